@@ -1,0 +1,235 @@
+"""Put a run together from Axolotl's config, the loaded tasks and the trainer."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from axolotl.utils.dict import DictDefault
+from axolotl.utils.logging import get_logger
+
+from adapt_axolotl.config import AdaptConfig
+from adapt_axolotl.meta_step import MetaSettings, MetaStep
+from adapt_axolotl.metagradient.in_backward import InBackward
+from adapt_axolotl.mixture.learned import LearnedMixture
+from adapt_axolotl.mixture.objectives import objective
+from adapt_axolotl.mixture.static import static_proportions
+from adapt_axolotl.probe import ProbeRows
+from adapt_axolotl.provenance import provenance
+from adapt_axolotl.ranks import Ranks
+from adapt_axolotl.record import RunDirectory
+from adapt_axolotl.run import AdaptRun, Estimate, RunPlan
+from adapt_axolotl.sampling import BlockShape
+from adapt_axolotl.tasks import Tasks
+from adapt_axolotl.validation import validation_losses
+
+if TYPE_CHECKING:
+    from adapt_axolotl.trainer import AdaptTrainer
+
+LOG = get_logger("axolotl.adapt")
+
+# Fewer training rows a task than this in a step, and a step says too little about the tasks.
+ROWS_PER_TASK_IN_BACKWARD = 2.0
+
+
+def plan_run(cfg: DictDefault, adapt: AdaptConfig, tasks: Tasks) -> RunPlan:
+    """Everything about the draws that is known before the model is loaded."""
+    pools = tasks.pools
+    available = pools.available_tokens if adapt.share_unit == "tokens" else pools.rows_of_task
+    return RunPlan(
+        pools=pools,
+        budget=adapt.budget.resolve(int(pools.available_tokens.sum())),
+        shape=block_shape(cfg),
+        unit=adapt.share_unit,
+        ordered=adapt.mixture == "round_robin",
+        seed=run_seed(cfg),
+        max_repeats=adapt.max_repeats,
+        charge_meta_tokens=adapt.charge_meta_tokens,
+        proportions=static_proportions(
+            "uniform" if adapt.mixture == "learned" else adapt.mixture,
+            available.tolist(),
+            temperature=adapt.temperature,
+            weights=adapt.weights,
+            tasks=pools.tasks,
+        ),
+        max_steps=cfg.max_steps or None,
+    )
+
+
+def run_seed(cfg: DictDefault) -> int:
+    return cfg.seed if cfg.seed is not None else 42
+
+
+def block_shape(cfg: DictDefault) -> BlockShape:
+    """An optimizer step as Axolotl lays it out, packed the way the attention kernel needs."""
+    micro_batches = (cfg.gradient_accumulation_steps or 1) * launched_processes()
+    rows = cfg.micro_batch_size or 1
+    if not cfg.sample_packing:
+        return BlockShape(micro_batches, rows)
+    real_batches = cfg.multipack_real_batches
+    if real_batches is None:
+        real_batches = not cfg.attn_supports_packing
+    if real_batches:
+        return BlockShape(micro_batches, rows, bin_tokens=cfg.sequence_len)
+    return BlockShape(micro_batches, 1, bin_tokens=rows * cfg.sequence_len)
+
+
+def launched_processes() -> int:
+    """How many processes the launcher started."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def check_processes(launched: int, training_together: int) -> None:
+    """Every launched process must be a rank of one run.
+
+    Raises:
+        ValueError: the launcher's processes do not train together.
+    """
+    if launched != training_together:
+        raise ValueError(
+            f"the launcher started {launched} processes but this one trains with "
+            f"{training_together}: they would be independent runs into one output_dir; on CPU set "
+            "ACCELERATE_USE_CPU=1 and ACCELERATE_TORCH_DEVICE=cpu, on GPU check that every "
+            "process sees its device"
+        )
+
+
+def assemble_run(
+    cfg: DictDefault, adapt: AdaptConfig, tasks: Tasks, plan: RunPlan, trainer: AdaptTrainer
+) -> AdaptRun:
+    """The run that `trainer` serves."""
+    check_processes(launched_processes(), trainer.args.world_size)
+    ranks = Ranks(trainer.args.process_index, trainer.args.world_size)
+    tokenizer = trainer.processing_class
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
+
+    def probe(rows: Any, pools: Any) -> ProbeRows:
+        return ProbeRows(
+            rows,
+            pools,
+            pad_token_id=pad,
+            micro_batch_rows=max(1, trainer.args.per_device_eval_batch_size),
+            device=trainer.args.device,
+        )
+
+    validation = probe(tasks.validation, tasks.validation_pools)
+    meta = None
+    if adapt.mixture == "learned":
+        meta = MetaStep(
+            learned_mixture(adapt, tasks.names),
+            trainer.model,
+            probe(tasks.train, tasks.pools),
+            validation,
+            meta_settings(cfg, adapt, plan.estimate(), trainer),
+            ranks,
+            lambda: trainer.optimizer.param_groups[0]["lr"],
+        )
+
+    def measure() -> np.ndarray:
+        return validation_losses(
+            trainer.model, validation, validation.everything(), len(tasks.names), ranks
+        )
+
+    directory = None
+    if trainer.args.process_index == 0:
+        config = {
+            "recipe": cfg.to_dict(),
+            "seed": plan.seed,
+            "mixture": adapt.mixture,
+            "tasks": list(tasks.names),
+            "processes": ranks.count,
+            **provenance(Path.cwd()),
+        }
+        directory = RunDirectory(Path(trainer.args.output_dir) / "adapt", plain(config))
+    return AdaptRun(plan, meta, measure, directory)
+
+
+def learned_mixture(adapt: AdaptConfig, names: Sequence[str]) -> LearnedMixture:
+    """The learner that the `adapt:` block describes."""
+    learned = adapt.learned
+    references = learned.reference_losses
+    return LearnedMixture(
+        names,
+        objective(
+            learned.objective,
+            beta=learned.beta,
+            reference_losses=None if references is None else [references[name] for name in names],
+        ),
+        step_size=learned.step_size,
+        entropy_weight=learned.entropy_weight,
+        floor=adapt.floor,
+    )
+
+
+def meta_settings(
+    cfg: DictDefault, adapt: AdaptConfig, estimate: Estimate, trainer: AdaptTrainer
+) -> MetaSettings:
+    learned = adapt.learned
+    every = learned.update_every or max(10, math.ceil(estimate.steps / 100))
+    estimators = choose_estimators(cfg, adapt, estimate, trainer)
+    LOG.info(
+        f"learned mixture: about {estimate.steps} optimizer steps, a meta step every {every}, "
+        f"task scores by {estimators[0]}"
+    )
+    return MetaSettings(
+        update_every=every,
+        start_after=float(learned.start_after),
+        rows_per_task=learned.rows_per_task,
+        look_ahead=learned.look_ahead,
+        estimators=estimators,
+        seed=run_seed(cfg),
+    )
+
+
+def choose_estimators(
+    cfg: DictDefault, adapt: AdaptConfig, estimate: Estimate, trainer: AdaptTrainer
+) -> list[str]:
+    """The estimators to try in order; the last one, the reference, always works."""
+    chosen = adapt.learned.estimator
+    if chosen == "auto":
+        obstacle = in_backward_obstacle(cfg, estimate, len(adapt.train_tasks), trainer)
+        if obstacle is None:
+            return ["in_backward", "finite_difference", "per_task"]
+        LOG.info(f"task scores: not in_backward, because {obstacle}")
+        return ["finite_difference", "per_task"]
+    if chosen == "in_backward":
+        return ["in_backward", "finite_difference", "per_task"]
+    return [chosen, "per_task"] if chosen != "per_task" else ["per_task"]
+
+
+def in_backward_obstacle(
+    cfg: DictDefault, estimate: Estimate, num_tasks: int, trainer: AdaptTrainer
+) -> str | None:
+    """Why the training backward cannot be read here, or None."""
+    if estimate.rows_per_step < ROWS_PER_TASK_IN_BACKWARD * num_tasks:
+        return (
+            f"an optimizer step holds about {estimate.rows_per_step:.0f} rows for {num_tasks} "
+            "tasks, too few of each"
+        )
+    if cfg.torch_compile or cfg.attn_implementation == "flex_attention":
+        return "compiled layers may bypass its hooks"
+    if trainer.compute_loss_func is not None or trainer.label_smoother is not None:
+        return "the training loss is not the plain token cross-entropy"
+    parameters = [p for p in trainer.model.parameters() if p.requires_grad]
+    uncovered = InBackward.uncovered(trainer.model, parameters)
+    if uncovered:
+        return f"it has no rule for {', '.join(uncovered[:3])}"
+    return None
+
+
+def plain(value: Any) -> Any:
+    """Only what YAML can say without tags."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set):
+        return [plain(item) for item in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value.value if hasattr(value, "value") else value
+    if isinstance(value, torch.dtype | Path):
+        return str(value)
+    return getattr(value, "value", str(value))

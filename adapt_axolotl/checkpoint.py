@@ -1,0 +1,60 @@
+"""Checkpoints that a run can go on from: reading their state, setting half-written ones aside."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+STATE_FILE = "adapt_state.json"
+
+
+def read_checkpoint(folder: Path) -> dict[str, Any]:
+    """The run's state in a checkpoint.
+
+    Raises:
+        ValueError: the folder is no checkpoint of an ADAPT run.
+    """
+    file = folder / STATE_FILE
+    if not file.is_file():
+        raise ValueError(
+            f"resume_from_checkpoint: {folder} has no {STATE_FILE}, so the mixture and the budget "
+            "cannot go on from it; give a checkpoint that this plugin wrote, or start in a new "
+            "output_dir"
+        )
+    state: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return state
+
+
+def set_incomplete_checkpoints_aside(output_dir: Path) -> list[Path]:
+    """Rename checkpoints that a kill left half-written, so that an automatic resume takes the last
+    whole one. Trainer writes trainer_state.json last and in place, so a checkpoint is whole when
+    that file parses, the run's state is there, and so are all ranks' random states.
+
+    Returns:
+        The new names, `checkpoint-N.incomplete`.
+    """
+    renamed = []
+    for folder in sorted(output_dir.glob("checkpoint-*")):
+        if folder.name.removeprefix("checkpoint-").isdigit() and not _is_whole(folder):
+            aside = folder.with_name(f"{folder.name}.incomplete")
+            number = 1
+            while aside.exists():
+                number += 1
+                aside = folder.with_name(f"{folder.name}.incomplete.{number}")
+            folder.rename(aside)
+            renamed.append(aside)
+    return renamed
+
+
+def _is_whole(folder: Path) -> bool:
+    state, trainer_state = folder / STATE_FILE, folder / "trainer_state.json"
+    if not (state.is_file() and trainer_state.is_file()):
+        return False
+    try:
+        ranks = json.loads(state.read_text(encoding="utf-8"))["ranks"]
+        json.loads(trainer_state.read_text(encoding="utf-8"))
+    except json.JSONDecodeError:
+        return False
+    names = [f"rng_state_{rank}.pth" for rank in range(ranks)] if ranks > 1 else ["rng_state.pth"]
+    return all((folder / name).is_file() for name in names)

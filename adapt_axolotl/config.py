@@ -1,0 +1,277 @@
+"""The `adapt:` block of a recipe: each key with its meaning and its check.
+
+Two doors: `parse_adapt_block` reads the raw YAML before Axolotl does and reports every mistake at
+once, each with its remedy; `AdaptArgs` hands the block to Axolotl's own schema, where it is
+required, so that a misspelt block stops the run instead of training without the plugin.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from adapt_axolotl.budget import TokenBudget
+from adapt_axolotl.mixture.objectives import OBJECTIVES
+
+MixtureName = Literal[
+    "learned", "uniform", "proportional", "temperature", "weights", "round_robin"
+]
+EstimatorName = Literal["auto", "in_backward", "finite_difference", "per_task"]
+
+
+class Block(BaseModel):
+    """A part of the `adapt:` block: unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", validate_default=True)
+
+
+class LearnedConfig(Block):
+    """How the mixture learns; read only with `mixture: learned`."""
+
+    objective: str = Field(
+        default="relative",
+        description="What the validation losses are folded into. `relative`: smooth worst case of "
+        "each loss over its first value, smoothed, no task above `weight_cap`; it does not feed "
+        "an unlearnable task. `paper`: the paper's raw smooth worst case. Others: `raw`, `mean`, "
+        "`excess` (needs `reference_losses`).",
+    )
+    beta: float | None = Field(
+        default=None,
+        ge=0,
+        description="Sharpness of the worst case: 0 is the mean, large is the maximum. Default: "
+        "the objective's own.",
+    )
+    reference_losses: dict[str, float] | None = Field(
+        default=None,
+        description="Irreducible loss per supervised token of every task, for `objective: excess`.",
+    )
+    estimator: EstimatorName = Field(
+        default="auto",
+        description="How the task scores are measured. `in_backward` reads them off the training "
+        "backward; `finite_difference` and `per_task` (the reference) use rows of their own. "
+        "`auto` takes the cheapest that fits the model and the batch, and says which.",
+    )
+    update_every: int | None = Field(
+        default=None,
+        ge=1,
+        description="Optimizer steps from one meta step to the next. Default: 1 % of the run's "
+        "steps, at least 10.",
+    )
+    start_after: str | float = Field(
+        default="6%",
+        description="Share of the token budget to train on the initial mixture first.",
+    )
+    rows_per_task: int = Field(
+        default=4,
+        ge=2,
+        description="Validation rows of each task in a meta step, drawn afresh each time; as many "
+        "training rows again where the estimator uses rows of its own.",
+    )
+    step_size: float = Field(
+        default=0.2, gt=0, description="How far the logits move in one meta step."
+    )
+    entropy_weight: float = Field(
+        default=0.1,
+        ge=0,
+        description="Pull towards the initial mixture (uniform): a task that is always useful "
+        "settles at a log ratio of its standardised score over this.",
+    )
+    look_ahead: bool = Field(
+        default=False,
+        description="Take the validation gradient after a trial inner step (the paper's form) "
+        "instead of at the current weights; costs one more backward.",
+    )
+
+    @field_validator("objective")
+    @classmethod
+    def _objective_exists(cls, value: str) -> str:
+        if value not in OBJECTIVES:
+            raise ValueError(f"{value!r} is no objective; choose from {', '.join(OBJECTIVES)}")
+        return value
+
+    @field_validator("start_after")
+    @classmethod
+    def _start_is_a_share(cls, value: str | float) -> float:
+        text = str(value).strip()
+        try:
+            share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+        except ValueError:
+            share = -1.0
+        if not 0 <= share < 1:
+            raise ValueError(f"{value!r} is no share of the budget; write a percentage, as in 6%")
+        return share
+
+    @model_validator(mode="after")
+    def _excess_has_references(self) -> LearnedConfig:
+        if self.objective == "excess" and not self.reference_losses:
+            raise ValueError(
+                "objective: excess needs reference_losses; name one for every task, or "
+                "choose objective: relative, which needs none"
+            )
+        return self
+
+
+class AdaptConfig(Block):
+    """The `adapt:` block."""
+
+    token_budget: str | int | float = Field(
+        description="Supervised tokens (labels other than -100) that the run may train on: a share "
+        "of those in the training pools (`5%`) or a number (`200_000`). Never overspent.",
+    )
+    mixture: MixtureName = Field(
+        default="learned",
+        description="How tasks are mixed: `learned`; or static: `uniform`, `proportional` (to pool "
+        "size), `temperature` (size to the power 1/temperature), `weights`, `round_robin` (rows "
+        "in turn).",
+    )
+    unit: Literal["tokens", "examples"] | None = Field(
+        default=None,
+        description="What a share counts. `tokens` (default): supervised tokens, which is what the "
+        "budget counts and what a task's weight in the loss is proportional to; by examples, a "
+        "task with answers ten times as long gets ten times the training. `round_robin` counts "
+        "examples.",
+    )
+    temperature: float = Field(
+        default=2.0,
+        gt=0,
+        description="For `mixture: temperature`: 1 is proportional, large is uniform.",
+    )
+    weights: dict[str, float] | None = Field(
+        default=None,
+        description="For `mixture: weights`: the share of every task, in any scale.",
+    )
+    floor: float = Field(
+        default=0.1,
+        ge=0,
+        lt=1,
+        description="Least share of a task under `mixture: learned`, as a part of the uniform "
+        "share 1/K.",
+    )
+    max_repeats: float | None = Field(
+        default=None,
+        gt=0,
+        description="Passes over a task's training rows after which it is drawn no more; its share "
+        "goes to the other tasks. Default: no cap.",
+    )
+    val_examples: int | None = Field(
+        default=None,
+        ge=2,
+        description="Validation rows per task: so many are carved from its training rows where it "
+        "has no `test_datasets`, and at most so many are used where it has. Default: 64 carved.",
+    )
+    val_fraction: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="The carved split as a share of a task's rows, instead of `val_examples`.",
+    )
+    charge_meta_tokens: bool = Field(
+        default=False,
+        description="Charge the supervised tokens of meta steps to the budget. They are reported "
+        "beside it either way.",
+    )
+    learned: LearnedConfig = Field(
+        default_factory=LearnedConfig, description="Settings of `mixture: learned`."
+    )
+    train_tasks: list[str] = Field(
+        default_factory=list,
+        description="Filled in by the plugin: the task of each entry of `datasets:`.",
+    )
+    test_tasks: list[str] = Field(
+        default_factory=list,
+        description="Filled in by the plugin: the task of each entry of `test_datasets:`.",
+    )
+
+    @property
+    def budget(self) -> TokenBudget:
+        return TokenBudget.parse(self.token_budget)
+
+    @property
+    def share_unit(self) -> Literal["tokens", "examples"]:
+        if self.unit is not None:
+            return self.unit
+        return "examples" if self.mixture == "round_robin" else "tokens"
+
+    @property
+    def carved_examples(self) -> int:
+        return self.val_examples if self.val_examples is not None else 64
+
+    @field_validator("token_budget")
+    @classmethod
+    def _budget_parses(cls, value: str | int | float) -> str | int | float:
+        TokenBudget.parse(value)
+        return value
+
+    @model_validator(mode="after")
+    def _keys_fit_together(self) -> AdaptConfig:
+        if self.val_examples is not None and self.val_fraction is not None:
+            raise ValueError("val_examples and val_fraction exclude each other; keep one of them")
+        if (self.mixture == "weights") != (self.weights is not None):
+            raise ValueError(
+                "mixture: weights and the weights: mapping go together; add the one that is "
+                "missing or remove the other"
+            )
+        if self.mixture == "round_robin" and self.unit == "tokens":
+            raise ValueError(
+                "round_robin takes rows in turn, so it counts examples; remove unit: tokens, or "
+                "use mixture: uniform for equal shares of tokens"
+            )
+        return self
+
+
+class AdaptArgs(BaseModel):
+    """Mixed into Axolotl's own schema. `adapt` is required: without it the plugin would be off."""
+
+    adapt: AdaptConfig
+
+
+def parse_adapt_block(raw: object) -> AdaptConfig:
+    """Check a raw `adapt:` block.
+
+    Raises:
+        ValueError: one message that lists every mistake with its key and its remedy.
+    """
+    if raw is None:
+        raise ValueError(
+            "adapt: this block is missing, but plugins: lists adapt_axolotl.AdaptPlugin; add\n"
+            "  adapt:\n    token_budget: 5%\n"
+            "or remove the plugin (see the recipes/ folder for whole examples)"
+        )
+    if not isinstance(raw, Mapping):
+        raise ValueError(f"adapt: must be a block of keys, such as token_budget: 5%; got {raw!r}")
+    try:
+        return AdaptConfig.model_validate(dict(raw))
+    except ValidationError as error:
+        problems = [_sentence(problem) for problem in error.errors()]
+    raise ValueError("the adapt: block has mistakes:\n  - " + "\n  - ".join(problems))
+
+
+def _sentence(problem: Any) -> str:
+    """One line for one of pydantic's errors."""
+    path = [str(part) for part in problem["loc"]]
+    key = ".".join(["adapt", *path])
+    if problem["type"] == "extra_forbidden":
+        fields = LearnedConfig if path[:-1] == ["learned"] else AdaptConfig
+        known = [name for name in fields.model_fields if name not in ("train_tasks", "test_tasks")]
+        close = difflib.get_close_matches(path[-1], known, n=1)
+        if close:
+            return f"{key}: no such key; did you mean {close[0]}?"
+        if path[-1] in LearnedConfig.model_fields:
+            return f"{key}: no such key here; it belongs under adapt.learned"
+        return f"{key}: no such key; the keys are {', '.join(known)}"
+    if problem["type"] == "missing":
+        return f"{key}: missing; add it, for example {path[-1]}: 5%"
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "value_error":
+        return f"{key}: {message}"
+    return f"{key}: {message} (got {problem['input']!r})"

@@ -1,0 +1,295 @@
+"""One meta step: measure validation losses, their gradient, every task's score; move the mixture.
+
+    validation rows -> losses V -> weights of v -> v = sum_k w_k grad V_k -> scores <v, grad L_k>
+    -> logits -> proportions
+
+The steps of the method are in `mixture/` and `metagradient/`; this module runs them in order on the
+model that is being trained, without touching its gradients, its weights or its random streams.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from adapt_axolotl.metagradient.direction import direction
+from adapt_axolotl.metagradient.finite_difference import finite_difference_scores
+from adapt_axolotl.metagradient.in_backward import InBackward, UnfiredHooks
+from adapt_axolotl.metagradient.look_ahead import look_ahead
+from adapt_axolotl.metagradient.per_task import per_task_scores
+from adapt_axolotl.metagradient.scores import TaskScores, scores_from_rows
+from adapt_axolotl.metagradient.self_check import check_estimator
+from adapt_axolotl.mixture.learned import LearnedMixture, MetaUpdate
+from adapt_axolotl.probe import TRAINING_STREAM, VALIDATION_STREAM, ProbeRows
+from adapt_axolotl.ranks import Ranks
+from adapt_axolotl.validation import measuring, validation_losses
+
+LOG = logging.getLogger("axolotl.adapt.meta_step")
+
+
+@dataclass(frozen=True)
+class MetaSettings:
+    """When and how the meta step runs.
+
+    Attributes:
+        update_every: optimizer steps between meta steps.
+        start_after: share of the budget before the first one.
+        rows_per_task: rows of each task on each side.
+        look_ahead: take v after a trial inner step.
+        estimators: names in the order in which they are tried.
+        seed: of the rows drawn.
+    """
+
+    update_every: int
+    start_after: float
+    rows_per_task: int
+    look_ahead: bool
+    estimators: Sequence[str]
+    seed: int
+
+
+class MetaStep:
+    """Runs meta steps beside a training loop: `begin` before the forward of an optimizer step,
+    `training_backward` around each of its micro-batches, `finish` after its last backward.
+
+    Args:
+        mixture: what is learned.
+        model: the trained module without its distributed wrapper.
+        training: rows for estimators that use rows of their own.
+        validation: rows of the objective.
+        settings: when and how.
+        ranks: the processes of the run.
+        learning_rate: the rate in force, for the look-ahead.
+    """
+
+    def __init__(
+        self,
+        mixture: LearnedMixture,
+        model: nn.Module,
+        training: ProbeRows,
+        validation: ProbeRows,
+        settings: MetaSettings,
+        ranks: Ranks,
+        learning_rate: Callable[[], float],
+    ) -> None:
+        self.mixture = mixture
+        self._model = model
+        self._parameters = [p for p in model.parameters() if p.requires_grad]
+        self._training = training
+        self._validation = validation
+        self._settings = settings
+        self._ranks = ranks
+        self._learning_rate = learning_rate
+        self._candidates = list(settings.estimators)
+        self._checked = False
+        self._listener: InBackward | None = None
+        self._heard: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._scores: TaskScores | None = None
+
+    @property
+    def estimator(self) -> str:
+        """The estimator in use."""
+        return self._candidates[0]
+
+    @property
+    def listening(self) -> bool:
+        """Whether the training backward is being read."""
+        return self._listener is not None
+
+    def due(self, step: int, progress: float) -> bool:
+        """Whether optimizer step `step` (from 0), at this share of the budget, has a meta step."""
+        return progress >= self._settings.start_after and step % self._settings.update_every == 0
+
+    def rows(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """(validation rows, training rows) of the meta step at `step`."""
+        count, seed = self._settings.rows_per_task, self._settings.seed
+        validation = self._validation.draw(count, seed=seed, stream=VALIDATION_STREAM, step=step)
+        if self.estimator == "in_backward" and not self._settings.look_ahead:
+            return validation, np.zeros(0, dtype=np.int64)
+        return validation, self._training.draw(count, seed=seed, stream=TRAINING_STREAM, step=step)
+
+    def tokens(self, step: int) -> int:
+        """Supervised tokens that the meta step at `step` reads beside the training batch."""
+        validation, training = self.rows(step)
+        return self._validation.tokens(validation) + self._training.tokens(training)
+
+    def begin(self, step: int) -> None:
+        """Measure V and v at the current weights; then score the tasks, or start listening."""
+        validation_rows, training_rows = self.rows(step)
+        with measuring(self._model):
+            weights = self._observe(validation_rows)
+            if not np.any(weights):
+                self._scores = None
+                return
+            probe = self._batches(self._training, training_rows)
+            v = self._direction(validation_rows, weights, probe)
+            if not self._checked:
+                self._check_estimators(v)
+                if self.estimator != "in_backward" and not len(training_rows):
+                    _, training_rows = self.rows(step)
+                    probe = self._batches(self._training, training_rows)
+            if self.estimator != "in_backward":
+                self._scores = self._score(v, probe)
+                return
+        self._heard = []
+        self._listener = InBackward(self._model, self._parameters)
+        self._listener.listen(v)
+
+    @contextlib.contextmanager
+    def training_backward(
+        self,
+        labels: Tensor,
+        row_of_token: Tensor,
+        task_of_row: Tensor,
+        loss_weight: Callable[[], float],
+    ) -> Iterator[None]:
+        """Around the forward and backward of one training micro-batch, while `listening`.
+
+        Args:
+            labels: (B, T).
+            row_of_token: (B, T), -1 beside rows.
+            task_of_row: (R,).
+            loss_weight: after the backward, d(what was differentiated) / d(a token's loss).
+        """
+        assert self._listener is not None
+        self._listener.begin(row_of_token)
+        yield
+        try:
+            products = self._listener.collect(loss_weight(), len(task_of_row))
+        except UnfiredHooks as error:
+            self._drop_estimator(str(error))
+            return
+        counted = row_of_token[:, 1:][labels[:, 1:] != -100]
+        tokens = torch.bincount(counted, minlength=len(task_of_row))
+        self._heard.append((products, tokens, task_of_row))
+
+    def finish(self, step: int) -> MetaUpdate:
+        """Move the mixture by what `begin` and the training backwards measured."""
+        if self._listener is not None:
+            self._listener.stop()
+            self._listener = None
+            products, tokens, tasks = (torch.cat(parts) for parts in zip(*self._heard, strict=True))
+            self._scores = scores_from_rows(
+                products, tokens, tasks, len(self.mixture.tasks), reduce=self._ranks.sum
+            )
+            self._heard = []
+        if self._scores is None:
+            nothing = np.full(len(self.mixture.tasks), np.nan)
+            return self.mixture.update(nothing, nothing, step=step)
+        scores, self._scores = self._scores, None
+        return self.mixture.update(
+            scores.inner_products.cpu().numpy(), scores.standard_errors.cpu().numpy(), step=step
+        )
+
+    def _batches(self, source: ProbeRows, rows: np.ndarray) -> list[Any]:
+        return source.batches(rows, rank=self._ranks.rank, ranks=self._ranks.count)
+
+    def _observe(self, validation_rows: np.ndarray) -> np.ndarray:
+        losses = validation_losses(
+            self._model,
+            self._validation,
+            validation_rows,
+            len(self.mixture.tasks),
+            self._ranks,
+        )
+        for task in np.flatnonzero(~np.isfinite(losses)):
+            LOG.warning(
+                f"task {self.mixture.tasks[task]!r}: its validation loss is {losses[task]}; it is "
+                "left out of this meta step, training goes on"
+            )
+        return self.mixture.observe(losses)
+
+    def _direction(
+        self, validation_rows: np.ndarray, weights: np.ndarray, probe: list[Any]
+    ) -> list[Tensor]:
+        # Rows of weight 0 are dropped, not multiplied by 0: their loss may be NaN.
+        used = validation_rows[weights[self._validation.tasks(validation_rows)] != 0]
+        batches = self._batches(self._validation, used)
+        inner: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
+        if self._settings.look_ahead:
+            inner = look_ahead(
+                self._model,
+                self._parameters,
+                probe,
+                torch.as_tensor(self.mixture.proportions),
+                self._learning_rate(),
+                reduce=self._ranks.sum,
+            )
+        with inner:
+            return direction(
+                self._model,
+                self._parameters,
+                batches,
+                torch.as_tensor(weights),
+                reduce=self._ranks.sum,
+            )
+
+    def _score(self, v: list[Tensor], probe: list[Any]) -> TaskScores:
+        count = len(self.mixture.tasks)
+        if self.estimator == "per_task":
+            return per_task_scores(
+                self._model, self._parameters, probe, v, count, reduce=self._ranks.sum
+            )
+        return finite_difference_scores(
+            self._model,
+            self._parameters,
+            probe,
+            v,
+            count,
+            epsilon=self._epsilon(),
+            reduce=self._ranks.sum,
+        )
+
+    def _epsilon(self) -> float:
+        """Relative step; bfloat16 weights cannot resolve the smaller one."""
+        return 1e-3 if self._parameters[0].dtype in (torch.bfloat16, torch.float16) else 1e-4
+
+    def _check_estimators(self, v: list[Tensor]) -> None:
+        """Compare the estimator with one backward a task on two rows; drop it if it is wrong."""
+        self._checked = True
+        first = self._training.draw(1, seed=self._settings.seed, stream=TRAINING_STREAM, step=0)[:2]
+        # The same two rows on every rank, unreduced, so that all ranks decide alike.
+        batches = self._training.batches(first)
+        while self.estimator != "per_task":
+            check = check_estimator(
+                self.estimator,
+                self._model,
+                self._parameters,
+                batches,
+                v,
+                len(self.mixture.tasks),
+            )
+            failed = self._ranks.sum(torch.tensor(0.0 if check.passed else 1.0).to(v[0].device))
+            if failed.item() == 0:
+                LOG.info(
+                    f"task scores by {self.estimator}: agrees with one backward a task to "
+                    f"{check.max_relative_error:.1e} (allowed {check.tolerance:.0e})"
+                )
+                return
+            self._drop_estimator(check.reason)
+
+    def _drop_estimator(self, reason: str) -> None:
+        dropped = self._candidates.pop(0)
+        LOG.warning(
+            f"task scores: {dropped} does not fit this model ({reason}); using {self.estimator} "
+            "from here on"
+        )
+        if self._listener is not None:
+            self._listener.stop()
+            self._listener = None
+            self._heard = []
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"mixture": self.mixture.state_dict(), "candidates": self._candidates}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.mixture.load_state_dict(state["mixture"])
+        self._candidates = list(state["candidates"])
+

@@ -1,0 +1,119 @@
+"""Read a recipe as the user wrote it: task names, environment variables, mistakes found early.
+
+Runs on the raw YAML, before Axolotl's schema drops the keys it does not know (`datasets[].task`)
+and long before a model is loaded.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, MutableMapping
+from pathlib import Path
+from typing import Any
+
+from adapt_axolotl.config import AdaptConfig, parse_adapt_block
+from adapt_axolotl.mixture.static import static_proportions
+
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
+
+
+def read_recipe(cfg: MutableMapping[str, Any]) -> AdaptConfig:
+    """Check a raw recipe and write what was read back into it: expanded paths in `datasets` and
+    `test_datasets`, and the task names of their entries in `cfg["adapt"]`.
+
+    Raises:
+        ValueError: what is wrong, with the key and the remedy.
+    """
+    adapt = parse_adapt_block(cfg.get("adapt"))
+    _refuse_unsupported(cfg)
+    for key in ("datasets", "test_datasets"):
+        for index, entry in enumerate(cfg.get(key) or []):
+            _expand_paths(entry, f"{key}[{index}]")
+    train_tasks = [task_name(entry) for entry in cfg.get("datasets") or []]
+    test_tasks = [task_name(entry) for entry in cfg.get("test_datasets") or []]
+    _check_tasks(adapt, train_tasks, test_tasks)
+    # Axolotl hands the same mapping to its schema, so the names travel inside the adapt: block.
+    cfg["adapt"] = {**cfg["adapt"], "train_tasks": train_tasks, "test_tasks": test_tasks}
+    return parse_adapt_block(cfg["adapt"])
+
+
+def task_name(entry: Mapping[str, Any]) -> str:
+    """`task:` of a dataset entry, else its path."""
+    return str(entry.get("task") or entry.get("path"))
+
+
+def _refuse_unsupported(cfg: Mapping[str, Any]) -> None:
+    if cfg.get("rl"):
+        raise ValueError(
+            f"rl: {cfg['rl']} trains on preferences or rollouts, which have no supervised tokens "
+            "to budget; remove rl: or the adapt plugin"
+        )
+    for key in ("streaming", "pretraining_dataset"):
+        if cfg.get(key):
+            raise ValueError(
+                f"{key}: a streamed dataset has no pool to draw from; remove {key}: and list the "
+                "data under datasets:, or remove the adapt plugin"
+            )
+    for key in ("reward_model", "process_reward_model", "group_by_length", "curriculum_sampling"):
+        if cfg.get(key):
+            raise ValueError(
+                f"{key}: cannot be combined with a task mixture, which decides the order of the "
+                f"rows; remove {key}: or the adapt plugin"
+            )
+
+
+def _expand_paths(entry: MutableMapping[str, Any], where: str) -> None:
+    for key in ("path", "data_files"):
+        value = entry.get(key)
+        if isinstance(value, str):
+            entry[key] = _expand(value, f"{where}.{key}")
+        elif isinstance(value, list):
+            entry[key] = [_expand(str(item), f"{where}.{key}") for item in value]
+    path = entry.get("path")
+    if isinstance(path, str) and Path(path).suffix in {".jsonl", ".json", ".csv", ".parquet"}:
+        remote = "://" in path
+        if not remote and not Path(path).is_file():
+            raise ValueError(
+                f"{where}.path: there is no file {path} (looked in {Path.cwd()}); correct the "
+                "path, or make the data first: a recipe's opening comment says how"
+            )
+        if not remote and Path(path).stat().st_size == 0:
+            raise ValueError(f"{where}.path: {path} is empty; remove the entry or fill the file")
+
+
+def _expand(text: str, where: str) -> str:
+    def value(match: re.Match[str]) -> str:
+        name = match.group(1)
+        if name not in os.environ:
+            raise ValueError(
+                f"{where}: the environment variable {name} is not set; run "
+                f"`export {name}=...` with the folder that it stands for"
+            )
+        return os.environ[name]
+
+    return _VARIABLE.sub(value, text)
+
+
+def _check_tasks(adapt: AdaptConfig, train_tasks: list[str], test_tasks: list[str]) -> None:
+    names = list(dict.fromkeys(train_tasks))
+    if len(names) < 2:
+        found = f"only {names[0]!r}" if names else "none"
+        raise ValueError(
+            f"datasets: a mixture needs at least two tasks, found {found}; add an entry, or give "
+            "the entries different task: names"
+        )
+    for name in dict.fromkeys(test_tasks):
+        if name not in names:
+            raise ValueError(
+                f"test_datasets: task {name!r} has validation but no training data; give the "
+                f"entry the task: of one of the datasets ({', '.join(names)}), or remove it"
+            )
+    if adapt.weights is not None:
+        static_proportions("weights", [1] * len(names), weights=adapt.weights, tasks=names)
+    references = adapt.learned.reference_losses
+    if references is not None and set(references) != set(names):
+        raise ValueError(
+            "adapt.learned.reference_losses: must name every task and no other; missing "
+            f"{sorted(set(names) - set(references))}, unknown {sorted(set(references) - set(names))}"
+        )

@@ -1,0 +1,303 @@
+"""The state of one training run beside the model: mixture, sampler, ledger, meta steps, records.
+
+It knows nothing of Axolotl or of Trainer; a training loop calls it in this order:
+
+    start -> [begin_step -> (micro-batches) -> commit_step -> end_step] ... -> finish
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from adapt_axolotl.budget import TokenLedger
+from adapt_axolotl.meta_step import MetaStep
+from adapt_axolotl.mixture.averages import TokenAverage
+from adapt_axolotl.mixture.simplex import entropy
+from adapt_axolotl.pools import TaskPools
+from adapt_axolotl.record import RunDirectory
+from adapt_axolotl.sampling import BlockShape, MixtureBatchSampler, TaskStream, Unit
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Optimizer steps of a run, and training rows in one of them (all ranks together)."""
+
+    steps: int
+    rows_per_step: float
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """What a run will draw and how: fixed before the model is loaded.
+
+    Attributes:
+        pools: the training rows.
+        budget: supervised tokens.
+        shape: layout of an optimizer step.
+        unit: what a share counts.
+        ordered: round robin.
+        seed: of the draws.
+        max_repeats: cap on passes over a task.
+        charge_meta_tokens: charge meta steps to the budget.
+        proportions: (K,) the static shares, or the initial ones of a learned mixture.
+        max_steps: the recipe's own `max_steps`, or None.
+    """
+
+    pools: TaskPools
+    budget: int
+    shape: BlockShape
+    unit: Unit
+    ordered: bool
+    seed: int
+    max_repeats: float | None
+    charge_meta_tokens: bool
+    proportions: np.ndarray
+    max_steps: int | None
+
+    def ledger(self) -> TokenLedger:
+        return TokenLedger(self.pools, self.budget, charge_meta_tokens=self.charge_meta_tokens)
+
+    def sampler(self, ledger: TokenLedger, proportions: Any) -> MixtureBatchSampler:
+        stream = TaskStream(
+            self.pools,
+            unit=self.unit,
+            seed=self.seed,
+            max_repeats=self.max_repeats,
+            ordered=self.ordered,
+        )
+        return MixtureBatchSampler(stream, proportions, self.shape, ledger)
+
+    def estimate(self, sample: int = 64) -> Estimate:
+        """What the budget buys at the first proportions: drawn, not computed, for up to `sample`
+        steps, then extrapolated by their mean tokens.
+
+        Raises:
+            ValueError: not even one step fits.
+        """
+        ledger = self.ledger()
+        sampler = self.sampler(ledger, lambda: self.proportions)
+        rows = steps = 0
+        while steps < sample and (block := sampler.plan(steps)) is not None:
+            steps += 1
+            rows += len(block.rows())
+        if steps == 0:
+            size = self.shape.micro_batches * self.shape.rows
+            raise ValueError(
+                f"adapt.token_budget: {self.budget:,} supervised tokens are fewer than one "
+                f"optimizer step takes ({size} {'bins' if self.shape.bin_tokens else 'rows'}); "
+                "raise the budget, or lower micro_batch_size or gradient_accumulation_steps"
+            )
+        total = steps
+        if not sampler.finished:
+            spent = self.budget - ledger.free
+            total = max(steps, math.ceil(steps * self.budget / spent))
+        if self.max_steps is not None:
+            total = min(total, self.max_steps)
+        return Estimate(steps=total, rows_per_step=rows / steps)
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What must be the same for a checkpoint to go on with the same stream of rows."""
+        return {
+            "tasks": list(self.pools.tasks),
+            "rows": self.pools.rows_of_task.tolist(),
+            "available tokens": self.pools.available_tokens.tolist(),
+            "budget": self.budget,
+            "micro-batches a step (accumulation x ranks)": self.shape.micro_batches,
+            "rows or bins a micro-batch": self.shape.rows,
+            "bin tokens": self.shape.bin_tokens,
+            "unit": self.unit,
+            "seed": self.seed,
+            "first proportions": self.proportions.tolist(),
+        }
+
+
+class AdaptRun:
+    """One run.
+
+    Args:
+        plan: what it draws.
+        meta: the learner of a learned mixture; None for a static one.
+        measure: validation losses over the whole pools, at the start and at the end.
+        directory: where the run leaves its records; None on ranks that do not write.
+    """
+
+    def __init__(
+        self,
+        plan: RunPlan,
+        meta: MetaStep | None,
+        measure: Callable[[], np.ndarray],
+        directory: RunDirectory | None,
+    ) -> None:
+        self.plan = plan
+        self.meta = meta
+        self.ledger = plan.ledger()
+        self.sampler = plan.sampler(self.ledger, self._current)
+        self.first_losses: np.ndarray | None = None
+        self.last_losses: np.ndarray | None = None
+        self.resumed = False
+        self._measure = measure
+        self._directory = directory
+        self._average = TokenAverage(plan.pools.tasks)
+        self._in_meta_step = False
+
+    def _current(self) -> np.ndarray:
+        return self.plan.proportions if self.meta is None else self.meta.mixture.proportions
+
+    @property
+    def proportions(self) -> np.ndarray:
+        """(K,) shares in force for the next draw."""
+        return self._current()
+
+    def start(self) -> None:
+        """Before the first optimizer step of a process."""
+        if not self.resumed:
+            self.first_losses = self._measure()
+            if self.meta is not None:
+                self.meta.mixture.observe(self.first_losses)
+        if self._directory is not None:
+            self._directory.begin(self.ledger.steps if self.resumed else 0)
+
+    def begin_step(self, step: int) -> None:
+        """Before the first forward of optimizer step `step`, from 0."""
+        meta = self.meta
+        if meta is None or not meta.due(step, self.ledger.progress):
+            return
+        if self.ledger.spend_on_meta_step(meta.tokens(step)):
+            self._in_meta_step = True
+            meta.begin(step)
+
+    def commit_step(self, step: int) -> None:
+        """When the optimizer has stepped: the block's tokens have changed the weights."""
+        before = self.ledger.used
+        block = self.sampler.plan(step)
+        assert block is not None
+        self.ledger.commit(self.sampler.commit(step).rows())
+        self._average.add(self._current(), self.ledger.used - before)
+
+    def end_step(self, step: int, *, record: bool) -> bool:
+        """After the optimizer step: learn, keep records, look ahead.
+
+        Args:
+            step: its number, from 0.
+            record: a static run writes a line of history now; a learned one writes one at each
+                meta step.
+
+        Returns:
+            Whether there is another step within the budget.
+        """
+        # Drawn before the mixture moves, whatever the loader fetched: one step of look-ahead.
+        more = self.sampler.plan(step + 1) is not None
+        if self._in_meta_step and self.meta is not None:
+            self._in_meta_step = False
+            update = self.meta.finish(step)
+            self._write_history(
+                step,
+                validation_loss=update.validation_losses,
+                scores=update.scores,
+                objective=update.objective,
+                estimator=self.meta.estimator,
+            )
+        elif record and self.meta is None:
+            self._write_history(step)
+        return more and (self.plan.max_steps is None or step + 1 < self.plan.max_steps)
+
+    def finish(self) -> None:
+        """After the last optimizer step: the last losses and the records."""
+        self.last_losses = self._measure()
+        if self._directory is not None:
+            self._directory.end(self)
+
+    def remaining_steps(self) -> int:
+        """About how many optimizer steps are left beyond those already drawn."""
+        if self.sampler.finished or not self.ledger.steps:
+            return 0
+        return math.ceil(self.ledger.free / max(1.0, self.ledger.used / self.ledger.steps))
+
+    def average(self) -> np.ndarray:
+        """(K,) proportions in force, averaged by the tokens trained under them."""
+        return self._average.average()
+
+    def _write_history(
+        self,
+        step: int,
+        *,
+        validation_loss: np.ndarray | None = None,
+        scores: np.ndarray | None = None,
+        objective: float | None = None,
+        estimator: str | None = None,
+    ) -> None:
+        if self._directory is None:
+            return
+        tasks = self.plan.pools.tasks
+
+        def named(values: np.ndarray | None) -> dict[str, float | None]:
+            if values is None:
+                return {}
+            return {
+                name: float(value) if np.isfinite(value) else None
+                for name, value in zip(tasks, values, strict=True)
+            }
+
+        self._directory.append_history(
+            {
+                "step": step + 1,
+                "tokens": self.ledger.used,
+                "meta_tokens": self.ledger.meta_tokens,
+                "proportions": named(self._current()),
+                "validation_loss": named(validation_loss),
+                "scores": named(scores),
+                "objective": objective,
+                "entropy": float(entropy(self._current())),
+                "estimator": estimator,
+            }
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """JSON-able; with the model's own checkpoint it is all that a resume needs."""
+        assert self.first_losses is not None
+        return {
+            "version": 1,
+            "fingerprint": self.plan.fingerprint(),
+            "sampler": self.sampler.state_dict(),
+            "ledger": self.ledger.state_dict(),
+            "average": self._average.state_dict(),
+            "first_losses": [float(v) if np.isfinite(v) else None for v in self.first_losses],
+            "meta": None if self.meta is None else self.meta.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint.
+
+        Raises:
+            ValueError: the checkpoint was made with other data, budget or batch layout.
+        """
+        ours, theirs = self.plan.fingerprint(), state["fingerprint"]
+        changed = [key for key in ours if ours[key] != theirs.get(key)]
+        if changed or (state["meta"] is None) != (self.meta is None):
+            what = "; ".join(
+                f"{key}: {_short(theirs.get(key))} then, {_short(ours[key])} now" for key in changed
+            )
+            raise ValueError(
+                "resume_from_checkpoint: this checkpoint cannot go on with this recipe, the rows "
+                f"drawn would differ ({what or 'learned and static mixtures differ'}); restore "
+                "the recipe and the global batch (micro_batch_size x "
+                "gradient_accumulation_steps x processes), or start in a new output_dir"
+            )
+        self.sampler.load_state_dict(state["sampler"])
+        self.ledger.load_state_dict(state["ledger"])
+        self._average.load_state_dict(state["average"])
+        losses = [np.nan if value is None else value for value in state["first_losses"]]
+        self.first_losses = np.array(losses)
+        if self.meta is not None:
+            self.meta.load_state_dict(state["meta"])
+        self.resumed = True
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else text[:57] + "..."
