@@ -265,6 +265,7 @@ class MetaStep:
                 batches,
                 v,
                 len(self.mixture.tasks),
+                epsilon=self._epsilon(),
             )
             failed = self._ranks.sum(torch.tensor(0.0 if check.passed else 1.0).to(v[0].device))
             if failed.item() == 0:

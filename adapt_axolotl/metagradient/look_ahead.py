@@ -1,0 +1,60 @@
+"""The inner step: theta' = theta - eta D sum_k p_k grad L_k(theta), and back.
+
+With it v is taken where the paper takes it; without it, at theta, which agrees to a cosine of .95
+to .999 for the small steps of fine-tuning and saves a backward.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from adapt_axolotl.metagradient.direction import direction
+from adapt_axolotl.metagradient.task_batch import Reduce, TaskBatch, alone
+
+
+@contextlib.contextmanager
+def look_ahead(
+    model: nn.Module,
+    parameters: Sequence[nn.Parameter],
+    batches: Sequence[TaskBatch],
+    proportions: Tensor,
+    learning_rate: float,
+    *,
+    preconditioner: Sequence[Tensor] | None = None,
+    reduce: Reduce = alone,
+) -> Iterator[None]:
+    """The model at theta' inside the block, bit-equal to before after it.
+
+    Args:
+        model: gives logits.
+        parameters: the trained ones; moved in place.
+        batches: this rank's training rows.
+        proportions: (K,) p.
+        learning_rate: eta.
+        preconditioner: D, as in `direction`.
+        reduce: adds over the ranks.
+    """
+    step = direction(
+        model, parameters, batches, proportions, reduce=reduce, preconditioner=preconditioner
+    )
+    with unmoved(parameters):
+        with torch.no_grad():
+            for parameter, part in zip(parameters, step, strict=True):
+                parameter -= learning_rate * part
+        yield
+
+
+@contextlib.contextmanager
+def unmoved(parameters: Sequence[nn.Parameter]) -> Iterator[list[Tensor]]:
+    """Gives copies of the parameters and puts them back: restoring by arithmetic would drift."""
+    copies = [parameter.detach().clone() for parameter in parameters]
+    try:
+        yield copies
+    finally:
+        with torch.no_grad():
+            for parameter, copy in zip(parameters, copies, strict=True):
+                parameter.copy_(copy)

@@ -1,0 +1,73 @@
+"""Losses of rows and of tasks: token cross-entropy, as the model is trained on.
+
+Dimensions: B lines, T tokens, R rows, K tasks, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from adapt_axolotl.metagradient.task_batch import Reduce, TaskBatch, alone
+
+
+def row_losses(model: nn.Module, batch: TaskBatch) -> tuple[Tensor, Tensor]:
+    """One forward.
+
+    The model gets no labels, so that it gives its logits even where a fused loss would skip them.
+
+    Returns:
+        (R,) sum of each row's token losses, float32 (float64 for a float64 model), and
+        (R,) int64 how many tokens that sum is over.
+    """
+    logits = model(**batch.inputs).logits
+    learned = batch.learned()
+    # Only supervised positions are widened: (tokens, V) instead of (B, T, V).
+    chosen = logits[:, :-1][learned]
+    wide = chosen if chosen.dtype == torch.float64 else chosen.float()
+    losses = cross_entropy(wide, batch.labels[:, 1:][learned], reduction="none")
+    rows = batch.row_of_token[:, 1:][learned]
+    sums = losses.new_zeros(len(batch.task_of_row)).index_add(0, rows, losses)
+    return sums, torch.bincount(rows, minlength=len(batch.task_of_row))
+
+
+@dataclass(frozen=True)
+class TaskLosses:
+    """Mean losses.
+
+    Attributes:
+        means: (K,) float64, per supervised token; NaN for a task without one.
+        tokens: (K,) int64.
+    """
+
+    means: Tensor
+    tokens: Tensor
+
+
+@torch.no_grad()
+def task_losses(
+    model: nn.Module, batches: Iterable[TaskBatch], num_tasks: int, reduce: Reduce = alone
+) -> TaskLosses:
+    """V_k: the mean loss per supervised token of each task over all batches and ranks."""
+    device = next(model.parameters()).device
+    totals = torch.zeros(2, num_tasks, dtype=torch.float64, device=device)
+    for batch in batches:
+        sums, tokens = row_losses(model, batch)
+        totals[0].index_add_(0, batch.task_of_row, sums.double())
+        totals[1].index_add_(0, batch.task_of_row, tokens.double())
+    totals = reduce(totals)
+    return TaskLosses(totals[0] / totals[1], totals[1].long())
+
+
+def tokens_of_tasks(batches: Iterable[TaskBatch], num_tasks: int, reduce: Reduce = alone) -> Tensor:
+    """(K,) float64: supervised tokens of each task over all batches and ranks; no forward."""
+    batches = list(batches)
+    device = batches[0].labels.device if batches else torch.device("cpu")
+    tokens = torch.zeros(num_tasks, dtype=torch.float64, device=device)
+    for batch in batches:
+        tokens.index_add_(0, batch.task_of_row, batch.tokens_of_rows().double())
+    return reduce(tokens)

@@ -1,0 +1,48 @@
+"""The reference estimator: one backward a task. Exact, and as dear as K is large. K tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from adapt_axolotl.metagradient.losses import row_losses
+from adapt_axolotl.metagradient.scores import TaskScores
+from adapt_axolotl.metagradient.task_batch import Reduce, TaskBatch, alone
+
+
+def per_task_scores(
+    model: nn.Module,
+    parameters: Sequence[nn.Parameter],
+    batches: Sequence[TaskBatch],
+    v: Sequence[Tensor],
+    num_tasks: int,
+    reduce: Reduce = alone,
+) -> TaskScores:
+    """<v, grad L_k> by one backward for each task in each micro-batch.
+
+    Inner products add up over micro-batches, so no gradient is kept. There are no values of single
+    rows, hence no standard errors.
+    """
+    device = v[0].device
+    totals = torch.zeros(3, num_tasks, dtype=torch.float64, device=device)
+    for batch in batches:
+        sums, tokens = row_losses(model, batch)
+        present = torch.unique(batch.task_of_row).tolist()
+        for place, task in enumerate(present):
+            mine = batch.task_of_row == task
+            gradients = torch.autograd.grad(
+                sums[mine].sum(),
+                list(parameters),
+                retain_graph=place + 1 < len(present),
+                allow_unused=True,
+            )
+            for part, gradient in zip(v, gradients, strict=True):
+                if gradient is not None:
+                    totals[0, task] += (part.double() * gradient.double()).sum()
+            totals[1, task] += tokens[mine].sum()
+            totals[2, task] += mine.sum()
+    totals = reduce(totals)
+    nothing = torch.full((num_tasks,), torch.nan, dtype=torch.float64, device=device)
+    return TaskScores(totals[0] / totals[1], nothing, totals[2].long())

@@ -1,0 +1,1 @@
+"""What to draw: static schemes, the learned mixture, the objectives. Pure numpy; K tasks."""

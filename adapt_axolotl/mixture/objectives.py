@@ -1,0 +1,114 @@
+"""What the validation losses are folded into, and so where the meta-gradient points.
+
+All objectives are smooth worst cases over utilities U_k of the tasks' validation losses V_k:
+
+    value(U) = (1/beta) log( (1/K) sum_k exp(beta U_k) )            ADAPT (arXiv 2512.04555)
+
+beta -> 0 is the mean, beta -> infinity the maximum. Its gradient is q = softmax(beta U), so one
+weighted backward over the validation rows gives the gradient of the whole. They differ in U and in
+a cap on q:
+
+    paper      U = V                       no cap: the paper's
+    raw        U = V                       q at most 2/K
+    relative   U = smoothed V, over V0     q at most 2/K: the default (ours)
+    excess     U = V - reference           q at most 2/K
+    mean       U = V, beta = 0             every task alike
+
+Why not the paper's by default: the largest raw loss is often the one of a task that cannot be
+learned. Its own score is near zero, but its softmax weight makes v point at its noise, and the
+mixture follows. The cap bounds that without any reference loss. K tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from adapt_axolotl.mixture.simplex import cap_weights, softmax
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A smooth worst case.
+
+    Attributes:
+        name: its key in a recipe.
+        beta: sharpness; 0 is the mean.
+        cap: largest weight of a task in units of 1/K; None is no cap.
+        smoothing: share of the old value in the running average of V that U is taken from.
+        relative: U is over the first loss of each task.
+        reference_losses: (K,) taken off V, or None.
+    """
+
+    name: str
+    beta: float
+    cap: float | None = None
+    smoothing: float = 0.0
+    relative: bool = False
+    reference_losses: np.ndarray | None = None
+
+    def utilities(self, losses: np.ndarray, first_losses: np.ndarray) -> np.ndarray:
+        """U, (K,), from (smoothed) losses V (K,) and the first losses V0 (K,)."""
+        if self.relative:
+            return losses / first_losses
+        if self.reference_losses is not None:
+            return losses - self.reference_losses
+        return losses
+
+    def value(self, utilities: np.ndarray) -> float:
+        """The smooth worst case of U, without the cap."""
+        if self.beta == 0:
+            return float(utilities.mean())
+        top = utilities.max()
+        return float(top + np.log(np.exp(self.beta * (utilities - top)).mean()) / self.beta)
+
+    def weights(self, utilities: np.ndarray) -> np.ndarray:
+        """q = softmax(beta U), no entry above the cap; (K,) on the simplex."""
+        weights = softmax(self.beta * utilities)
+        # With one or two tasks left, 2/K is no bound.
+        return weights if self.cap is None else cap_weights(weights, self.cap / len(weights))
+
+    def gradient(self, losses: np.ndarray, first_losses: np.ndarray) -> np.ndarray:
+        """(K,) weight of grad V_k in v: q_k dU_k/dV_k."""
+        weights = self.weights(self.utilities(losses, first_losses))
+        return weights / first_losses if self.relative else weights
+
+
+_NAMED = {
+    "relative": Objective("relative", beta=4.0, cap=2.0, smoothing=0.8, relative=True),
+    "paper": Objective("paper", beta=4.0),
+    "raw": Objective("raw", beta=4.0, cap=2.0),
+    "mean": Objective("mean", beta=0.0),
+    "excess": Objective("excess", beta=4.0, cap=2.0, smoothing=0.8),
+}
+OBJECTIVES: tuple[str, ...] = tuple(_NAMED)
+
+
+def objective(
+    name: str,
+    *,
+    beta: float | None = None,
+    reference_losses: Sequence[float] | None = None,
+) -> Objective:
+    """A named objective.
+
+    Args:
+        name: one of `OBJECTIVES`.
+        beta: instead of the objective's own.
+        reference_losses: (K,) irreducible losses, for `excess`.
+
+    Raises:
+        ValueError: unknown name, or `excess` without reference losses.
+    """
+    if name not in _NAMED:
+        raise ValueError(f"{name!r} is no objective; choose from {', '.join(OBJECTIVES)}")
+    chosen = _NAMED[name]
+    if beta is not None and name != "mean":
+        chosen = replace(chosen, beta=beta)
+    if name == "excess":
+        if reference_losses is None:
+            raise ValueError("objective 'excess' needs reference_losses, one for every task")
+        chosen = replace(chosen, reference_losses=np.asarray(reference_losses, dtype=np.float64))
+    return chosen

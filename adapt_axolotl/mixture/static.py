@@ -1,0 +1,63 @@
+"""Mixtures that do not move: the baselines that a learned mixture has to beat. K tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+
+def static_proportions(
+    scheme: str,
+    available: Sequence[int],
+    *,
+    temperature: float = 1.0,
+    weights: Mapping[str, float] | None = None,
+    tasks: Sequence[str] = (),
+) -> np.ndarray:
+    """Shares of the tasks, (K,).
+
+    Args:
+        scheme: `uniform` and `round_robin`: 1/K each; `proportional`: to `available`;
+            `temperature`: to available ** (1 / temperature); `weights`: as given.
+        available: how much each task has, in the unit of the mixture (tokens or examples).
+        temperature: 1 is proportional, large is uniform.
+        weights: for `weights`, a share for every task, in any scale.
+        tasks: the names that `weights` must cover.
+
+    Raises:
+        ValueError: weights that do not match the tasks or cannot be shares.
+    """
+    sizes = np.asarray(available, dtype=np.float64)
+    if scheme in ("uniform", "round_robin"):
+        return np.full(len(sizes), 1 / len(sizes))
+    if scheme == "proportional":
+        return sizes / sizes.sum()
+    if scheme == "temperature":
+        # Over the largest first: a high power of a token count would overflow.
+        heated = (sizes / sizes.max()) ** (1 / temperature)
+        return heated / heated.sum()
+    assert scheme == "weights", f"unknown scheme {scheme!r}"
+    assert weights is not None
+    return _from_weights(weights, tasks)
+
+
+def _from_weights(weights: Mapping[str, float], tasks: Sequence[str]) -> np.ndarray:
+    missing = [task for task in tasks if task not in weights]
+    unknown = [task for task in weights if task not in tasks]
+    if missing or unknown:
+        raise ValueError(
+            "adapt.weights: must name every task and no other; "
+            f"missing: {', '.join(missing) or 'none'}; unknown: {', '.join(unknown) or 'none'}"
+        )
+    values = np.array([weights[task] for task in tasks], dtype=np.float64)
+    bad = [
+        task for task, value in zip(tasks, values, strict=True) if not (0 <= value < float("inf"))
+    ]
+    if bad:
+        raise ValueError(
+            f"adapt.weights: {', '.join(bad)}: a weight must be a number of 0 or more"
+        )
+    if values.sum() == 0:
+        raise ValueError("adapt.weights: all weights are 0; give at least one task a share")
+    return values / values.sum()

@@ -1,0 +1,101 @@
+"""Small models and batches for the estimators' tests. Dimensions as in the released shapes."""
+
+from __future__ import annotations
+
+import torch
+from transformers import (
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
+
+from adapt_axolotl.metagradient.task_batch import TaskBatch
+
+FAMILIES = ("qwen3", "llama", "gemma3")
+_COMMON = dict(
+    vocab_size=61,
+    hidden_size=32,
+    intermediate_size=48,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    head_dim=8,
+    max_position_embeddings=128,
+    bos_token_id=0,
+    eos_token_id=1,
+    pad_token_id=2,
+    use_cache=False,
+)
+
+
+def make_model(family: str, *, dtype: torch.dtype = torch.float32, seed: int = 0, **changes: object):
+    torch.manual_seed(seed)
+    values = {**_COMMON, "attn_implementation": "eager", **changes}
+    model: PreTrainedModel
+    if family == "qwen3":
+        model = Qwen3ForCausalLM(Qwen3Config(tie_word_embeddings=True, **values))
+    elif family == "llama":
+        values = {"tie_word_embeddings": True, **values}
+        model = LlamaForCausalLM(LlamaConfig(**values))
+    else:
+        model = Gemma3ForCausalLM(
+            Gemma3TextConfig(
+                sliding_window=16, layer_types=["sliding_attention", "full_attention"], **values
+            )
+        )
+    # Norm weights start at 1 or 0; move everything, so that no rule is tested at a special point.
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)
+    return model.to(dtype).eval()
+
+
+def trained(model: torch.nn.Module) -> list[torch.nn.Parameter]:
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
+def make_rows(count: int, seed: int = 0, length: tuple[int, int] = (5, 14)) -> list[torch.Tensor]:
+    """Token rows; the first third of each is the prompt."""
+    generator = torch.Generator().manual_seed(seed)
+    lengths = torch.randint(*length, (count,), generator=generator)
+    return [torch.randint(3, 61, (int(n),), generator=generator) for n in lengths]
+
+
+def padded(rows: list[torch.Tensor], tasks: list[int]) -> TaskBatch:
+    width = max(len(row) for row in rows)
+    ids = torch.full((len(rows), width), 2)
+    labels = torch.full_like(ids, -100)
+    numbers = torch.full_like(ids, -1)
+    for line, row in enumerate(rows):
+        ids[line, : len(row)] = row
+        labels[line, len(row) // 3 : len(row)] = row[len(row) // 3 :]
+        numbers[line, : len(row)] = line
+    mask = (numbers >= 0).long()
+    return TaskBatch(
+        {"input_ids": ids, "attention_mask": mask}, labels, numbers, torch.tensor(tasks)
+    )
+
+
+def packed(rows: list[torch.Tensor], tasks: list[int]) -> TaskBatch:
+    """All rows in one line, told apart by position_ids that start again."""
+    ids = torch.cat(rows)[None]
+    labels = torch.cat(
+        [torch.where(torch.arange(len(r)) < len(r) // 3, -100, r) for r in rows]
+    )[None]
+    numbers = torch.cat([torch.full((len(r),), n) for n, r in enumerate(rows)])[None]
+    positions = torch.cat([torch.arange(len(r)) for r in rows])[None]
+    return TaskBatch(
+        {"input_ids": ids, "position_ids": positions}, labels, numbers, torch.tensor(tasks)
+    )
+
+
+def random_v(parameters: list[torch.nn.Parameter], seed: int = 7) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return [
+        torch.randn(p.shape, generator=generator, dtype=torch.float64).to(p.dtype)
+        for p in parameters
+    ]

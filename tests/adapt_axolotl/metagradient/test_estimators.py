@@ -1,0 +1,238 @@
+"""Every estimator against the reference, one backward a task.
+
+Tolerances, relative to the largest score: in-backward 1e-4 in float32 and 5e-2 in bfloat16; finite
+difference 5e-3 in float32.
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+
+from adapt_axolotl.metagradient.direction import direction
+from adapt_axolotl.metagradient.finite_difference import finite_difference_scores
+from adapt_axolotl.metagradient.in_backward import InBackward, UnfiredHooks
+from adapt_axolotl.metagradient.look_ahead import look_ahead
+from adapt_axolotl.metagradient.losses import row_losses, task_losses
+from adapt_axolotl.metagradient.per_task import per_task_scores
+from adapt_axolotl.metagradient.scores import scores_from_rows
+from adapt_axolotl.metagradient.self_check import check_estimator, fingerprint
+
+from .models import FAMILIES, make_model, make_rows, packed, padded, random_v, trained
+
+TASKS = [0, 1, 2, 0, 3, 1]
+
+
+def relative_error(found: torch.Tensor, expected: torch.Tensor) -> float:
+    return float((found - expected).abs().max() / expected.abs().max())
+
+
+def read_in_backward(model, parameters, batches, v, scale=1.0, context=torch.enable_grad):
+    """Scores from backwards of `scale` times the sum of token losses."""
+    listener = InBackward(model, parameters)
+    listener.listen(v)
+    products = []
+    for batch in batches:
+        listener.begin(batch.row_of_token)
+        with context():
+            sums, _ = row_losses(model, batch)
+        torch.autograd.grad(scale * sums.sum(), parameters, allow_unused=True)
+        products.append(listener.collect(scale, len(batch.task_of_row)))
+    listener.stop()
+    tokens = torch.cat([batch.tokens_of_rows() for batch in batches])
+    tasks = torch.cat([batch.task_of_row for batch in batches])
+    return scores_from_rows(torch.cat(products), tokens, tasks, 4)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("layout", [padded, packed])
+def test_in_backward_agrees_with_the_reference(family: str, layout) -> None:
+    model = make_model(family)
+    parameters = trained(model)
+    batches = [layout(make_rows(6, seed), TASKS) for seed in (1, 2)]
+    v = random_v(parameters)
+    expected = per_task_scores(model, parameters, batches, v, 4).inner_products
+    found = read_in_backward(model, parameters, batches, v, scale=0.37)
+    assert relative_error(found.inner_products, expected) < 1e-4
+    assert found.rows.tolist() == [4, 4, 2, 2]
+    assert InBackward.uncovered(model, parameters) == []
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_in_backward_where_heads_are_as_many_as_tokens(family: str) -> None:
+    model = make_model(family)
+    parameters = trained(model)
+    rows = [row[:4] for row in make_rows(6, 3)]  # 4 tokens, 4 heads
+    batches = [padded(rows, TASKS)]
+    v = random_v(parameters)
+    expected = per_task_scores(model, parameters, batches, v, 4).inner_products
+    found = read_in_backward(model, parameters, batches, v)
+    assert relative_error(found.inner_products, expected) < 1e-4
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_in_backward_counts_once_under_gradient_checkpointing(
+    family: str, reentrant: bool
+) -> None:
+    model = make_model(family)
+    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": reentrant})
+    model.train()
+    if reentrant:
+        model.enable_input_require_grads()
+    parameters = trained(model)
+    batches = [padded(make_rows(6, 4), TASKS)]
+    v = random_v(parameters)
+    plain = make_model(family)
+    expected = per_task_scores(plain, trained(plain), batches, v, 4).inner_products
+    listener = InBackward(model, parameters)
+    listener.listen(v)
+    listener.begin(batches[0].row_of_token)
+    sums, tokens = row_losses(model, batches[0])
+    sums.sum().backward()
+    products = listener.collect(1.0, 6)
+    listener.stop()
+    found = scores_from_rows(products, tokens, batches[0].task_of_row, 4).inner_products
+    assert relative_error(found, expected) < 1e-4
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_in_backward_with_lora(family: str) -> None:
+    torch.manual_seed(5)
+    config = LoraConfig(r=4, target_modules=["q_proj", "v_proj", "down_proj"], use_rslora=True)
+    model = get_peft_model(make_model(family), config).eval()
+    with torch.no_grad():
+        for parameter in trained(model):
+            parameter += 0.05 * torch.randn_like(parameter)  # B starts at 0
+    parameters = trained(model)
+    batches = [padded(make_rows(6, 5), TASKS)]
+    v = random_v(parameters)
+    expected = per_task_scores(model, parameters, batches, v, 4).inner_products
+    found = read_in_backward(model, parameters, batches, v)
+    assert InBackward.uncovered(model, parameters) == []
+    assert relative_error(found.inner_products, expected) < 1e-4
+
+
+def test_in_backward_names_what_it_does_not_cover() -> None:
+    config = LoraConfig(r=4, target_modules=["q_proj"], use_dora=True)
+    model = get_peft_model(make_model("llama"), config)
+    uncovered = InBackward.uncovered(model, trained(model))
+    assert uncovered
+    assert all("magnitude" in name for name in uncovered)
+
+
+def test_in_backward_notices_a_module_that_a_fused_kernel_passes_by() -> None:
+    model = make_model("llama")
+    projection = model.model.layers[0].mlp.up_proj
+    weight = projection.weight
+    # What a fused kernel does: use the weight without calling the module.
+    mlp = model.model.layers[0].mlp
+    mlp.forward = lambda x: mlp.down_proj(mlp.act_fn(mlp.gate_proj(x)) * (x @ weight.T))
+    parameters = trained(model)
+    batches = [padded(make_rows(2, 6), [0, 1])]
+    with pytest.raises(UnfiredHooks, match=r"layers\.0\.mlp\.up_proj"):
+        read_in_backward(model, parameters, batches, random_v(parameters))
+    check = check_estimator(
+        "in_backward", model, parameters, batches, random_v(parameters), 2
+    )
+    assert not check.passed
+    assert "up_proj" in check.reason
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_in_backward_under_bfloat16_autocast(family: str) -> None:
+    model = make_model(family)
+    parameters = trained(model)
+    batches = [padded(make_rows(6, 8), TASKS)]
+    # The direction in which scores are used: a gradient, not a random vector, whose products
+    # cancel to the size of bfloat16's rounding.
+    v = direction(model, parameters, [padded(make_rows(6, 9), TASKS)], torch.full((4,), 0.25))
+    expected = per_task_scores(model, parameters, batches, v, 4).inner_products
+
+    def autocast():
+        return torch.autocast("cpu", dtype=torch.bfloat16)
+
+    found = read_in_backward(model, parameters, batches, v, context=autocast)
+    assert relative_error(found.inner_products, expected) < 5e-2
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_finite_difference_agrees_with_the_reference(family: str) -> None:
+    model = make_model(family)
+    parameters = trained(model)
+    batches = [padded(make_rows(6, seed), TASKS) for seed in (1, 2)]
+    v = direction(model, parameters, [padded(make_rows(6, 9), TASKS)], torch.full((4,), 0.25))
+    expected = per_task_scores(model, parameters, batches, v, 4).inner_products
+    found = finite_difference_scores(model, parameters, batches, v, 4, epsilon=1e-4)
+    assert relative_error(found.inner_products, expected) < 5e-3
+    assert torch.isfinite(found.standard_errors).all()
+
+
+def test_standard_errors_are_those_of_a_ratio_estimate() -> None:
+    x = torch.tensor([1.0, 4.0, 2.0, 9.0], dtype=torch.float64)
+    n = torch.tensor([2, 5, 3, 7])
+    scores = scores_from_rows(x, n, torch.tensor([0, 0, 0, 1]), 3)
+    ratio = 7 / 10
+    residual = sum((a - ratio * b) ** 2 for a, b in zip([1, 4, 2], [2, 5, 3], strict=True))
+    assert scores.inner_products[0].item() == pytest.approx(ratio, rel=1e-12)
+    expected = (residual * 3 / 2) ** 0.5 / 10
+    assert scores.standard_errors[0].item() == pytest.approx(expected, rel=1e-12)
+    assert torch.isnan(scores.standard_errors[1])  # one row
+    assert torch.isnan(scores.inner_products[2])  # none
+
+
+def test_measuring_leaves_weights_gradients_and_random_streams_alone() -> None:
+    model = make_model("qwen3")
+    parameters = trained(model)
+    for parameter in parameters:
+        parameter.grad = torch.ones_like(parameter)
+    batches = [padded(make_rows(6, 1), TASKS)]
+    before, state = fingerprint(parameters), torch.get_rng_state()
+    v = direction(model, parameters, batches, torch.full((4,), 0.25))
+    per_task_scores(model, parameters, batches, v, 4)
+    finite_difference_scores(model, parameters, batches, v, 4, epsilon=1e-3)
+    with look_ahead(model, parameters, batches, torch.full((4,), 0.25), 0.1):
+        assert fingerprint(parameters) != before
+    assert check_estimator("in_backward", model, parameters, batches, v, 4).passed
+    assert fingerprint(parameters) == before
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all((parameter.grad == 1).all() for parameter in parameters)
+
+
+def test_self_check_catches_an_estimator_that_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make_model("qwen3")
+    parameters = trained(model)
+    batches = [padded(make_rows(2, 1), [0, 1])]
+    v = direction(model, parameters, batches, torch.tensor([0.5, 0.5]))
+    assert check_estimator("in_backward", model, parameters, batches, v, 2).passed
+    from adapt_axolotl.metagradient import in_backward
+
+    rule = in_backward._linear_rule
+    monkeypatch.setattr(in_backward, "_linear_rule", lambda *args: 1.5 * rule(*args))
+    check = check_estimator("in_backward", model, parameters, batches, v, 2)
+    assert not check.passed
+    assert "off by" in check.reason
+
+
+def test_packed_rows_have_the_losses_of_padded_ones() -> None:
+    model = make_model("qwen3", attn_implementation="sdpa")
+    rows = make_rows(6, 1)
+    apart, tokens = row_losses(model, padded(rows, TASKS))
+    together, same_tokens = row_losses(model, packed(rows, TASKS))
+    torch.testing.assert_close(apart, together, rtol=1e-4, atol=1e-4)
+    assert torch.equal(tokens, same_tokens)
+
+
+def test_task_losses_are_token_means_and_nan_without_rows() -> None:
+    model = make_model("llama")
+    batch = padded(make_rows(3, 1), [0, 0, 2])
+    sums, tokens = row_losses(model, batch)
+    losses = task_losses(model, [batch], 3)
+    expected = (sums[0] + sums[1]) / (tokens[0] + tokens[1])
+    assert losses.means[0].item() == pytest.approx(expected.item(), rel=1e-6)
+    assert torch.isnan(losses.means[1])
+    model_loss = model(
+        **batch.inputs, labels=torch.where(batch.row_of_token == 2, batch.labels, -100)
+    ).loss
+    assert losses.means[2].item() == pytest.approx(model_loss.item(), rel=1e-6)
