@@ -6,6 +6,7 @@ and long before a model is loaded.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Mapping, MutableMapping
@@ -27,6 +28,8 @@ def read_recipe(cfg: MutableMapping[str, Any]) -> AdaptConfig:
     """
     adapt = parse_adapt_block(cfg.get("adapt"))
     _refuse_unsupported(cfg)
+    if adapt.mixture == "learned":
+        _refuse_sharded_parameters(cfg)
     for key in ("datasets", "test_datasets"):
         for index, entry in enumerate(cfg.get(key) or []):
             _expand_paths(entry, f"{key}[{index}]")
@@ -34,7 +37,12 @@ def read_recipe(cfg: MutableMapping[str, Any]) -> AdaptConfig:
     test_tasks = [task_name(entry) for entry in cfg.get("test_datasets") or []]
     _check_tasks(adapt, train_tasks, test_tasks)
     # Axolotl hands the same mapping to its schema, so the names travel inside the adapt: block.
-    cfg["adapt"] = {**cfg["adapt"], "train_tasks": train_tasks, "test_tasks": test_tasks}
+    cfg["adapt"] = {
+        **cfg["adapt"],
+        **_held_out_share(cfg, adapt),
+        "train_tasks": train_tasks,
+        "test_tasks": test_tasks,
+    }
     return parse_adapt_block(cfg["adapt"])
 
 
@@ -61,6 +69,45 @@ def _refuse_unsupported(cfg: Mapping[str, Any]) -> None:
                 f"{key}: cannot be combined with a task mixture, which decides the order of the "
                 f"rows; remove {key}: or the adapt plugin"
             )
+
+
+    for key in ("context_parallel_size", "tensor_parallel_size", "sequence_parallel_degree"):
+        if (cfg.get(key) or 1) > 1:
+            raise ValueError(
+                f"{key}: {cfg[key]} splits a row over processes, which the token accounts do not "
+                f"follow yet; set {key}: 1 or remove the adapt plugin"
+            )
+
+
+def _refuse_sharded_parameters(cfg: Mapping[str, Any]) -> None:
+    """The meta-gradient needs whole parameters on every process."""
+    remedy = (
+        "a learned mixture needs whole parameters on every process; use DDP or DeepSpeed ZeRO-1 or "
+        "-2, or a static mixture"
+    )
+    for key in ("fsdp", "fsdp_config"):
+        if cfg.get(key):
+            raise ValueError(f"{key}: {remedy}")
+    deepspeed = cfg.get("deepspeed")
+    if isinstance(deepspeed, str) and Path(deepspeed).is_file():
+        deepspeed = json.loads(Path(deepspeed).read_text(encoding="utf-8"))
+    if isinstance(deepspeed, Mapping):
+        stage = deepspeed.get("zero_optimization", {}).get("stage")
+        if stage == 3:
+            raise ValueError(f"deepspeed: ZeRO stage 3: {remedy}")
+
+
+def _held_out_share(cfg: Mapping[str, Any], adapt: AdaptConfig) -> dict[str, float]:
+    """Axolotl's `val_set_size`, taken of every task instead of the merged rows."""
+    size = cfg.get("val_set_size") or 0
+    if not size or adapt.val_examples is not None or adapt.val_fraction is not None:
+        return {}
+    if size >= 1:
+        raise ValueError(
+            f"val_set_size: {size} rows of the merged data; with tasks, write the rows of each "
+            "task under adapt.val_examples and remove val_set_size"
+        )
+    return {"val_fraction": size}
 
 
 def _expand_paths(entry: MutableMapping[str, Any], where: str) -> None:

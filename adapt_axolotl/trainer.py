@@ -33,7 +33,6 @@ class AdaptTrainer(AxolotlTrainer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._run: AdaptRun | None = None
-        self._checkpoint: str | None = None
         self._micro_batch = 0
         self._loss_gradient = 1.0
         self._token_weight = 0.0
@@ -59,6 +58,14 @@ class AdaptTrainer(AxolotlTrainer):
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler | None:
         return self.run.sampler
 
+    def get_train_dataloader(self) -> Any:
+        loader = super().get_train_dataloader()
+        # Starting a loader draws a seed. From a stream of its own, dropout goes on the same
+        # wherever a run is resumed and wherever Trainer thinks that an epoch ends.
+        inner = getattr(loader, "base_dataloader", loader)  # accelerate wraps it
+        inner.generator = torch.Generator()
+        return loader
+
     # Training
 
     def train(self, resume_from_checkpoint: Any = None, *args: Any, **kwargs: Any) -> Any:
@@ -69,17 +76,11 @@ class AdaptTrainer(AxolotlTrainer):
                     "resume_from_checkpoint: give the folder of a checkpoint, or set "
                     "auto_resume_from_checkpoints: true to take the last one"
                 )
-            self._checkpoint = str(resume_from_checkpoint)
-            run.load_state_dict(read_checkpoint(Path(self._checkpoint)))
+            run.load_state_dict(read_checkpoint(Path(resume_from_checkpoint)))
         return super().train(resume_from_checkpoint, *args, **kwargs)
 
     def begin_step(self) -> None:
         """Before the first micro-batch of an optimizer step."""
-        if self._checkpoint is not None:
-            # Trainer restores the random streams before it starts the loader, which draws from
-            # them; once more here, dropout goes on where the checkpoint left it.
-            self._load_rng_state(self._checkpoint)
-            self._checkpoint = None
         self._micro_batch = 0
         self.run.begin_step(self.state.global_step)
 
@@ -226,6 +227,8 @@ class BudgetCallback(TrainerCallback):
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
+        # A run has no epochs; what Trainer logs as one is the spent share of the budget.
+        state.epoch = self._run.ledger.progress
         more = self._run.end_step(state.global_step - 1, record=control.should_log)
         if more:
             # Trainer stops at max_steps; the budget decides, so keep it just ahead: the step

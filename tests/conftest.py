@@ -28,3 +28,13 @@ def test_data() -> Path:
     if not place:
         pytest.skip("ADAPT_TEST_DATA is not set: this test reads real data from that folder")
     return Path(place)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model and its made mixture, and the prepared data of all runs on it."""
+    from adapt_axolotl.tiny import write_tiny
+
+    folder = tmp_path_factory.mktemp("tiny")
+    write_tiny(folder)
+    return folder

@@ -1,15 +1,15 @@
 """A made mixture of nine tasks whose difficulty is known.
 
     task        rows   answer    difficulty, and why
-    constant     600   short     saturates at once: one answer for every prompt
-    copy         900   medium    saturates soon: the answer stands in the prompt
-    yes_no      2400   one word  easy, big: parity of the last digit
-    next        1200   short     easy: the letter after the one given, 26 facts
-    reverse     1500   medium    medium: the word backwards
-    sort         700   medium    medium: its letters in order
-    capital      300   word      hard, small: 60 fixed made-up facts, learned only by repetition
-    modular     1000   number    hard: (a + b) mod 23, needs most of the budget
-    noise       1800   long      unlearnable: the answer is drawn at random
+    constant    1500   short     saturates at once: one answer for every prompt
+    copy        3000   medium    saturates soon: the answer stands in the prompt
+    yes_no      6000   one word  easy, big: parity of the last digit
+    next        3000   short     easy: the letter after the one given, 26 facts
+    reverse     4500   medium    medium: the word backwards
+    sort        2400   medium    medium: its letters in order
+    capital      400   word      hard, small: 60 fixed made-up facts, learned only by repetition
+    modular     2400   number    hard: (a + b) mod 23, needs most of the budget
+    noise       4500   long      unlearnable: the answer is drawn at random
 
 Sizes and answer lengths differ on purpose, so that proportional, uniform and learned mixing differ.
 Every row's prompt is unique within its task, so no validation row is a training row; `capital` asks
@@ -137,15 +137,15 @@ def _noise(rng: random.Random) -> Row:
 
 
 TASKS: tuple[MadeTask, ...] = (
-    MadeTask("constant", 600, _constant),
-    MadeTask("copy", 900, _copy),
-    MadeTask("yes_no", 2400, _yes_no),
-    MadeTask("next", 1200, _next),
-    MadeTask("reverse", 1500, _reverse),
-    MadeTask("sort", 700, _sort),
-    MadeTask("capital", 300, _capital, _capital_held_out),
-    MadeTask("modular", 1000, _modular),
-    MadeTask("noise", 1800, _noise),
+    MadeTask("constant", 1500, _constant),
+    MadeTask("copy", 3000, _copy),
+    MadeTask("yes_no", 6000, _yes_no),
+    MadeTask("next", 3000, _next),
+    MadeTask("reverse", 4500, _reverse),
+    MadeTask("sort", 2400, _sort),
+    MadeTask("capital", 400, _capital, _capital_held_out),
+    MadeTask("modular", 2400, _modular),
+    MadeTask("noise", 4500, _noise),
 )
 
 

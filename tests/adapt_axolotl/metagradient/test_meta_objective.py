@@ -25,7 +25,12 @@ ETA, BETA, ENTROPY_WEIGHT = 0.3, 4.0, 0.1
 def float64_norms(monkeypatch: pytest.MonkeyPatch) -> None:
     """Transformers' norms compute in float32 whatever the model's type; here that would be the
     floor of the comparison."""
-    monkeypatch.setattr(torch.Tensor, "float", lambda self: self)
+    single = torch.Tensor.float
+    monkeypatch.setattr(
+        torch.Tensor,
+        "float",
+        lambda self: self if self.dtype == torch.float64 else single(self),
+    )
     to = torch.Tensor.to
 
     def keep_wide(self, *args, **kwargs):

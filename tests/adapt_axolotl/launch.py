@@ -1,0 +1,141 @@
+"""Run `axolotl train` on the tiny model, as a user would, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+TASKS = ("constant", "copy", "yes_no", "reverse", "noise")
+
+
+def recipe(tiny: Path, folder: Path, **changes: Any) -> dict[str, Any]:
+    """A short run over five tasks of the tiny mixture; `changes` replace top-level keys, and
+    those in `adapt` are merged into the block."""
+    adapt = {
+        "token_budget": 2500,
+        "mixture": "learned",
+        "learned": {"update_every": 3, "start_after": "5%"},
+        **changes.pop("adapt", {}),
+    }
+
+    def entry(task: str, split: str) -> dict[str, Any]:
+        return {
+            "path": str(tiny / "data" / task / f"{split}.jsonl"),
+            "task": task,
+            "ds_type": "json",
+            "type": "chat_template",
+            "field_messages": "messages",
+            "roles_to_train": ["assistant"],
+            "train_on_eos": "turn",
+            "split": "train",
+        }
+
+    return {
+        "base_model": str(tiny / "model"),
+        "reinit_weights": True,
+        "plugins": ["adapt_axolotl.AdaptPlugin"],
+        "trainer_cls": "adapt_axolotl.trainer.AdaptTrainer",
+        "adapt": adapt,
+        "datasets": [entry(task, "train") for task in TASKS],
+        "test_datasets": [entry(task, "validation") for task in TASKS],
+        "dataset_prepared_path": str(tiny / "prepared"),
+        "output_dir": str(folder),
+        "sequence_len": 64,
+        "micro_batch_size": 8,
+        "gradient_accumulation_steps": 2,
+        "optimizer": "adamw_torch",
+        "learning_rate": 3e-3,
+        "lr_scheduler": "cosine",
+        "warmup_ratio": 0.1,
+        "seed": 7,
+        "bf16": False,
+        "fp16": False,
+        "tf32": False,
+        "attn_implementation": "sdpa",
+        "dataset_num_proc": 1,
+        "pad_to_multiple_of": 8,
+        "logging_steps": 1,
+        "save_strategy": "no",
+        **changes,
+    }
+
+
+def start(
+    config: dict[str, Any], folder: Path, *, processes: int = 1
+) -> subprocess.Popen[str]:
+    """Start a run; its output is one stream of lines."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "recipe.yml"
+    file.write_text(yaml.safe_dump(config), encoding="utf-8")
+    launcher = ["--launcher", "python"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    if processes > 1:
+        launcher = ["--launcher", "torchrun", "--", f"--nproc_per_node={processes}"]
+        environment |= {"ACCELERATE_USE_CPU": "1", "ACCELERATE_TORCH_DEVICE": "cpu"}
+    axolotl = Path(sys.executable).with_name("axolotl")
+    return subprocess.Popen(
+        [str(axolotl), "train", str(file), *launcher],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+        start_new_session=True,
+    )
+
+
+def train(config: dict[str, Any], folder: Path, *, processes: int = 1, fails: bool = False) -> str:
+    """Run to the end; gives the output. Asserts the exit code."""
+    process = start(config, folder, processes=processes)
+    output, _ = process.communicate()
+    assert (process.returncode != 0) == fails, output[-6000:]
+    return output
+
+
+def train_until(config: dict[str, Any], folder: Path, stop: Callable[[str], bool]) -> bool:
+    """Kill the run (SIGKILL, the whole group) at the first output line that `stop` accepts.
+
+    Returns:
+        Whether it was killed; False if it ended before.
+    """
+    process = start(config, folder)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if stop(line):
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            return True
+    assert process.wait() == 0
+    return False
+
+
+def ledger(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "adapt" / "ledger.json").read_text())
+
+
+def history(folder: Path) -> list[dict[str, Any]]:
+    lines = (folder / "adapt" / "history.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def log_lines(folder: Path) -> list[dict[str, Any]]:
+    """What Trainer logged, from the last checkpoint, without what depends on the clock and without
+    Axolotl's own token counters, which start again with each process."""
+    last = max(folder.glob("checkpoint-*[0-9]"), key=lambda p: int(p.name.split("-")[1]))
+    lines = json.loads((last / "trainer_state.json").read_text())["log_history"]
+    left_out = ("memory/", "runtime", "per_second")
+    return [
+        {
+            key: value
+            for key, value in line.items()
+            if not key.startswith("tokens/") and not any(word in key for word in left_out)
+        }
+        for line in lines
+    ]
