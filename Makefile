@@ -1,0 +1,52 @@
+# Everything a contributor or CI runs. The environment is made by the first target that needs it.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN     = $(VENV)/bin
+# No network beyond the package registry, no telemetry; two threads suit a small machine.
+export HF_HUB_OFFLINE ?= 1
+export HF_DATASETS_OFFLINE ?= 1
+export AXOLOTL_DO_NOT_TRACK ?= 1
+export TOKENIZERS_PARALLELISM ?= false
+
+.PHONY: help env demo check test format grid clean
+
+help:
+	@echo "make demo    train the tiny recipe and its uniform twin, show both side by side"
+	@echo "make check   formatting, linting, types, shipped recipes up to date"
+	@echo "make test    all tests (ADAPT_TEST_DATA=DIR adds those on real data)"
+	@echo "make format  write the formatting"
+	@echo "make grid    write the recipes of the paper's grid again"
+
+env: $(VENV)/.ready
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip<27"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+# Each command is printed before it runs, so that a reader can go on alone.
+demo: env
+	$(BIN)/adapt-axolotl tiny data/tiny
+	$(BIN)/axolotl train recipes/adapt_tiny_cpu.yml
+	$(BIN)/axolotl train recipes/uniform_tiny_cpu.yml
+	$(BIN)/adapt-axolotl show runs/adapt_tiny_cpu runs/uniform_tiny_cpu
+
+check: env
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python recipes/grid.py --check
+
+test: env
+	$(BIN)/python -m pytest
+
+format: env
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+grid: env
+	$(BIN)/python recipes/grid.py
+
+clean:
+	rm -rf $(VENV) runs data/tiny
