@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from axolotl.utils.dict import DictDefault
 from axolotl.utils.logging import get_logger
 
@@ -228,8 +228,8 @@ def plain(value: Any) -> Any:
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set):
         return [plain(item) for item in value]
+    if isinstance(value, Enum):
+        return plain(value.value)
     if value is None or isinstance(value, bool | int | float | str):
-        return value.value if hasattr(value, "value") else value
-    if isinstance(value, torch.dtype | Path):
-        return str(value)
-    return getattr(value, "value", str(value))
+        return value
+    return str(value)

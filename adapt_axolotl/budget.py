@@ -90,9 +90,7 @@ class TokenLedger:
         charge_meta_tokens: count the tokens of meta steps against the budget too.
     """
 
-    def __init__(
-        self, pools: TaskPools, budget: int, *, charge_meta_tokens: bool = False
-    ) -> None:
+    def __init__(self, pools: TaskPools, budget: int, *, charge_meta_tokens: bool = False) -> None:
         self.pools = pools
         self.budget = budget
         self._charge_meta = charge_meta_tokens

@@ -23,9 +23,7 @@ from pydantic import (
 from adapt_axolotl.budget import TokenBudget
 from adapt_axolotl.mixture.objectives import OBJECTIVES
 
-MixtureName = Literal[
-    "learned", "uniform", "proportional", "temperature", "weights", "round_robin"
-]
+MixtureName = Literal["learned", "uniform", "proportional", "temperature", "weights", "round_robin"]
 EstimatorName = Literal["auto", "in_backward", "finite_difference", "per_task"]
 
 

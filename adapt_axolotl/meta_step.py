@@ -293,4 +293,3 @@ class MetaStep:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.mixture.load_state_dict(state["mixture"])
         self._candidates = list(state["candidates"])
-

@@ -70,7 +70,8 @@ def mixture_html(history: list[dict[str, Any]]) -> str:
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Task mixture</title>
 <style>
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 1rem auto; padding: 0 1rem; }}
+body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 1rem auto; }}
+body {{ padding: 0 1rem; }}
 svg {{ width: 100%; height: auto; }}
 td, th {{ padding: .1rem .8rem .1rem 0; text-align: right; }}
 td:first-child, th:first-child {{ text-align: left; }}

@@ -70,7 +70,6 @@ def _refuse_unsupported(cfg: Mapping[str, Any]) -> None:
                 f"rows; remove {key}: or the adapt plugin"
             )
 
-
     for key in ("context_parallel_size", "tensor_parallel_size", "sequence_parallel_degree"):
         if (cfg.get(key) or 1) > 1:
             raise ValueError(
@@ -162,5 +161,6 @@ def _check_tasks(adapt: AdaptConfig, train_tasks: list[str], test_tasks: list[st
     if references is not None and set(references) != set(names):
         raise ValueError(
             "adapt.learned.reference_losses: must name every task and no other; missing "
-            f"{sorted(set(names) - set(references))}, unknown {sorted(set(references) - set(names))}"
+            f"{sorted(set(names) - set(references))}, "
+            f"unknown {sorted(set(references) - set(names))}"
         )

@@ -28,9 +28,7 @@ MicroBatch = list[int] | list[list[int]]
 
 def rows_of(micro_batch: MicroBatch) -> list[int]:
     """The rows of a micro-batch in the order of its tokens, plain or packed."""
-    return [
-        row for entry in micro_batch for row in (entry if isinstance(entry, list) else [entry])
-    ]
+    return [row for entry in micro_batch for row in (entry if isinstance(entry, list) else [entry])]
 
 
 class TaskStream:
@@ -176,7 +174,7 @@ class MixtureBatchSampler(BatchSampler):
     def __len__(self) -> int:
         raise TypeError("a token budget has no number of batches before it is spent")
 
-    def __iter__(self) -> Iterator[MicroBatch]:
+    def __iter__(self) -> Iterator[Any]:  # of MicroBatch; BatchSampler declares list[int]
         """From the first block that was not committed: after a resume, or when an epoch restarts
         and the loader has thrown a fetched batch away, nothing is lost or drawn twice."""
         index = min(self._blocks, default=self._next_index)

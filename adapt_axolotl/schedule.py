@@ -8,6 +8,7 @@ exactly with it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
@@ -40,8 +41,9 @@ def follow_budget(
     for group in optimizer.param_groups:
         # The first scheduler has already scaled the rate; start again from the configured one.
         group["lr"] = group["initial_lr"]
-    return LambdaLR(
-        optimizer,
-        # LambdaLR counts steps; the budget's progress is the truth, its count is ignored.
-        [lambda _, curve=curve: curve(progress() * num_training_steps) for curve in curves],
-    )
+
+    def at_progress(curve: Callable[[Any], float]) -> Callable[[int], float]:
+        # LambdaLR counts steps; its count is ignored, the budget's progress is the truth.
+        return lambda _: curve(progress() * num_training_steps)
+
+    return LambdaLR(optimizer, [at_progress(curve) for curve in curves])

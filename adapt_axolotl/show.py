@@ -52,7 +52,9 @@ def _summary(reports: Sequence[dict], names: Sequence[str]) -> list[Row]:
         )
         for report in reports
     ]
-    first = np.array([_number(reports[0]["tasks"][name]["first_validation_loss"]) for name in names])
+    first = np.array(
+        [_number(reports[0]["tasks"][name]["first_validation_loss"]) for name in names]
+    )
     mean: Row = ["mean over tasks", _loss(float(np.nanmean(first)))]
     worst: Row = ["worst task", _loss(float(np.nanmax(first)))]
     for report, values in zip(reports, losses, strict=True):

@@ -120,7 +120,10 @@ def _build(
         train[name] = train[name].select(np.flatnonzero(~held_out))
     _drop_leaks(train, test)
     return DatasetDict(
-        {split: _concatenate(rows, names) for split, rows in (("train", train), ("validation", test))}
+        {
+            split: _concatenate(rows, names)
+            for split, rows in (("train", train), ("validation", test))
+        }
     )
 
 

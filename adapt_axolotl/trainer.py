@@ -27,6 +27,7 @@ from adapt_axolotl.schedule import follow_budget
 
 LOG = get_logger("axolotl.adapt")
 
+
 class AdaptTrainer(AxolotlTrainer):
     """See the module docstring. `attach` must be called before `train`."""
 
@@ -84,7 +85,9 @@ class AdaptTrainer(AxolotlTrainer):
         self._micro_batch = 0
         self.run.begin_step(self.state.global_step)
 
-    def training_step(self, model: nn.Module, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
+    def training_step(
+        self, model: nn.Module, inputs: Any, num_items_in_batch: Any = None
+    ) -> Tensor:
         run = self.run
         micro_batch = self._next_micro_batch()
         rows = rows_of(micro_batch)
@@ -153,7 +156,7 @@ class AdaptTrainer(AxolotlTrainer):
         row_of_token = torch.full_like(labels, -1)
         number = 0
         for line, entry in enumerate(micro_batch):
-            if isinstance(entry, int):  # padded on either side: the whole line is the row's
+            if not isinstance(entry, list):  # padded on either side: the whole line is the row's
                 row_of_token[line] = line
                 continue
             start = 0
@@ -164,6 +167,8 @@ class AdaptTrainer(AxolotlTrainer):
         return row_of_token
 
     # Schedule
+
+    lr_scheduler: Any
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
         fresh = self.lr_scheduler is None

@@ -129,7 +129,9 @@ class _Heard(torch.autograd.Function):
     """The identity, but its backward tells the listener."""
 
     @staticmethod
-    def forward(ctx: Any, output: Tensor, inputs: Tensor, listener: InBackward, name: str) -> Tensor:
+    def forward(
+        ctx: Any, output: Tensor, inputs: Tensor, listener: InBackward, name: str
+    ) -> Tensor:
         # save_for_backward, not an attribute: checkpointing then recomputes it like any other.
         ctx.save_for_backward(inputs)
         ctx.listener, ctx.name = listener, name

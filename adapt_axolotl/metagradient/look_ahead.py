@@ -44,7 +44,7 @@ def look_ahead(
     with unmoved(parameters):
         with torch.no_grad():
             for parameter, part in zip(parameters, step, strict=True):
-                parameter -= learning_rate * part
+                parameter.sub_(part, alpha=learning_rate)
         yield
 
 

@@ -14,8 +14,9 @@ where the entropy term log p_i + H(p) is, up to a constant that softmax ignores,
 logits of the first proportions, uniform for the paper's entropy. The scores are standardised
 first (ours), so that eta, the scale of the gradients and the size of the model cancel:
 
-    z = -s centred under p; times h^2 / (h^2 + se^2), h = z unshrunk, se its standard error;
-    over the running root mean square; clipped.
+    h = -s centred under p;   z = h / (running root mean square of h) * h^2 / (h^2 + se^2), clipped,
+
+se the standard error of the score: a score that is all noise moves little.
 
 A z that stays the same settles at a log ratio of z / lambda. K tasks.
 """
@@ -176,15 +177,16 @@ class LearnedMixture:
             kept = np.where(square + errors**2 > 0, square / (square + errors**2), 1.0)
         measured = np.isfinite(errors)
         kept = np.where(measured, kept, kept[measured].mean() if measured.any() else 1.0)
-        shrunk = centred * kept
-        self._mean_square = (
-            self._decay * self._mean_square + (1 - self._decay) * float((shrunk**2).mean())
+        # Over the size of the scores before they were shrunk: over their size after it, pure noise
+        # would be blown up to full steps again.
+        self._mean_square = self._decay * self._mean_square + (1 - self._decay) * float(
+            (centred**2).mean()
         )
         # As Adam's: without it the first scores would look larger than they are.
         corrected = self._mean_square / (1 - self._decay ** (self._updates + 1))
         if corrected == 0:
-            return np.zeros_like(shrunk)
-        return np.clip(shrunk / np.sqrt(corrected), -self._clip, self._clip)
+            return np.zeros_like(centred)
+        return np.clip(kept * centred / np.sqrt(corrected), -self._clip, self._clip)
 
     def _objective_value(self) -> float:
         known = np.isfinite(self._smoothed)

@@ -55,9 +55,7 @@ def _from_weights(weights: Mapping[str, float], tasks: Sequence[str]) -> np.ndar
         task for task, value in zip(tasks, values, strict=True) if not (0 <= value < float("inf"))
     ]
     if bad:
-        raise ValueError(
-            f"adapt.weights: {', '.join(bad)}: a weight must be a number of 0 or more"
-        )
+        raise ValueError(f"adapt.weights: {', '.join(bad)}: a weight must be a number of 0 or more")
     if values.sum() == 0:
         raise ValueError("adapt.weights: all weights are 0; give at least one task a share")
     return values / values.sum()

@@ -68,9 +68,7 @@ def recipe(tiny: Path, folder: Path, **changes: Any) -> dict[str, Any]:
     }
 
 
-def start(
-    config: dict[str, Any], folder: Path, *, processes: int = 1
-) -> subprocess.Popen[str]:
+def start(config: dict[str, Any], folder: Path, *, processes: int = 1) -> subprocess.Popen[str]:
     """Start a run; its output is one stream of lines."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "recipe.yml"

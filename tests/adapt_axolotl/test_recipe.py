@@ -65,8 +65,14 @@ def test_a_recipe_that_cannot_work_says_why(
         ({"token_budget": 0}, "adapt.token_budget: 0 buys no training step"),
         ({"token_budget": "150%"}, "adapt.token_budget: '150%' is more than there is"),
         ({"token_budgets": 5}, "adapt.token_budgets: no such key; did you mean token_budget?"),
-        ({"estimator": "auto"}, "adapt.estimator: no such key here; it belongs under adapt.learned"),
-        ({"learned": {"objectiv": "mean"}}, "adapt.learned.objectiv: no such key; did you mean obj"),
+        (
+            {"estimator": "auto"},
+            "adapt.estimator: no such key here; it belongs under adapt.learned",
+        ),
+        (
+            {"learned": {"objectiv": "mean"}},
+            "adapt.learned.objectiv: no such key; did you mean obj",
+        ),
         ({"learned": {"objective": "max"}}, "'max' is no objective; choose from relative, paper"),
         ({"learned": {"objective": "excess"}}, "needs reference_losses"),
         ({"learned": {"start_after": "six"}}, "'six' is no share of the budget"),

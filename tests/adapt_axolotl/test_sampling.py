@@ -69,9 +69,7 @@ def test_first_draws_are_spread_by_seed() -> None:
     pools = make_pools()
     first = {
         int(
-            pools.task_of_row[
-                TaskStream(pools, unit="examples", seed=seed).draw(np.full(3, 1 / 3))
-            ]
+            pools.task_of_row[TaskStream(pools, unit="examples", seed=seed).draw(np.full(3, 1 / 3))]
         )
         for seed in range(30)
     }

@@ -12,13 +12,28 @@ import yaml
 
 RECIPES = sorted((Path(__file__).resolve().parents[2] / "recipes").glob("*.yml"))
 IDS = [path.stem for path in RECIPES]
-ISSUE_TYPES = (
-    "question_answering program_execution question_generation sentiment_analysis "
-    "text_categorization toxic_language_detection text_matching commonsense_classification "
-    "named_entity_recognition information_extraction wrong_candidate_generation "
-    "textual_entailment cause_effect_classification fill_in_the_blank title_generation "
-    "coreference_resolution summarization story_composition paraphrasing data_to_text"
-).split()
+ISSUE_TYPES = [
+    "question_answering",
+    "program_execution",
+    "question_generation",
+    "sentiment_analysis",
+    "text_categorization",
+    "toxic_language_detection",
+    "text_matching",
+    "commonsense_classification",
+    "named_entity_recognition",
+    "information_extraction",
+    "wrong_candidate_generation",
+    "textual_entailment",
+    "cause_effect_classification",
+    "fill_in_the_blank",
+    "title_generation",
+    "coreference_resolution",
+    "summarization",
+    "story_composition",
+    "paraphrasing",
+    "data_to_text",
+]
 
 
 def load(path: Path) -> dict[str, Any]:

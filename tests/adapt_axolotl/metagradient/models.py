@@ -16,23 +16,25 @@ from transformers import (
 from adapt_axolotl.metagradient.task_batch import TaskBatch
 
 FAMILIES = ("qwen3", "llama", "gemma3")
-_COMMON = dict(
-    vocab_size=61,
-    hidden_size=32,
-    intermediate_size=48,
-    num_hidden_layers=2,
-    num_attention_heads=4,
-    num_key_value_heads=2,
-    head_dim=8,
-    max_position_embeddings=128,
-    bos_token_id=0,
-    eos_token_id=1,
-    pad_token_id=2,
-    use_cache=False,
-)
+_COMMON = {
+    "vocab_size": 61,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "max_position_embeddings": 128,
+    "bos_token_id": 0,
+    "eos_token_id": 1,
+    "pad_token_id": 2,
+    "use_cache": False,
+}
 
 
-def make_model(family: str, *, dtype: torch.dtype = torch.float32, seed: int = 0, **changes: object):
+def make_model(
+    family: str, *, dtype: torch.dtype = torch.float32, seed: int = 0, **changes: object
+):
     torch.manual_seed(seed)
     values = {**_COMMON, "attn_implementation": "eager", **changes}
     model: PreTrainedModel
@@ -83,9 +85,9 @@ def padded(rows: list[torch.Tensor], tasks: list[int]) -> TaskBatch:
 def packed(rows: list[torch.Tensor], tasks: list[int]) -> TaskBatch:
     """All rows in one line, told apart by position_ids that start again."""
     ids = torch.cat(rows)[None]
-    labels = torch.cat(
-        [torch.where(torch.arange(len(r)) < len(r) // 3, -100, r) for r in rows]
-    )[None]
+    labels = torch.cat([torch.where(torch.arange(len(r)) < len(r) // 3, -100, r) for r in rows])[
+        None
+    ]
     numbers = torch.cat([torch.full((len(r),), n) for n, r in enumerate(rows)])[None]
     positions = torch.cat([torch.arange(len(r)) for r in rows])[None]
     return TaskBatch(

@@ -73,9 +73,7 @@ def test_in_backward_where_heads_are_as_many_as_tokens(family: str) -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("reentrant", [True, False])
-def test_in_backward_counts_once_under_gradient_checkpointing(
-    family: str, reentrant: bool
-) -> None:
+def test_in_backward_counts_once_under_gradient_checkpointing(family: str, reentrant: bool) -> None:
     model = make_model(family)
     model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": reentrant})
     model.train()
@@ -133,9 +131,7 @@ def test_in_backward_notices_a_module_that_a_fused_kernel_passes_by() -> None:
     batches = [padded(make_rows(2, 6), [0, 1])]
     with pytest.raises(UnfiredHooks, match=r"layers\.0\.mlp\.up_proj"):
         read_in_backward(model, parameters, batches, random_v(parameters))
-    check = check_estimator(
-        "in_backward", model, parameters, batches, random_v(parameters), 2
-    )
+    check = check_estimator("in_backward", model, parameters, batches, random_v(parameters), 2)
     assert not check.passed
     assert "up_proj" in check.reason
 

@@ -1,0 +1,214 @@
+"""Objectives and the learned mixture."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from adapt_axolotl.mixture.learned import LearnedMixture
+from adapt_axolotl.mixture.objectives import OBJECTIVES, objective
+
+TASKS = ("a", "b", "c", "d")
+LOSSES = np.array([1.0, 2.5, 0.4, 1.7])
+FIRST = np.array([3.0, 2.6, 3.1, 2.0])
+NO_ERROR = np.zeros(4)
+
+
+def make(name: str = "relative", **changes) -> LearnedMixture:
+    references = [0.1] * 4 if name == "excess" else None
+    mixture = LearnedMixture(TASKS, objective(name, reference_losses=references), **changes)
+    mixture.observe(FIRST)
+    return mixture
+
+
+def test_the_smooth_worst_case_lies_between_mean_and_maximum() -> None:
+    values = [objective("raw", beta=beta).value(LOSSES) for beta in (0, 1e-6, 0.5, 4, 50, 10_000)]
+    assert values[0] == pytest.approx(LOSSES.mean(), rel=1e-12)
+    assert values[1] == pytest.approx(LOSSES.mean(), rel=1e-5)
+    assert values == sorted(values)
+    assert values[-1] == pytest.approx(LOSSES.max(), abs=1e-3)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_the_weights_of_v_are_the_derivative_of_the_value(name: str) -> None:
+    """Below the cap; the cap is on top of the derivative."""
+    chosen = objective(name, beta=0.5, reference_losses=[0.1, 0.2, 0.3, 0.4])
+    gradient = chosen.gradient(LOSSES, FIRST)
+    for k in range(4):
+        step = np.zeros(4)
+        step[k] = 1e-5
+        values = [chosen.value(chosen.utilities(LOSSES + s, FIRST)) for s in (step, -step)]
+        assert gradient[k] == pytest.approx((values[0] - values[1]) / 2e-5, rel=1e-6)
+
+
+def test_only_the_papers_objective_lets_one_loss_take_everything() -> None:
+    losses = np.array([0.1, 0.1, 0.1, 9.0])
+    assert objective("paper").gradient(losses, FIRST)[3] > 0.99
+    assert objective("raw").gradient(losses, FIRST)[3] == pytest.approx(0.5)
+    assert objective("mean").gradient(losses, FIRST) == pytest.approx([0.25] * 4)
+
+
+def test_unknown_objectives_and_missing_references_are_refused() -> None:
+    with pytest.raises(ValueError, match="choose from relative, paper"):
+        objective("best")
+    with pytest.raises(ValueError, match="needs reference_losses"):
+        objective("excess")
+
+
+def test_a_useful_task_gains_and_a_harmful_one_loses() -> None:
+    mixture = make()
+    before = mixture.proportions
+    update = mixture.update(np.array([2.0, 0.0, 0.0, -2.0]), NO_ERROR, step=0)
+    assert update.proportions[0] > before[0]
+    assert update.proportions[3] < before[3]
+    assert update.scores.tolist() == [-2, 0, 0, 2]
+
+
+def test_the_step_is_the_literal_formula() -> None:
+    mixture = make(step_size=0.3, entropy_weight=0.2, floor=0.0)
+    logits = np.zeros(4)
+    mean_square = 0.0
+    rng = np.random.default_rng(0)
+    for number in range(5):
+        useful, errors = rng.normal(size=4), rng.random(4)
+        p = np.exp(logits) / np.exp(logits).sum()
+        centred = useful - (p * useful).sum()
+        mean_square = 0.9 * mean_square + 0.1 * (centred**2).mean()
+        size = np.sqrt(mean_square / (1 - 0.9 ** (number + 1)))
+        z = np.clip(centred / size * centred**2 / (centred**2 + errors**2), -3, 3)
+        logits = logits + 0.3 * (z - 0.2 * (logits - logits.mean()))
+        logits -= logits.mean()
+        update = mixture.update(useful, errors, step=number)
+        assert update.logits == pytest.approx(logits, rel=1e-12)
+
+
+def test_the_step_follows_the_natural_gradient_of_the_paper() -> None:
+    """Without standardising, -dJ/da_i / p_i is (z_i - lambda a_i) up to a constant."""
+    from adapt_axolotl.mixture.simplex import entropy, softmax
+
+    logits = np.array([0.2, -0.4, 0.1, 0.1])
+    s, weight = np.array([0.3, -0.1, 0.05, 0.4]), 0.15
+    p = softmax(logits)
+    gradient = p * (s - (p * s).sum()) + weight * p * (np.log(p) + entropy(p))
+    natural = -gradient / p
+    ours = -(s - (p * s).sum()) - weight * logits
+    assert natural - ours == pytest.approx(np.full(4, (natural - ours)[0]), abs=1e-12)
+
+
+def test_the_scale_of_the_scores_cancels() -> None:
+    small, large = make(), make()
+    rng = np.random.default_rng(1)
+    for step in range(10):
+        useful, errors = rng.normal(size=4), rng.random(4)
+        small.update(1e-6 * useful, 1e-6 * errors, step=step)
+        large.update(1e6 * useful, 1e6 * errors, step=step)
+    assert small.proportions == pytest.approx(large.proportions, rel=1e-9)
+
+
+def test_a_score_that_stays_settles_at_its_ratio_to_the_pull() -> None:
+    mixture = make(entropy_weight=0.5, floor=0.0)
+    for step in range(400):
+        update = mixture.update(np.array([1.0, 0.0, 0.0, -1.0]), NO_ERROR, step=step)
+    expected = (update.standardised[0] - update.standardised[1]) / 0.5
+    assert update.logits[0] - update.logits[1] == pytest.approx(expected, rel=1e-3)
+
+
+def test_honest_standard_errors_keep_noise_from_walking() -> None:
+    def wander(with_errors: bool) -> float:
+        squares = []
+        for seed in range(20):
+            rng = np.random.default_rng(seed)
+            mixture = make()
+            # Four equal tasks: the scores are nothing but their errors.
+            for step in range(60):
+                errors = np.ones(4) if with_errors else NO_ERROR
+                mixture.update(rng.normal(size=4), errors, step=step)
+            squares.append((np.log(4 * mixture.proportions) ** 2).mean())
+        return float(np.sqrt(np.mean(squares)))
+
+    assert wander(with_errors=True) < 0.7 * wander(with_errors=False)
+
+
+def test_a_task_without_a_usable_loss_is_left_out_and_counted() -> None:
+    mixture = make()
+    weights = mixture.observe(np.array([1.0, np.nan, np.inf, 1.0]))
+    assert weights[1] == weights[2] == 0
+    assert weights[0] > 0
+    assert np.isfinite(weights).all()
+    assert mixture.skipped.tolist() == [0, 1, 1, 0]
+    update = mixture.update(np.array([1.0, np.nan, np.nan, -1.0]), NO_ERROR, step=0)
+    assert np.isfinite(update.proportions).all()
+    assert np.isfinite(update.objective)
+    assert not mixture.observe(np.full(4, np.nan)).any()
+
+
+def test_an_absent_task_keeps_its_score_with_its_age() -> None:
+    mixture = make()
+    mixture.update(np.array([1.0, 2.0, 3.0, 4.0]), NO_ERROR, step=0)
+    update = mixture.update(np.array([1.0, np.nan, 3.0, 4.0]), NO_ERROR, step=1)
+    assert update.scores.tolist() == [-1, -2, -3, -4]
+    assert update.ages.tolist() == [0, 1, 0, 0]
+
+
+def test_nothing_measured_moves_nothing() -> None:
+    mixture = make()
+    mixture.update(np.array([1.0, 2.0, 3.0, 4.0]), NO_ERROR, step=0)
+    before = mixture.proportions
+    mixture.update(np.full(4, np.nan), np.full(4, np.nan), step=1)
+    assert (mixture.proportions == before).all()
+
+
+def test_no_share_falls_below_the_floor() -> None:
+    mixture = make(floor=0.4, entropy_weight=0.0)
+    for step in range(200):
+        mixture.update(np.array([5.0, 0.0, 0.0, 0.0]), NO_ERROR, step=step)
+    assert mixture.proportions.min() == pytest.approx(0.4 / 4, rel=1e-2)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_a_restored_mixture_goes_on_to_the_bit(name: str) -> None:
+    rng = np.random.default_rng(3)
+    inputs = [(rng.random(4) * 3, rng.normal(size=4), rng.random(4)) for _ in range(20)]
+    inputs[4][0][1] = np.nan
+    inputs[7][1][2] = np.nan
+    whole, part = make(name), make(name)
+    for step, (losses, useful, errors) in enumerate(inputs):
+        for mixture in (whole, part):
+            mixture.observe(losses)
+            mixture.update(useful, errors, step=step)
+        if step == 9:
+            state = json.loads(json.dumps(part.state_dict()))
+            part = make(name)
+            part.load_state_dict(state)
+    assert (part.proportions == whole.proportions).all()
+    assert part.state_dict() == whole.state_dict()
+
+
+def test_a_state_of_other_tasks_is_refused() -> None:
+    other = LearnedMixture(("x", "y"), objective("mean"))
+    with pytest.raises(ValueError, match=r"over the tasks \['x', 'y'\]"):
+        make().load_state_dict(other.state_dict())
+
+
+def test_an_unlearnable_task_starves_by_default_but_not_under_the_papers_objective() -> None:
+    """A toy of losses that fall with the tokens spent; task d never falls but is the largest."""
+
+    def share_of_noise(name: str) -> float:
+        mixture = LearnedMixture(TASKS, objective(name))
+        losses = np.array([3.0, 3.0, 3.0, 4.0])
+        rng = np.random.default_rng(0)
+        share = []
+        for step in range(80):
+            weights = mixture.observe(losses)
+            # A learnable task is aligned with its own part of v. Noise transfers to nothing, not
+            # even from its training rows to its validation rows, but its part of v disturbs all.
+            alignment = np.array([1.0, 1.0, 1.0, 0.0]) * weights
+            disturbance = rng.normal(size=4) * 0.2 * weights[3]
+            mixture.update(alignment + disturbance, np.full(4, 0.2 * weights[3]), step=step)
+            losses[:3] *= 1 - 0.03 * mixture.proportions[:3] * 4
+            share.append(mixture.proportions[3])
+        return float(np.mean(share))
+
+    assert share_of_noise("relative") < 0.6 * share_of_noise("paper")
