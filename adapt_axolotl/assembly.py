@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 LOG = get_logger("axolotl.adapt")
 
 # Fewer training rows a task than this in a step, and a step says too little about the tasks.
-ROWS_PER_TASK_IN_BACKWARD = 2.0
+ROWS_PER_TASK_IN_BACKWARD = 1.0
 
 
 def plan_run(cfg: DictDefault, adapt: AdaptConfig, tasks: Tasks) -> RunPlan:

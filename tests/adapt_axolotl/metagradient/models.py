@@ -53,7 +53,12 @@ def make_model(
     with torch.no_grad():
         for parameter in model.parameters():
             parameter += 0.1 * torch.randn_like(parameter)
-    return model.to(dtype).eval()
+    model = model.to(dtype).eval()
+    for module in model.modules():
+        if hasattr(module, "inv_freq"):
+            # The rotary tables are constants that every family makes in float32.
+            module.inv_freq = module.inv_freq.type(torch.float32)
+    return model
 
 
 def trained(model: torch.nn.Module) -> list[torch.nn.Parameter]:

@@ -27,9 +27,7 @@ def float64_norms(monkeypatch: pytest.MonkeyPatch) -> None:
     floor of the comparison."""
     single = torch.Tensor.float
     monkeypatch.setattr(
-        torch.Tensor,
-        "float",
-        lambda self: self if self.dtype == torch.float64 else single(self),
+        torch.Tensor, "float", lambda self: self if self.dtype == torch.float64 else single(self)
     )
     to = torch.Tensor.to
 
