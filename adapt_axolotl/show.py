@@ -59,7 +59,7 @@ def _summary(reports: Sequence[dict], names: Sequence[str]) -> list[Row]:
     worst: Row = ["worst task", _loss(float(np.nanmax(first)))]
     for report, values in zip(reports, losses, strict=True):
         mean += [f"{report['used']:,}", "100.0%", _loss(float(np.nanmean(values)))]
-        worst += ["", "", f"{np.nanmax(values):.3f} ({names[int(np.nanargmax(values))]})"]
+        worst += ["", "", _loss(float(np.nanmax(values)))]
     return [mean, worst]
 
 
@@ -72,16 +72,18 @@ def _loss(value: float | None) -> str:
 
 
 def side_by_side(runs: Sequence[Path]) -> Table:
-    """The comparison as a table for the terminal."""
+    """The comparison as a table for the terminal: shares and losses, without the token counts."""
     header, rows, summary = comparison(runs)
-    table = Table(title="validation loss per supervised token")
-    for number, column in enumerate(header):
-        table.add_column(column, justify="left" if number == 0 else "right", no_wrap=number == 0)
+    kept = [n for n in range(len(header)) if n < 2 or (n - 2) % 3 != 0]
+    table = Table(title="share of tokens, and validation loss per supervised token")
+    for number in kept:
+        run = f"{runs[(number - 2) // 3].name}\n" if number >= 2 else ""
+        table.add_column(run + header[number], justify="left" if number == 0 else "right")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(row[number] for number in kept))
     table.add_section()
     for row in summary:
-        table.add_row(*row)
+        table.add_row(*(row[number] for number in kept))
     return table
 
 

@@ -68,7 +68,9 @@ def recipe(tiny: Path, folder: Path, **changes: Any) -> dict[str, Any]:
     }
 
 
-def start(config: dict[str, Any], folder: Path, *, processes: int = 1) -> subprocess.Popen[str]:
+def start(
+    config: dict[str, Any], folder: Path, *, processes: int = 1, together: bool = True
+) -> subprocess.Popen[str]:
     """Start a run; its output is one stream of lines."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "recipe.yml"
@@ -77,7 +79,8 @@ def start(config: dict[str, Any], folder: Path, *, processes: int = 1) -> subpro
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
     if processes > 1:
         launcher = ["--launcher", "torchrun", "--", f"--nproc_per_node={processes}"]
-        environment |= {"ACCELERATE_USE_CPU": "1", "ACCELERATE_TORCH_DEVICE": "cpu"}
+        if together:
+            environment |= {"ACCELERATE_USE_CPU": "1", "ACCELERATE_TORCH_DEVICE": "cpu"}
     axolotl = Path(sys.executable).with_name("axolotl")
     return subprocess.Popen(
         [str(axolotl), "train", str(file), *launcher],

@@ -1,0 +1,156 @@
+"""One meta step on a small model, without Axolotl."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset
+
+from adapt_axolotl.meta_step import MetaSettings, MetaStep
+from adapt_axolotl.mixture.learned import LearnedMixture
+from adapt_axolotl.mixture.objectives import objective
+from adapt_axolotl.pools import TaskPools
+from adapt_axolotl.probe import ProbeRows
+from adapt_axolotl.ranks import Ranks
+
+from .metagradient.models import make_model, make_rows, padded, trained
+
+TASKS = ("a", "b", "c")
+POISON = 60
+
+
+def make_probe(seed: int, poisoned_task: int | None = None) -> ProbeRows:
+    rows = make_rows(30, seed)
+    task_of_row = np.arange(30) % 3
+    for row, task in zip(rows, task_of_row, strict=True):
+        row[row == POISON] = 5
+        if task == poisoned_task:
+            row[0] = POISON
+    labels = [[-100, *row.tolist()[1:]] for row in rows]
+    data = Dataset.from_dict({"input_ids": [row.tolist() for row in rows], "labels": labels})
+    lengths = np.array([len(row) for row in rows])
+    pools = TaskPools(TASKS, task_of_row, lengths - 1, lengths)
+    return ProbeRows(data, pools, pad_token_id=2, micro_batch_rows=4, device=torch.device("cpu"))
+
+
+def make_meta(model, *estimators: str, poisoned: int | None = None, look_ahead: bool = False):
+    settings = MetaSettings(
+        update_every=5,
+        start_after=0.1,
+        rows_per_task=3,
+        look_ahead=look_ahead,
+        estimators=estimators,
+        seed=0,
+    )
+    return MetaStep(
+        LearnedMixture(TASKS, objective("relative")),
+        model,
+        make_probe(1),
+        make_probe(2, poisoned),
+        settings,
+        Ranks(),
+        lambda: 0.01,
+    )
+
+
+def test_it_is_due_after_the_start_and_then_at_its_interval() -> None:
+    meta = make_meta(make_model("llama"), "per_task")
+    assert not meta.due(5, 0.05)
+    assert meta.due(5, 0.1)
+    assert not meta.due(6, 0.5)
+
+
+@pytest.mark.parametrize("look_ahead", [False, True])
+def test_estimators_give_one_mixture(look_ahead: bool) -> None:
+    shares = {}
+    for estimator in ("per_task", "finite_difference"):
+        meta = make_meta(make_model("llama"), estimator, "per_task", look_ahead=look_ahead)
+        meta.begin(0)
+        update = meta.finish(0)
+        assert meta.estimator == estimator
+        shares[estimator] = update.scores
+    scale = np.abs(shares["per_task"]).max()
+    assert np.abs(shares["finite_difference"] - shares["per_task"]).max() < 5e-3 * scale
+
+
+def test_in_backward_reads_the_scores_of_the_training_rows() -> None:
+    model = make_model("qwen3")
+    meta = make_meta(model, "in_backward", "per_task")
+    meta.begin(0)
+    assert meta.listening
+    batch = padded(make_rows(6, 9), [0, 1, 2, 0, 1, 0])
+    weight = 0.25
+    with meta.training_backward(
+        batch.labels, batch.row_of_token, batch.task_of_row, lambda: weight
+    ):
+        from adapt_axolotl.metagradient.losses import row_losses
+
+        (weight * row_losses(model, batch)[0].sum()).backward()
+    update = meta.finish(0)
+    assert not meta.listening
+
+    twin = make_model("qwen3")
+    other = make_meta(twin, "per_task")
+    rows, _ = other.rows(0)
+    from adapt_axolotl.metagradient.per_task import per_task_scores
+
+    v = other._direction(rows, other._observe(rows), [])
+    expected = per_task_scores(twin, trained(twin), [batch], v, 3).inner_products.numpy()
+    assert np.abs(-update.scores - expected).max() < 1e-4 * np.abs(expected).max()
+
+
+def test_an_estimator_that_does_not_fit_is_replaced_and_this_is_said(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    model = make_model("llama")
+    mlp = model.model.layers[0].mlp
+    weight = mlp.up_proj.weight
+    mlp.forward = lambda x: mlp.down_proj(mlp.act_fn(mlp.gate_proj(x)) * (x @ weight.T))
+    meta = make_meta(model, "in_backward", "finite_difference", "per_task")
+    with caplog.at_level("WARNING", logger="axolotl.adapt"):
+        meta.begin(0)
+    update = meta.finish(0)
+    assert meta.estimator == "finite_difference"
+    assert "in_backward does not fit this model" in caplog.text
+    assert np.isfinite(update.scores).all()
+
+
+def test_a_nan_validation_loss_leaves_its_task_out_and_training_goes_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    model = make_model("llama", tie_word_embeddings=False)
+    with torch.no_grad():
+        model.model.embed_tokens.weight[POISON] = torch.nan
+    meta = make_meta(model, "finite_difference", "per_task", poisoned=1)
+    with caplog.at_level("WARNING", logger="axolotl.adapt"):
+        meta.begin(0)
+    # theta itself holds the NaN here, so the finite difference is refused by its check.
+    update = meta.finish(0)
+    assert "task 'b': its validation loss is nan" in caplog.text
+    assert meta.mixture.skipped.tolist() == [0, 1, 0]
+    assert np.isnan(update.validation_losses[1])
+    assert np.isfinite(update.validation_losses[[0, 2]]).all()
+    assert np.isfinite(update.proportions).all()
+
+
+def test_measuring_leaves_modes_and_random_streams_alone() -> None:
+    model = make_model("llama").train()
+    model.model.layers[0].eval()
+    modes = [module.training for module in model.modules()]
+    state = torch.get_rng_state()
+    meta = make_meta(model, "finite_difference", "per_task")
+    meta.begin(0)
+    meta.finish(0)
+    assert [module.training for module in model.modules()] == modes
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_rows_are_a_function_of_the_step_and_new_at_each() -> None:
+    one, other = (
+        make_meta(make_model("llama"), "per_task"),
+        make_meta(make_model("llama"), "per_task"),
+    )
+    one.begin(0)
+    assert all((a == b).all() for a, b in zip(one.rows(5), other.rows(5), strict=True))
+    assert any((a != b).any() for a, b in zip(one.rows(5), one.rows(10), strict=True))
