@@ -70,6 +70,7 @@ class RunDirectory:
             "average": dict(zip(names, run.average().tolist(), strict=True)),
         }
         history = read_history(self.path)
+        write_atomically(self.path / "timing.json", json.dumps(run.seconds, indent=2) + "\n")
         write_atomically(self.path / "ledger.json", json.dumps(report, indent=2) + "\n")
         write_atomically(self.path / "mixture.json", json.dumps(mixture, indent=2) + "\n")
         if history:

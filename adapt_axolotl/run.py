@@ -8,6 +8,7 @@ It knows nothing of Axolotl or of Trainer; a training loop calls it in this orde
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -144,6 +145,8 @@ class AdaptRun:
         self._directory = directory
         self._average = TokenAverage(plan.pools.tasks)
         self._in_meta_step = False
+        self.seconds = {"training": 0.0, "meta_steps": 0.0}
+        self._clock = 0.0
 
     def _current(self) -> np.ndarray:
         return self.plan.proportions if self.meta is None else self.meta.mixture.proportions
@@ -161,6 +164,7 @@ class AdaptRun:
                 self.meta.mixture.observe(self.first_losses)
         if self._directory is not None:
             self._directory.begin(self.ledger.steps if self.resumed else 0)
+        self._clock = time.perf_counter()
 
     def begin_step(self, step: int) -> None:
         """Before the first forward of optimizer step `step`, from 0."""
@@ -169,7 +173,9 @@ class AdaptRun:
             return
         if self.ledger.spend_on_meta_step(meta.tokens(step)):
             self._in_meta_step = True
+            begun = time.perf_counter()
             meta.begin(step)
+            self.seconds["meta_steps"] += time.perf_counter() - begun
 
     def commit_step(self, step: int) -> None:
         """When the optimizer has stepped: the block's tokens have changed the weights."""
@@ -208,9 +214,15 @@ class AdaptRun:
 
     def finish(self) -> None:
         """After the last optimizer step: the last losses and the records."""
+        self._read_clock()
         self.last_losses = self._measure()
         if self._directory is not None:
             self._directory.end(self)
+
+    def _read_clock(self) -> None:
+        now = time.perf_counter()
+        self.seconds["training"] += now - self._clock
+        self._clock = now
 
     def remaining_steps(self) -> int:
         """About how many optimizer steps are left beyond those already drawn."""
@@ -260,6 +272,7 @@ class AdaptRun:
     def state_dict(self) -> dict[str, Any]:
         """JSON-able; with the model's own checkpoint it is all that a resume needs."""
         assert self.first_losses is not None
+        self._read_clock()
         return {
             "version": 1,
             "fingerprint": self.plan.fingerprint(),
@@ -268,6 +281,7 @@ class AdaptRun:
             "average": self._average.state_dict(),
             "first_losses": [float(v) if np.isfinite(v) else None for v in self.first_losses],
             "meta": None if self.meta is None else self.meta.state_dict(),
+            "seconds": dict(self.seconds),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -295,6 +309,7 @@ class AdaptRun:
         self.first_losses = np.array(losses)
         if self.meta is not None:
             self.meta.load_state_dict(state["meta"])
+        self.seconds = dict(state["seconds"])
         self.resumed = True
 
 

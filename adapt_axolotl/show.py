@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def comparison(runs: Sequence[Path]) -> tuple[Row, list[Row], list[Row]]:
                 _loss(task["last_validation_loss"]),
             ]
         rows.append(row)
-    return header, rows, _summary(reports, names)
+    return header, rows, [*_summary(reports, names), *_timing(runs)]
 
 
 def _summary(reports: Sequence[dict], names: Sequence[str]) -> list[Row]:
@@ -61,6 +62,18 @@ def _summary(reports: Sequence[dict], names: Sequence[str]) -> list[Row]:
         mean += [f"{report['used']:,}", "100.0%", _loss(float(np.nanmean(values)))]
         worst += ["", "", _loss(float(np.nanmax(values)))]
     return [mean, worst]
+
+
+def _timing(runs: Sequence[Path]) -> list[Row]:
+    """Seconds of training, and the part of them that went into meta steps before the training
+    forward (what hooks add to the backward is in the training time)."""
+    seconds: Row = ["training seconds", ""]
+    meta: Row = ["in meta steps", ""]
+    for run in runs:
+        timing = json.loads((run / "adapt" / "timing.json").read_text(encoding="utf-8"))
+        seconds += ["", "", f"{timing['training']:.1f}"]
+        meta += ["", "", f"{timing['meta_steps'] / max(timing['training'], 1e-9):.1%}"]
+    return [seconds, meta]
 
 
 def _number(value: float | None) -> float:

@@ -110,6 +110,7 @@ def test_packing_accumulation_checkpointing_and_lora_together(tiny: Path, tmp_pa
         sample_packing=True,
         micro_batch_size=2,
         gradient_checkpointing=True,
+        eval_steps=10,
         adapter="lora",
         lora_r=4,
         lora_alpha=8,
@@ -126,6 +127,7 @@ def test_packing_accumulation_checkpointing_and_lora_together(tiny: Path, tmp_pa
         },
     )
     output = train(config, tmp_path)
+    assert "'eval_reverse_loss'" in output  # Axolotl's own evaluation, of every task
     report = ledger(tmp_path)
     assert "task scores by in_backward: agrees" in output
     assert report["meta_tokens"] > 0
