@@ -1,6 +1,6 @@
 """Write docs/results.md from the runs under runs/, so that no figure in it is typed by hand.
 
-    make results        trains the tiny and the real recipes (ADAPT_TEST_DATA must be set), then this
+make results        trains the tiny and the real recipes (ADAPT_TEST_DATA must be set), then this
 """
 
 from __future__ import annotations
@@ -65,12 +65,13 @@ def note(runs: list[Path]) -> str:
     per_token = [t["training"] / ledger["used"] for t, ledger in zip(timing, ledgers, strict=True)]
     share = timing[0]["meta_steps"] / timing[0]["training"]
     estimators = sorted({json.loads(line)["estimator"] for line in history})
+    extra = per_token[0] / per_token[1] - 1
     return (
         f"The learned run took {timing[0]['training']:.0f} s in {learned['steps']} steps, uniform "
-        f"{timing[1]['training']:.0f} s in {uniform['steps']}: {per_token[0] / per_token[1] - 1:+.0%} "
-        f"a supervised token, in separate processes on a noisy machine. Within the learned run, "
-        f"{len(history)} meta steps ({', '.join(estimators)}) took {share:.1%} of the time; they "
-        f"read {learned['meta_tokens']:,} supervised tokens beside the {learned['used']:,} trained."
+        f"{timing[1]['training']:.0f} s in {uniform['steps']}: {extra:+.0%} a supervised token, in "
+        f"separate processes on a noisy machine. Within the learned run, {len(history)} meta steps "
+        f"({', '.join(estimators)}) took {share:.1%} of the time; they read "
+        f"{learned['meta_tokens']:,} supervised tokens beside the {learned['used']:,} trained."
     )
 
 
