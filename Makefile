@@ -36,6 +36,7 @@ demo: env
 	$(BIN)/adapt-axolotl show runs/adapt_tiny_cpu runs/uniform_tiny_cpu
 
 # The runs behind docs/results.md; ADAPT_TEST_DATA names the folder of real data.
+results: export OMP_NUM_THREADS = 1
 results: env
 	$(BIN)/adapt-axolotl tiny data/tiny
 	for kind in adapt uniform proportional; do \

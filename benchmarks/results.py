@@ -24,11 +24,12 @@ each: seeds differ by more than some of the differences below, so read these as 
 as what is so. Loss is per supervised token, over the whole validation pools; the first loss is that
 of the untrained model.
 
-Versions: {versions}. Machine: 2 CPU cores, no GPU.
+Versions: {versions}. Machine: 2 CPU cores, no GPU, one thread a run.
 
 ## The tiny recipe
 
 ```bash
+export OMP_NUM_THREADS=1
 adapt-axolotl tiny data/tiny
 axolotl train recipes/adapt_tiny_cpu.yml          # and uniform_, proportional_
 adapt-axolotl show --markdown {tiny_runs}
@@ -40,9 +41,9 @@ adapt-axolotl show --markdown {tiny_runs}
 
 ## Twenty real tasks at a 5 % budget
 
-20 tasks of instruction data (33,596 training rows), the tiny model from scratch, so losses are
-those of a model that has hardly learned English; what the table shows is that budgets, accounts and
-mixing hold on real data.
+20 tasks of instruction data, the tiny model from scratch, so losses are those of a model that has
+hardly learned English; what the table shows is that budgets, accounts and mixing hold on real data.
+Rows beyond 2,048 tokens of the tiny tokenizer are left out.
 
 ```bash
 export ADAPT_TEST_DATA=DIR
