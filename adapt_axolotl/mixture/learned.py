@@ -142,16 +142,18 @@ class LearnedMixture:
                 of the other tasks.
             step: for error messages only; the mixture keeps no clock.
         """
-        measured = np.isfinite(inner_products)
+        # A task without a usable loss had no part in v, so what v says of it is not believed.
+        usable = np.isfinite(self._losses)
+        measured = np.isfinite(inner_products) & usable
         self._usefulness = np.where(measured, inner_products, self._usefulness)
         self._errors = np.where(measured, standard_errors, self._errors)
         self._ages = np.where(measured, 0, self._ages + 1)
-        known = np.isfinite(self._usefulness)
+        known = np.isfinite(self._usefulness) & usable
         z = np.zeros(len(self.tasks))
         if measured.any():
             z[known] = self._standardise(known)
             pull = self._entropy_weight * (self._logits - self._logits.mean())
-            self._logits = self._logits + self._step_size * (z - pull)
+            self._logits = self._logits + self._step_size * np.where(usable, z - pull, 0.0)
             self._logits -= self._logits.mean()
             self._updates += 1
         assert np.isfinite(self._logits).all(), f"logits left the real line at step {step}"
@@ -210,7 +212,7 @@ class LearnedMixture:
         state: dict[str, Any] = {"tasks": list(self.tasks)}
         for name in self._ARRAYS:
             values = getattr(self, name).tolist()
-            state[name.strip("_")] = [None if np.isnan(value) else value for value in values]
+            state[name.strip("_")] = [value if np.isfinite(value) else None for value in values]
         for name in self._COUNTS:
             state[name.strip("_")] = getattr(self, name).tolist()
         return {**state, "mean_square": self._mean_square, "updates": self._updates}

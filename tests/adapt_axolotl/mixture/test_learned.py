@@ -144,6 +144,21 @@ def test_a_task_without_a_usable_loss_is_left_out_and_counted() -> None:
     assert not mixture.observe(np.full(4, np.nan)).any()
 
 
+def test_a_task_left_out_is_not_moved_by_a_score_that_v_gave_it() -> None:
+    """Its logit stays where it is against a task of score 0; its last score ages."""
+    mixture = make(entropy_weight=0.0, floor=0.0)
+    mixture.update(np.array([1.0, 2.0, 3.0, 4.0]), NO_ERROR, step=0)
+    before = mixture.update(np.full(4, np.nan), NO_ERROR, step=1).logits
+    mixture.observe(np.array([1.0, np.inf, 1.0, 1.0]))
+    update = mixture.update(np.array([1.0, 500.0, 1.0, 1.0]), NO_ERROR, step=2)
+    moved = update.logits - before
+    assert moved == pytest.approx(np.zeros(4), abs=1e-12)  # the others are equal: no z either
+    assert update.scores[1] == -2.0
+    assert update.ages[1] == 2
+    assert update.standardised[1] == 0.0
+    assert "Infinity" not in json.dumps(mixture.state_dict())
+
+
 def test_an_absent_task_keeps_its_score_with_its_age() -> None:
     mixture = make()
     mixture.update(np.array([1.0, 2.0, 3.0, 4.0]), NO_ERROR, step=0)
