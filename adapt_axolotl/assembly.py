@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,7 @@ from adapt_axolotl.mixture.static import static_proportions
 from adapt_axolotl.probe import ProbeRows
 from adapt_axolotl.provenance import provenance
 from adapt_axolotl.ranks import Ranks
+from adapt_axolotl.recipe import run_seed
 from adapt_axolotl.record import RunDirectory
 from adapt_axolotl.run import AdaptRun, Estimate, RunPlan
 from adapt_axolotl.sampling import BlockShape
@@ -35,6 +35,9 @@ LOG = get_logger("axolotl.adapt")
 
 # Fewer training rows a task than this in a step, and a step says too little about the tasks.
 ROWS_PER_TASK_IN_BACKWARD = 1.0
+
+# Cheapest first; each falls back to those after it.
+ESTIMATORS = ("in_backward", "finite_difference", "per_task")
 
 
 def plan_run(cfg: DictDefault, adapt: AdaptConfig, tasks: Tasks) -> RunPlan:
@@ -59,10 +62,6 @@ def plan_run(cfg: DictDefault, adapt: AdaptConfig, tasks: Tasks) -> RunPlan:
         ),
         max_steps=cfg.max_steps or None,
     )
-
-
-def run_seed(cfg: DictDefault) -> int:
-    return cfg.seed if cfg.seed is not None else 42
 
 
 def block_shape(cfg: DictDefault) -> BlockShape:
@@ -145,7 +144,7 @@ def assemble_run(
             "processes": ranks.count,
             **provenance(Path.cwd()),
         }
-        directory = RunDirectory(Path(trainer.args.output_dir) / "adapt", plain(config))
+        directory = RunDirectory(Path(trainer.args.output_dir) / "adapt", config)
     return AdaptRun(plan, meta, measure, directory)
 
 
@@ -193,13 +192,10 @@ def choose_estimators(
     chosen = adapt.learned.estimator
     if chosen == "auto":
         obstacle = in_backward_obstacle(cfg, estimate, len(adapt.train_tasks), trainer)
-        if obstacle is None:
-            return ["in_backward", "finite_difference", "per_task"]
-        LOG.info(f"task scores: not in_backward, because {obstacle}")
-        return ["finite_difference", "per_task"]
-    if chosen == "in_backward":
-        return ["in_backward", "finite_difference", "per_task"]
-    return [chosen, "per_task"] if chosen != "per_task" else ["per_task"]
+        if obstacle is not None:
+            LOG.info(f"task scores: not in_backward, because {obstacle}")
+        chosen = "in_backward" if obstacle is None else "finite_difference"
+    return list(ESTIMATORS[ESTIMATORS.index(chosen) :])
 
 
 def in_backward_obstacle(
@@ -220,16 +216,3 @@ def in_backward_obstacle(
     if uncovered:
         return f"it has no rule for {', '.join(uncovered[:3])}"
     return None
-
-
-def plain(value: Any) -> Any:
-    """Only what YAML can say without tags."""
-    if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set):
-        return [plain(item) for item in value]
-    if isinstance(value, Enum):
-        return plain(value.value)
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    return str(value)

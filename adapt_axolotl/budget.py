@@ -106,11 +106,6 @@ class TokenLedger:
         return int(self._tokens.sum())
 
     @property
-    def tokens_by_task(self) -> np.ndarray:
-        """(K,) supervised tokens of finished optimizer steps."""
-        return self._tokens.copy()
-
-    @property
     def charged(self) -> int:
         """What counts against the budget so far."""
         return self.used + (self.meta_tokens if self._charge_meta else 0)

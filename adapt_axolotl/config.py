@@ -39,9 +39,9 @@ class LearnedConfig(Block):
     objective: str = Field(
         default="relative",
         description="What the validation losses are folded into. `relative`: smooth worst case of "
-        "each loss over its first value, smoothed, no task above `weight_cap`; it does not feed "
-        "an unlearnable task. `paper`: the paper's raw smooth worst case. Others: `raw`, `mean`, "
-        "`excess` (needs `reference_losses`).",
+        "each loss over its first value, smoothed, no task above twice its equal share; it does "
+        "not feed an unlearnable task. `paper`: the paper's raw smooth worst case. Others: `raw`, "
+        "`mean`, `excess` (needs `reference_losses`).",
     )
     beta: float | None = Field(
         default=None,
@@ -165,7 +165,8 @@ class AdaptConfig(Block):
         default=None,
         ge=2,
         description="Validation rows per task: so many are carved from its training rows where it "
-        "has no `test_datasets`, and at most so many are used where it has. Default: 64 carved.",
+        "has no `test_datasets`, and at most so many are used where it has. Default: a "
+        "tenth carved, at least 4 and at most 64.",
     )
     val_fraction: float | None = Field(
         default=None,
@@ -199,10 +200,6 @@ class AdaptConfig(Block):
         if self.unit is not None:
             return self.unit
         return "examples" if self.mixture == "round_robin" else "tokens"
-
-    @property
-    def carved_examples(self) -> int:
-        return self.val_examples if self.val_examples is not None else 64
 
     @field_validator("token_budget")
     @classmethod

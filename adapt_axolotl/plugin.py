@@ -14,10 +14,10 @@ from axolotl.utils.distributed import barrier
 from axolotl.utils.logging import get_logger
 from transformers import set_seed
 
-from adapt_axolotl.assembly import assemble_run, plan_run, run_seed
+from adapt_axolotl.assembly import assemble_run, plan_run
 from adapt_axolotl.checkpoint import set_incomplete_checkpoints_aside
 from adapt_axolotl.config import AdaptConfig
-from adapt_axolotl.recipe import read_recipe
+from adapt_axolotl.recipe import read_recipe, run_seed
 from adapt_axolotl.run import RunPlan
 from adapt_axolotl.tasks import Tasks, load_tasks
 from adapt_axolotl.trainer import AdaptTrainer

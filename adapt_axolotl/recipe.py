@@ -51,6 +51,12 @@ def task_name(entry: Mapping[str, Any]) -> str:
     return str(entry.get("task") or entry.get("path"))
 
 
+def run_seed(cfg: Mapping[str, Any]) -> int:
+    """`seed:` of the recipe, 42 where it gives none."""
+    seed = cfg.get("seed")
+    return 42 if seed is None else seed
+
+
 def _refuse_unsupported(cfg: Mapping[str, Any]) -> None:
     if cfg.get("rl"):
         raise ValueError(

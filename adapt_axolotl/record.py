@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,19 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     beside.replace(path)
 
 
+def plain(value: Any) -> Any:
+    """Only what YAML can say without tags."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set):
+        return [plain(item) for item in value]
+    if isinstance(value, Enum):
+        return plain(value.value)
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return str(value)
+
+
 class RunDirectory:
     """Writes the records of one run.
 
@@ -46,7 +60,8 @@ class RunDirectory:
         """Start the records, or go on with those up to a checkpoint: lines written after it are
         cut off, because the steps they tell of are done again."""
         self.path.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.path / "config.yml", yaml.safe_dump(self._config, sort_keys=False))
+        config = yaml.safe_dump(plain(self._config), sort_keys=False)
+        write_atomically(self.path / "config.yml", config)
         kept = [line for line in read_history(self.path) if line["step"] <= steps_done]
         lines = [json.dumps(line) + "\n" for line in kept]
         write_atomically(self.path / "history.jsonl", "".join(lines))

@@ -33,6 +33,7 @@ from datasets import Dataset, DatasetDict, concatenate_datasets, load_from_disk
 
 from adapt_axolotl.config import AdaptConfig
 from adapt_axolotl.pools import TaskPools
+from adapt_axolotl.recipe import run_seed
 from adapt_axolotl.split import CarveRequest, carve_validation, without_leaks
 
 LOG = get_logger("axolotl.adapt.tasks")
@@ -106,7 +107,7 @@ def _build(
 ) -> DatasetDict:
     train = _read_tasks(cfg, cfg.datasets, adapt.train_tasks, tokenizer, "train")
     test = _read_tasks(cfg, cfg.test_datasets or [], adapt.test_tasks, tokenizer, "test")
-    seed = cfg.seed if cfg.seed is not None else 42
+    seed = run_seed(cfg)
     request = CarveRequest(adapt.val_examples, adapt.val_fraction)
     for name in names:
         if name in test:
@@ -195,7 +196,7 @@ def _with_supervision(rows: Dataset, where: str) -> Dataset:
         raise ValueError(f"{where}: no row has a supervised token; {remedy}")
     LOG.warning(
         f"{where}: left out {len(empty)} of {len(rows)} rows that have no supervised token "
-        f"(the first is row {empty[0]}); {remedy}"
+        f"(the first is number {empty[0]} of those that fit); {remedy}"
     )
     return rows.select(np.flatnonzero(supervised > 0))
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from axolotl.core.trainers.base import AxolotlTrainer
-from axolotl.utils.logging import get_logger
 from torch import Tensor, nn
 from torch.utils.data import Sampler
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -24,8 +23,6 @@ from adapt_axolotl.record import write_atomically
 from adapt_axolotl.run import AdaptRun
 from adapt_axolotl.sampling import MicroBatch, rows_of
 from adapt_axolotl.schedule import follow_budget
-
-LOG = get_logger("axolotl.adapt")
 
 
 class AdaptTrainer(AxolotlTrainer):

@@ -156,6 +156,11 @@ def test_a_task_that_cannot_be_used_is_named_with_the_remedy(
 def test_rows_without_a_supervised_token_are_left_out_or_refused(
     config: dict[str, Any], tmp_path: Path
 ) -> None:
+    rows = [(f"a {number}", f"answer {number}") for number in range(40)]
+    write(tmp_path / "a.jsonl", [("a silent", ""), *rows])
+    config["datasets"][0]["train_on_eos"] = "none"
+    tasks = load(config, tmp_path)
+    assert tasks.pools.rows_of_task[0] + tasks.validation_pools.rows_of_task[0] == 40
     # Nothing of the assistant is trained in the second entry.
     config["datasets"][1]["roles_to_train"] = ["nobody"]
     config["datasets"][1]["train_on_eos"] = "none"
