@@ -1,31 +1,64 @@
-"""The `adapt-eval` command. Heavy imports stay inside the commands, so that --help is quick."""
+"""The `adapt-eval` command. Heavy imports stay inside the commands, so that --help is quick.
+
+stdout is data, stderr is talk. Options come from the flag, else the environment
+(ADAPT_EVAL_<COMMAND>_<OPTION>), else the file that --config names, else the default.
+"""
 
 from __future__ import annotations
 
+import json
+import os
 import sys
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
+
+from adapt_eval.errors import FAILED, INTERRUPTED, NOT_COMPARABLE, USAGE, NotComparable, RunFailed
 
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Benchmarks for fine-tuned models. So far it lists suites; running and comparing come.",
+    rich_markup_mode=None,
+    context_settings={"auto_envvar_prefix": "ADAPT_EVAL", "help_option_names": ["-h", "--help"]},
+    help="Benchmarks for fine-tuned models, and an honest comparison of runs.",
+    epilog="Examples: adapt-eval run runs/adapt --data-root mirror --allow-code-execution ; "
+    "adapt-eval compare runs/uniform runs/adapt",
 )
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+SuiteOption = Annotated[str, typer.Option(help="A suite's name, or a YAML file of your own.")]
+Roots = Annotated[
+    list[str] | None,
+    typer.Option("--data-root", help="Mirror of datasets in the Hub's layout; repeatable."),
+]
 
 
 @app.callback()
-def root() -> None:
-    """Keeps the commands named when there is only one."""
+def root(
+    context: typer.Context,
+    debug: Annotated[bool, typer.Option(help="Show tracebacks and the libraries' logs.")] = False,
+    config: Annotated[
+        Path | None, typer.Option(help="YAML file of options: {run: {limit: 100}, ...}.")
+    ] = None,
+) -> None:
+    """Reads what holds for all commands."""
+    if debug:
+        import logging
+
+        os.environ["ADAPT_EVAL_DEBUG"] = "1"
+        logging.basicConfig(level=logging.INFO)
+        logging.getLogger("adapt_eval").setLevel(logging.DEBUG)
+    if config is not None:
+        context.default_map = _options_file(config, context)
 
 
 @app.command(epilog="Examples: adapt-eval suites ; adapt-eval suites ood11 --json")
 def suites(
     name: Annotated[str | None, typer.Argument(help="A suite's name, or a YAML file.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """List the suites, or the benchmarks of one: family, metric, shots, items, chance, needs."""
-    import json
     from dataclasses import asdict
 
     from adapt_eval.suite import load_suite, suite_names
@@ -38,22 +71,132 @@ def suites(
     if as_json:
         typer.echo(json.dumps(asdict(suite), indent=2))
         return
-    from rich.console import Console
-    from rich.table import Table
+    from adapt_eval.report.table import suite_table
 
-    table = Table(title=f"{suite.name}: {suite.note}")
-    for column in ("task", "family", "metric", "shots", "items", "chance", "needs"):
-        table.add_column(column)
-    for one in suite.benchmarks:
-        numbers = (str(one.shots), f"{one.items:,}", f"{one.chance:.2f}")
-        table.add_row(one.task, one.family, one.metric, *numbers, ", ".join(one.needs))
-    Console().print(table)
+    typer.echo(suite_table(suite))
+
+
+@app.command(
+    epilog="Examples: adapt-eval run runs/adapt --data-root mirror --allow-code-execution ; "
+    "adapt-eval run runs/adapt --suite tiny --allow-code-execution ; "
+    "adapt-eval run org/model --limit 100 --skip humaneval --skip mbpp --output eval/model"
+)
+def run(
+    run: Annotated[
+        str, typer.Argument(help="Model directory, adapter, run directory or Hub name.")
+    ],
+    suite: SuiteOption = "ood11",
+    only: Annotated[list[str] | None, typer.Option(help="Only this benchmark; repeatable.")] = None,
+    skip: Annotated[list[str] | None, typer.Option(help="Not this benchmark; repeatable.")] = None,
+    output: Annotated[
+        str | None, typer.Option(help="Where results go. Default: RUN/eval/SUITE.")
+    ] = None,
+    data_root: Roots = None,
+    limit: Annotated[
+        int | None, typer.Option(help="First items of each task (of each subtask of a group).")
+    ] = None,
+    profile: Annotated[
+        str, typer.Option(help="base, or chat: generated answers through the chat template.")
+    ] = "base",
+    batch_size: Annotated[str, typer.Option(help="A number, or auto.")] = "auto",
+    device: Annotated[str, typer.Option(help="cuda, cuda:1, cpu, mps, or auto.")] = "auto",
+    dtype: Annotated[
+        str, typer.Option(help="auto (the model's own), float32, bfloat16...")
+    ] = "auto",
+    backend: Annotated[str, typer.Option(help="hf, or vllm where it is installed.")] = "hf",
+    allow_code_execution: Annotated[
+        bool, typer.Option("--allow-code-execution", help="Run programs that the model writes.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Measure again what was measured.")
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Check suite, data and permissions; load no model."),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Measure a model on a suite. Killed, it goes on where it stopped when started again."""
+    from adapt_eval.progress import Reporter
+    from adapt_eval.run import Options, plan_and_run
+
+    options = Options(
+        run=run,
+        suite=suite,
+        only=only or (),
+        skip=skip or (),
+        output=output,
+        data_roots=data_root or (),
+        limit=limit,
+        profile=profile,
+        batch_size=batch_size,
+        device=device,
+        dtype=dtype,
+        backend=backend,
+        allow_code_execution=allow_code_execution,
+        force=force,
+    )
+    with Reporter() as reporter:
+        summary = plan_and_run(options, reporter, dry=dry_run)
+    if as_json:
+        typer.echo(json.dumps(summary, indent=2))
+        return
+    from adapt_eval.report.table import plan_table, scores_table
+
+    typer.echo(plan_table(summary) if dry_run else scores_table(summary))
+
+
+def _options_file(file: Path, context: typer.Context) -> dict[str, Any]:
+    import yaml
+
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    except (OSError, yaml.YAMLError) as error:
+        raise ValueError(f"--config {file}: cannot be read: {error}") from error
+    assert isinstance(context.command, typer.core.TyperGroup)
+    commands = context.command.commands
+    if not isinstance(content, dict):
+        raise ValueError(f"--config {file}: a mapping of commands to options")
+    for name, options in content.items():
+        if name not in commands:
+            raise ValueError(f"--config {file}: no command {name!r}; {', '.join(commands)}")
+        known = {one.name for one in commands[name].params}
+        if unknown := sorted(set(options or {}) - known):
+            raise ValueError(f"--config {file}: {name} has no option {', '.join(unknown)}")
+    return content
 
 
 def main() -> None:
-    """Console script. Exit codes: 0 ok, 1 failed, 2 usage or config."""
+    """Console script. 0 ok, 1 failed, 2 usage, 3 gate failed, 4 not comparable, 130 interrupted."""
+    from click import ClickException
+
     try:
-        app()
+        code = app(standalone_mode=False)
+    except KeyboardInterrupt:
+        _fail("interrupted; what was finished is kept, the same command goes on", INTERRUPTED)
+    except NotComparable as error:
+        _fail(str(error), NOT_COMPARABLE)
+    except RunFailed as error:
+        _fail(str(error), FAILED)
     except ValueError as error:
-        typer.echo(f"adapt-eval: {error}", err=True)
-        sys.exit(2)
+        _fail(str(error), USAGE)
+    except typer.Abort:
+        _fail("interrupted; what was finished is kept, the same command goes on", INTERRUPTED)
+    except ClickException as error:
+        _fail(error.format_message(), USAGE)
+    except OSError as error:
+        _fail(f"{error}; see to the file, or give another place", FAILED)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str, code: int) -> None:
+    if os.environ.get("ADAPT_EVAL_DEBUG"):
+        import traceback
+
+        traceback.print_exc()
+    typer.echo(f"adapt-eval: {message}", err=True)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -82,7 +82,9 @@ class Suite:
                 f"it has {', '.join(sorted(known))}"
             )
         kept = tuple(
-            one for one in self.benchmarks if (not only or one.task in only) and one.task not in skip
+            one
+            for one in self.benchmarks
+            if (not only or one.task in only) and one.task not in skip
         )
         if not kept:
             raise ValueError(f"suite {self.name}: no benchmark is left; skip fewer")

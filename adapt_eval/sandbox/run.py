@@ -23,6 +23,7 @@ from adapt_eval.sandbox.limits import Limits
 
 _NOBODY = 65534
 _NOBODY_USER: dict[str, Any] = {"user": _NOBODY, "group": _NOBODY, "extra_groups": []}
+_DEFAULT = Limits()
 _LONGEST_REPORT = 64 << 10
 
 
@@ -47,7 +48,7 @@ class Sandbox:
     """
 
     def __init__(
-        self, limits: Limits = Limits(), bubblewrap: bool | None = None, hook: bool = True
+        self, limits: Limits = _DEFAULT, bubblewrap: bool | None = None, hook: bool = True
     ) -> None:
         works = bubblewrap_works() if bubblewrap is not False else False
         if bubblewrap and not works:
@@ -72,14 +73,17 @@ class Sandbox:
             "token": token,
             "become": _NOBODY if self.bubblewrap and os.geteuid() == 0 else None,
         }
-        with tempfile.TemporaryDirectory(prefix="adapt-eval-", ignore_cleanup_errors=True) as room:
+        with (
+            tempfile.TemporaryDirectory(prefix="adapt-eval-", ignore_cleanup_errors=True) as room,
             # A file, not a pipe: the limit on file sizes then holds for the report too.
-            with tempfile.TemporaryFile() as report, tempfile.TemporaryFile() as stdin:
-                stdin.write(json.dumps(order).encode("utf-8", "surrogatepass"))
-                stdin.seek(0)
-                timed_out = self._execute(room, stdin, report)
-                report.seek(0)
-                said = report.read(_LONGEST_REPORT)
+            tempfile.TemporaryFile() as report,
+            tempfile.TemporaryFile() as stdin,
+        ):
+            stdin.write(json.dumps(order).encode())
+            stdin.seek(0)
+            timed_out = self._execute(room, stdin, report)
+            report.seek(0)
+            said = report.read(_LONGEST_REPORT)
         if timed_out:
             return Outcome(False, f"took more than {self.limits.seconds:g} s")
         return _read_report(said, token)

@@ -57,7 +57,7 @@ def passages(**_: Any) -> dict[str, datasets.Dataset]:
 
 def programs(**_: Any) -> dict[str, datasets.Dataset]:
     """12 functions of one line, as HumanEval would ask for them."""
-    wanted = [
+    wanted: list[tuple[str, str, str, str, list[tuple[Any, Any]]]] = [
         ("double", "x", "twice x", "x * 2", [(2, 4), (5, 10)]),
         ("negative", "x", "minus x", "-x", [(2, -2), (-5, 5)]),
         ("successor", "x", "the whole number after x", "x + 1", [(1, 2), (9, 10)]),

@@ -25,11 +25,16 @@ def word_f1(document: Document, results: Sequence[str]) -> dict[str, float]:
 
 def instruction_kept(document: Document, results: Sequence[str]) -> dict[str, float]:
     """1 if the response keeps the rule of its order. An empty response keeps none."""
-    text = results[0].strip()
-    kept = {
-        "no_comma": "," not in text,
-        "lower": text == text.lower(),
-        "contains": document["value"] in text.lower().split(),
-        "at_most": len(text.split()) <= int(document["value"] or 0),
-    }[document["rule"]]
-    return {"prompt_level_strict_acc": float(bool(text) and kept)}
+    text, rule, value = results[0].strip(), document["rule"], document["value"]
+    if not text:
+        kept = False
+    elif rule == "no_comma":
+        kept = "," not in text
+    elif rule == "lower":
+        kept = text == text.lower()
+    elif rule == "contains":
+        kept = value in text.lower().split()
+    else:
+        assert rule == "at_most"
+        kept = len(text.split()) <= int(value)
+    return {"prompt_level_strict_acc": float(kept)}
