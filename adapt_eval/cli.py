@@ -7,6 +7,7 @@ stdout is data, stderr is talk. Options come from the flag, else the environment
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from pathlib import Path
@@ -14,7 +15,15 @@ from typing import Annotated, Any
 
 import typer
 
-from adapt_eval.errors import FAILED, INTERRUPTED, NOT_COMPARABLE, USAGE, NotComparable, RunFailed
+from adapt_eval.errors import (
+    FAILED,
+    GATE_FAILED,
+    INTERRUPTED,
+    NOT_COMPARABLE,
+    USAGE,
+    NotComparable,
+    RunFailed,
+)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -144,6 +153,139 @@ def run(
     from adapt_eval.report.table import plan_table, scores_table
 
     typer.echo(plan_table(summary) if dry_run else scores_table(summary))
+
+
+Arms = Annotated[
+    list[str],
+    typer.Argument(help="RUN, NAME=RUN, or NAME=RUN,RUN for several seeds of one arm."),
+]
+Baseline = Annotated[
+    str | None, typer.Option(help="Name of the run that the others are compared with: the first.")
+]
+Smallest = Annotated[float, typer.Option(help="Smallest score difference that would matter.")]
+Differences = Annotated[
+    bool, typer.Option("--allow-differences", help="Compare in spite of other settings or prompts.")
+]
+OneSuite = Annotated[str | None, typer.Option(help="Which results, where runs have several.")]
+
+
+@app.command(
+    epilog="Examples: adapt-eval compare runs/uniform runs/adapt ; "
+    "adapt-eval compare uniform=runs/u1,runs/u2 adapt=runs/a1,runs/a2 --baseline uniform --json ; "
+    "adapt-eval compare old new --fail-on regression"
+)
+def compare(
+    runs: Arms,
+    baseline: Baseline = None,
+    suite: OneSuite = None,
+    smallest_effect: Smallest = 0.03,
+    allow_differences: Differences = False,
+    as_json: Json = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+    fail_on: Annotated[
+        str | None, typer.Option(help="regression: exit with 3 if anything got worse.")
+    ] = None,
+) -> None:
+    """Compare runs, item by item, with one baseline. Differences are run minus baseline."""
+    from adapt_eval.comparison.arms import read_arms
+    from adapt_eval.comparison.compare import compare as compare_arms
+
+    if fail_on not in (None, "regression"):
+        raise ValueError(f"--fail-on {fail_on}: there is regression")
+    arms = read_arms(runs, suite)
+    result = compare_arms(arms, baseline, smallest_effect, allow_differences)
+    if as_json:
+        typer.echo(json.dumps(finite(result), indent=2))
+    elif markdown:
+        from adapt_eval.report.markdown import as_markdown
+
+        typer.echo(as_markdown(result))
+    else:
+        from adapt_eval.report.comparison_table import comparison_tables
+
+        typer.echo(comparison_tables(result))
+    if fail_on:
+        _gate(result)
+
+
+@app.command(
+    epilog="Examples: adapt-eval report runs/uniform runs/adapt ; "
+    "adapt-eval report uniform=runs/uniform adapt=runs/adapt --output adapt.html"
+)
+def report(
+    runs: Arms,
+    output: Annotated[Path, typer.Option(help="The HTML file.")] = Path("report.html"),
+    baseline: Baseline = None,
+    suite: OneSuite = None,
+    smallest_effect: Smallest = 0.03,
+    allow_differences: Differences = False,
+) -> None:
+    """Write the comparison as one HTML file with plots that needs nothing else."""
+    from adapt_eval.comparison.arms import read_arms
+    from adapt_eval.comparison.compare import compare as compare_arms
+    from adapt_eval.report.page import write_page
+
+    arms = read_arms(runs, suite)
+    result = compare_arms(arms, baseline, smallest_effect, allow_differences)
+    write_page(output, result, arms)
+    typer.echo(str(output))
+
+
+@app.command(
+    epilog="Examples: adapt-eval overlap runs/adapt ; adapt-eval overlap runs/adapt --train data"
+)
+def overlap(
+    run: Annotated[str, typer.Argument(help="A run that adapt-eval run has measured.")],
+    train: Annotated[
+        Path | None, typer.Option(help="Training rows: DIR/<task>/*.jsonl. Default: the recipe's.")
+    ] = None,
+    suite: OneSuite = None,
+    as_json: Json = False,
+) -> None:
+    """Compare the texts of the benchmarks with the training rows, and keep it for `compare`."""
+    from adapt_eval.comparison.arms import read_run
+    from adapt_eval.comparison.overlap import rows_below, training_rows, write_overlap
+    from adapt_eval.report.table import overlap_of_run
+
+    measured = read_run(Path(run), suite)
+    rows = rows_below(train) if train else training_rows(Path(run))
+    found = write_overlap(list(measured.results.values()), rows)
+    typer.echo(json.dumps(found, indent=2) if as_json else overlap_of_run(found))
+
+
+@app.command(epilog="Examples: adapt-eval fetch mirror ; adapt-eval fetch mirror --suite mine.yaml")
+def fetch(
+    directory: Annotated[Path, typer.Argument(help="The mirror to fill, for --data-root.")],
+    suite: SuiteOption = "ood11",
+    skip: Annotated[list[str] | None, typer.Option(help="Not this benchmark; repeatable.")] = None,
+) -> None:
+    """Copy the datasets of a suite from the Hub into a mirror. Needs a network."""
+    from adapt_eval.fetch import fill
+    from adapt_eval.progress import Reporter
+    from adapt_eval.suite import load_suite
+
+    with Reporter() as reporter:
+        fill(directory, load_suite(suite).select((), skip or ()), reporter)
+    typer.echo(str(directory))
+
+
+def finite(value: Any) -> Any:
+    """JSON has no NaN: null says that a number could not be had."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: finite(one) for key, one in value.items()}
+    return [finite(one) for one in value] if isinstance(value, list) else value
+
+
+def _gate(result: dict[str, Any]) -> None:
+    lines = [*result["suites"], *result["benchmarks"]]
+    worse = [
+        f"{one['run']} {one.get('task', 'suite')}" for one in lines if one["verdict"] == "worse"
+    ]
+    if worse:
+        typer.echo(f"adapt-eval: worse: {', '.join(worse)}", err=True)
+        raise typer.Exit(GATE_FAILED)
 
 
 def _options_file(file: Path, context: typer.Context) -> dict[str, Any]:

@@ -140,7 +140,8 @@ def read_result(path: Path) -> Result:
 
 def result_files(folder: Path) -> list[Path]:
     """The benchmarks that a folder of results holds."""
-    return sorted(file for file in folder.glob("*.json") if file.name != "manifest.json")
+    others = ("manifest.json", "overlap.json")
+    return sorted(file for file in folder.glob("*.json") if file.name not in others)
 
 
 def _replace(path: Path, data: bytes) -> None:

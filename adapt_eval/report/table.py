@@ -89,3 +89,17 @@ def scores_table(summary: Mapping[str, Any]) -> str:
     columns = ("task", "family", "metric", "items", "score", "chance", "floor")
     title = f"{summary['suite']}: {summary['note']}"
     return render(title, grid("", columns, rows, 3), f"results in {summary['folder']}")
+
+
+def overlap_of_run(found: Mapping[str, Any]) -> str:
+    """What `overlap` found: items that share a sequence of words with a training task."""
+    rows = [
+        (task, training, f"{hits:,}", f"{one['items']:,}")
+        for task, one in found["benchmarks"].items()
+        for training, hits in one["by"].items()
+    ]
+    clean = [task for task, one in found["benchmarks"].items() if not one["by"]]
+    columns = ("benchmark", "training task", "items that overlap", "of")
+    title = f"items that share {found['words']} words in a row with a training row"
+    none = f"no overlap: {', '.join(clean) or 'none of them'}"
+    return render(grid(title, columns, rows, 2), none)
