@@ -34,6 +34,7 @@ from lm_eval.api.registry import get_model
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.tasks import TaskManager
 from lm_eval.utils import handle_non_serializable
+from safetensors import SafetensorError
 
 from adapt_eval import mirror
 from adapt_eval.errors import RunFailed
@@ -109,6 +110,14 @@ class _Manager(TaskManager):
                 config["training_split"] = None
         return config
 
+    def leaf_names(self, name: str) -> Iterator[str]:
+        """The tasks of a group, or the task itself."""
+        if not self._name_is_group(name):
+            yield name
+            return
+        for inside in super()._get_config(name)["task"]:
+            yield from self.leaf_names(inside if isinstance(inside, str) else inside["task"])
+
     def load_task_or_group(self, task_list: str | list[str] | None = None) -> dict[Any, Any]:
         assert isinstance(task_list, list)
         if all(name in self.ready for name in task_list):
@@ -167,6 +176,17 @@ class Tasks:
             _settings(name, benchmark, leaves, templated),
             templated,
         )
+
+    def sources(self, benchmark: Benchmark) -> dict[str, set[str | None]]:
+        """Hub path -> configurations that the tasks of a benchmark read."""
+        found: dict[str, set[str | None]] = {}
+        for name in {benchmark.task, benchmark.chat_task or benchmark.task}:
+            for leaf in self._manager.leaf_names(name):
+                config = self._manager._get_config(leaf)
+                if config.get("dataset_path"):
+                    configurations = found.setdefault(config["dataset_path"], set())
+                    configurations.add(config.get("dataset_name"))
+        return found
 
     def measure(
         self,
@@ -256,7 +276,7 @@ def build_model(
         with _quiet():
             model: LM = get_model(backend).create_from_arg_obj(arguments, extra)
             return model
-    except (OSError, ValueError, KeyError, RuntimeError, MemoryError) as error:
+    except (SafetensorError, OSError, ValueError, KeyError, RuntimeError, MemoryError) as error:
         raise RunFailed(
             f"cannot load the model in {folder}: {type(error).__name__}: {error}. If memory ran "
             "out, try another --device or a smaller --batch-size"

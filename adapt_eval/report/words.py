@@ -26,9 +26,10 @@ def p_value(value: float) -> str:
     return "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def _p_equals(value: float) -> str:
-    text = p_value(value)
-    return f"p {text}" if text.startswith("<") else f"p = {text}"
+def _p(result: Mapping[str, Any], suite: Mapping[str, Any]) -> str:
+    name = "p" if len(result["suites"]) == 1 else "p (Holm)"
+    text = p_value(suite["p_holm"])
+    return f"{name} {text}" if text.startswith("<") else f"{name} = {text}"
 
 
 def headline(result: Mapping[str, Any], suite: Mapping[str, Any]) -> str:
@@ -37,7 +38,7 @@ def headline(result: Mapping[str, Any], suite: Mapping[str, Any]) -> str:
     return (
         f"{suite['run']} against {result['baseline']} on {name}: {suite['verdict']}. "
         f"Mean difference {points(suite['difference'], True)} points, 95 % interval "
-        f"{interval(suite)}, {_p_equals(suite['p_value'])}; detectable was "
+        f"{interval(suite)}, {_p(result, suite)}; detectable was "
         f"{points(suite['minimum_detectable_effect'])}."
         + (f" {suite['note'][0].upper()}{suite['note'][1:]}." if suite["note"] else "")
     )
