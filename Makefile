@@ -2,16 +2,19 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin
+# axolotl finds its launchers (accelerate, torchrun) by name.
+export PATH := $(abspath $(BIN)):$(PATH)
 # No network beyond the package registry, no telemetry; two threads suit a small machine.
 export HF_HUB_OFFLINE ?= 1
 export HF_DATASETS_OFFLINE ?= 1
 export AXOLOTL_DO_NOT_TRACK ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help env demo check test format grid clean
+.PHONY: help env demo results check test format grid clean
 
 help:
 	@echo "make demo    train the tiny recipe and its uniform twin, show both side by side"
+	@echo "make results train all that docs/results.md tells of, and write it"
 	@echo "make check   formatting, linting, types, shipped recipes up to date"
 	@echo "make test    all tests (ADAPT_TEST_DATA=DIR adds those on real data)"
 	@echo "make format  write the formatting"
@@ -31,6 +34,16 @@ demo: env
 	$(BIN)/axolotl train recipes/adapt_tiny_cpu.yml
 	$(BIN)/axolotl train recipes/uniform_tiny_cpu.yml
 	$(BIN)/adapt-axolotl show runs/adapt_tiny_cpu runs/uniform_tiny_cpu
+
+# The runs behind docs/results.md; ADAPT_TEST_DATA names the folder of real data.
+results: export OMP_NUM_THREADS = 1
+results: env
+	$(BIN)/adapt-axolotl tiny data/tiny
+	for kind in adapt uniform proportional; do \
+		$(BIN)/axolotl train recipes/$${kind}_tiny_cpu.yml && \
+		$(BIN)/axolotl train recipes/$${kind}_real_cpu.yml || exit 1; \
+	done
+	$(BIN)/python benchmarks/results.py
 
 check: env
 	$(BIN)/ruff format --check .

@@ -122,7 +122,7 @@ class TokenLedger:
 
     @property
     def progress(self) -> float:
-        """Share of the budget that is spent, 0 to 1; the learning rate follows it."""
+        """Share of the budget that is spent, 0 to 1."""
         return min(1.0, self.charged / self.budget)
 
     def reserve(self, rows: Sequence[int]) -> bool:

@@ -156,6 +156,13 @@ class AdaptRun:
         """(K,) shares in force for the next draw."""
         return self._current()
 
+    @property
+    def progress(self) -> float:
+        """How much of the run is done, 0 to 1: of its budget, or of `max_steps` if that ends it
+        first. The learning rate follows it."""
+        steps = 0.0 if self.plan.max_steps is None else self.ledger.steps / self.plan.max_steps
+        return max(self.ledger.progress, min(1.0, steps))
+
     def start(self) -> None:
         """Before the first optimizer step of a process."""
         if not self.resumed:

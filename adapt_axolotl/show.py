@@ -90,8 +90,12 @@ def side_by_side(runs: Sequence[Path]) -> Table:
     kept = [n for n in range(len(header)) if n < 2 or (n - 2) % 3 != 0]
     table = Table(title="share of tokens, and validation loss per supervised token")
     for number in kept:
-        run = f"{runs[(number - 2) // 3].name}\n" if number >= 2 else ""
-        table.add_column(run + header[number], justify="left" if number == 0 else "right")
+        # A word a line: three runs then fit a terminal of 80 columns.
+        words = [*runs[(number - 2) // 3].name.split("_")] if number >= 2 else []
+        words.append(header[number].rsplit(": ")[-1])
+        table.add_column(
+            "\n".join(words), justify="left" if number == 0 else "right", no_wrap=number == 0
+        )
     for row in rows:
         table.add_row(*(row[number] for number in kept))
     table.add_section()

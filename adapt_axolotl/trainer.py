@@ -178,7 +178,7 @@ class AdaptTrainer(AxolotlTrainer):
                 self.lr_scheduler,
                 optimizer or self.optimizer,
                 num_training_steps,
-                lambda: self.run.ledger.progress,
+                lambda: self.run.progress,
             )
         return self.lr_scheduler
 

@@ -42,13 +42,13 @@ NATURAL_INSTRUCTIONS = (
 )
 TINY = (
     "constant",
-    "copy",
     "yes_no",
     "next",
-    "reverse",
-    "sort",
+    "copy",
     "capital",
-    "modular",
+    "sort",
+    "add",
+    "reverse",
     "noise",
 )
 REAL = (
@@ -188,7 +188,8 @@ def real_recipe(kind: str) -> tuple[str, str]:
         + data_blocks("${ADAPT_TEST_DATA}/mixture", REAL)
         + "dataset_prepared_path: data/tiny/prepared\n"
         + f"output_dir: runs/{name}\n\n"
-        + "sequence_len: 1024\nsample_packing: true\neval_sample_packing: false\n"
+        + "sequence_len: 1024   # drops the longest rows, most of them multi-hop questions\n"
+        + "sample_packing: true\neval_sample_packing: false\n"
         + "micro_batch_size: 4\ngradient_accumulation_steps: 2\n"
         + CPU_SETTINGS
     )
@@ -197,19 +198,45 @@ def real_recipe(kind: str) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class Model:
-    """A model of the paper. The abstract names the families and sizes; the checkpoints are ours."""
+    """A model of the paper. The abstract names the families and sizes; the checkpoints are ours.
+
+    Attributes:
+        key: in the recipe's name.
+        hub: the checkpoint.
+        template: Axolotl's chat template for it.
+        tokens: keys for the token that ends a turn, where it is not the tokenizer's EOS: without
+            them Axolotl does not train on it, and the model never learns to stop.
+        licence: how to come by it.
+    """
 
     key: str
     hub: str
     template: str
+    tokens: str
     licence: str
 
 
 MODELS = (
-    Model("qwen", "Qwen/Qwen3-0.6B", "qwen3", "open"),
+    # chatml has Qwen's own markers; its qwen3 template adds an empty thinking block to each answer,
+    # which a harness that prompts for thinking then does not find.
+    Model("qwen", "Qwen/Qwen3-0.6B", "chatml", "", "open"),
     # -pt: a base model, as Llama-3.2-1B is; -it has been tuned on instructions already.
-    Model("gemma", "google/gemma-3-1b-pt", "gemma3", "gated: accept its licence on the hub"),
-    Model("llama", "meta-llama/Llama-3.2-1B", "llama3", "gated: accept its licence on the hub"),
+    Model(
+        "gemma",
+        "google/gemma-3-1b-pt",
+        "gemma3",
+        'eot_tokens: ["<end_of_turn>"]   # its EOS is another token\n',
+        "gated: accept its licence on the hub",
+    ),
+    Model(
+        "llama",
+        "meta-llama/Llama-3.2-1B",
+        "llama3",
+        'eot_tokens: ["<|eot_id|>"]   # its EOS is another token\n'
+        "special_tokens:\n"
+        '  pad_token: "<|finetune_right_pad_id|>"   # it has none by default\n',
+        "gated: accept its licence on the hub",
+    ),
 )
 
 GPU_SETTINGS = """\
@@ -253,7 +280,8 @@ def grid_recipe(kind: str, model: Model, budget: int) -> tuple[str, str]:
     )
     body = (
         f"base_model: {model.hub}\n"
-        f"chat_template: {model.template}   # ours\n\n"
+        f"chat_template: {model.template}   # ours\n"
+        f"{model.tokens}\n"
         + ADAPT.format(budget=f"{budget}%", mixture=MIXTURES[kind], learned="")
         + "# The 20 types are ours, by Natural Instructions category.\n"
         + data_blocks("data/natural_instructions", NATURAL_INSTRUCTIONS)

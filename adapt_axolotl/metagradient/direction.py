@@ -37,7 +37,7 @@ def direction(
         reduce: adds over the ranks.
         preconditioner: D, a diagonal in the shape of each parameter; None is the identity.
     """
-    tokens = tokens_of_tasks(batches, len(task_weights), reduce)
+    tokens = tokens_of_tasks(batches, len(task_weights), parameters[0].device, reduce)
     # A task without tokens has no V_k; its weight must not turn the rest into NaN.
     per_token = torch.where(tokens > 0, task_weights.to(tokens) / tokens.clamp(min=1), 0.0)
     v = [torch.zeros_like(parameter) for parameter in parameters]

@@ -63,10 +63,10 @@ def task_losses(
     return TaskLosses(totals[0] / totals[1], totals[1].long())
 
 
-def tokens_of_tasks(batches: Iterable[TaskBatch], num_tasks: int, reduce: Reduce = alone) -> Tensor:
+def tokens_of_tasks(
+    batches: Iterable[TaskBatch], num_tasks: int, device: torch.device, reduce: Reduce = alone
+) -> Tensor:
     """(K,) float64: supervised tokens of each task over all batches and ranks; no forward."""
-    batches = list(batches)
-    device = batches[0].labels.device if batches else torch.device("cpu")
     tokens = torch.zeros(num_tasks, dtype=torch.float64, device=device)
     for batch in batches:
         tokens.index_add_(0, batch.task_of_row, batch.tokens_of_rows().double())

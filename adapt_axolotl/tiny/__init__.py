@@ -8,9 +8,10 @@ from pathlib import Path
 def write_tiny(directory: Path) -> None:
     """Write `directory/model` (config and tokenizer, no weights) and `directory/data` (chat rows of
     every task). The same bytes on every call."""
+    # Here, so that importing this package stays quick: transformers takes seconds.
     from adapt_axolotl.tiny.model import write_model
-    from adapt_axolotl.tiny.tasks import TASKS, write_tasks
+    from adapt_axolotl.tiny.tasks import write_tasks
+    from adapt_axolotl.tiny.tokenizer import make_tokenizer
 
+    write_model(directory / "model", make_tokenizer())
     write_tasks(directory / "data")
-    # The tokenizer is trained on the prompts and answers of all tasks.
-    write_model(directory / "model", [row for task in TASKS for row in task.training_rows()])

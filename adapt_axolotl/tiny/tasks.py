@@ -1,19 +1,22 @@
 """A made mixture of nine tasks whose difficulty is known.
 
-    task        rows   answer    difficulty, and why
-    constant    1500   short     saturates at once: one answer for every prompt
-    copy        3000   medium    saturates soon: the answer stands in the prompt
-    yes_no      6000   one word  easy, big: parity of the last digit
-    next        3000   short     easy: the letter after the one given, 26 facts
-    reverse     4500   medium    medium: the word backwards
-    sort        2400   medium    medium: its letters in order
-    capital      400   word      hard, small: 60 fixed made-up facts, learned only by repetition
-    modular     2400   number    hard: (a + b) mod 23, needs most of the budget
-    noise       4500   long      unlearnable: the answer is drawn at random
+Loss: on validation, in nats per supervised token, a quarter through and at the end of 960 steps of
+32 rows under a uniform mixture (one seed; every task starts near ln 1024 = 6.9).
 
-Sizes and answer lengths differ on purpose, so that proportional, uniform and learned mixing differ.
-Every row's prompt is unique within its task, so no validation row is a training row; `capital` asks
-for its facts in several wordings, which validation words in another way.
+    task      rows   answer      difficulty, and why                                   1/4    end
+    constant  1000   one word    saturates at once: one answer for every prompt        .00    .00
+    yes_no    5000   one word    easy, big: is the number even, by its last digit      .20    .00
+    next      2400   1 letter    easy: the letter after the one given, 26 facts        .08    .00
+    copy      2000   4 letters   easy: the answer stands in the prompt                 .48    .01
+    capital    500   3 letters   medium, small: 40 made-up facts, by repetition       1.56    .03
+    sort      2000   4 letters   hard: the letters in alphabetical order              1.48    .30
+    add       3000   2 digits    hard: a sum of two digits, a table of 100 facts       .74    .15
+    reverse   3000   5 letters   hard: the word backwards, needs most of the budget   2.29    .52
+    noise     3600   9 letters   unlearnable: drawn at random, at best 9/10 ln 26     3.05   2.94
+
+Sizes and answer lengths differ on purpose, so that proportional, uniform and learned mixing differ:
+the largest pools are the noise and an easy task. Prompts are unique within a task, and a random
+filler makes them so where a task has few questions, so no validation prompt is in training.
 """
 
 from __future__ import annotations
@@ -27,8 +30,10 @@ from pathlib import Path
 Row = tuple[str, str]
 """(prompt, answer)"""
 
-_LETTERS = "abcdefghijklmnopqrstuvwxyz"
-_VALIDATION_ROWS = 60
+VALIDATION_ROWS = 64
+
+# Capitals are the letters that the tokenizer never merges: one token each.
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 @dataclass(frozen=True)
@@ -37,55 +42,31 @@ class MadeTask:
 
     Attributes:
         name: of the task and its folder.
-        rows: training rows.
+        rows: training rows; there are `VALIDATION_ROWS` more.
         make: draws a row.
-        hold_out: tells whether a row may only be validation; None splits by draw.
     """
 
     name: str
     rows: int
     make: Callable[[random.Random], Row]
-    hold_out: Callable[[str], bool] | None = None
 
-    def training_rows(self) -> list[Row]:
-        """The training rows, unique prompts, in the order drawn."""
-        return self._draw()[0]
-
-    def validation_rows(self) -> list[Row]:
-        """Rows whose prompts are not in training."""
-        return self._draw()[1]
-
-    def _draw(self) -> tuple[list[Row], list[Row]]:
+    def draw(self) -> tuple[list[Row], list[Row]]:
+        """(training rows, validation rows), every prompt once; the same on every call."""
         rng = random.Random(f"adapt-tiny-{self.name}")
-        seen: set[str] = set()
-        train: list[Row] = []
-        validation: list[Row] = []
-        while len(train) < self.rows or len(validation) < _VALIDATION_ROWS:
+        answers: dict[str, str] = {}
+        while len(answers) < self.rows + VALIDATION_ROWS:
             prompt, answer = self.make(rng)
-            if prompt in seen:
-                continue
-            if self.hold_out is None:
-                held_out = len(validation) < _VALIDATION_ROWS
-            else:
-                held_out = self.hold_out(prompt)
-            pool, size = (validation, _VALIDATION_ROWS) if held_out else (train, self.rows)
-            if len(pool) < size:
-                seen.add(prompt)
-                pool.append((prompt, answer))
-        return train, validation
+            answers.setdefault(prompt, answer)
+        rows = list(answers.items())
+        return rows[VALIDATION_ROWS:], rows[:VALIDATION_ROWS]
 
 
-def _word(rng: random.Random, low: int, high: int) -> str:
-    return "".join(rng.choice(_LETTERS) for _ in range(rng.randint(low, high)))
+def _word(rng: random.Random, length: int) -> str:
+    return "".join(rng.choice(_LETTERS) for _ in range(length))
 
 
 def _constant(rng: random.Random) -> Row:
-    return f"greet {_word(rng, 3, 6)}", "hello"
-
-
-def _copy(rng: random.Random) -> Row:
-    word = _word(rng, 4, 6)
-    return f"copy {word}", word
+    return f"greet {_word(rng, 4)}", "hello"
 
 
 def _yes_no(rng: random.Random) -> Row:
@@ -94,58 +75,60 @@ def _yes_no(rng: random.Random) -> Row:
 
 
 def _next(rng: random.Random) -> Row:
-    letter = rng.choice(_LETTERS)
-    return f"after {letter} in {_word(rng, 2, 4)}", _LETTERS[(_LETTERS.index(letter) + 1) % 26]
+    place = rng.randrange(26)
+    return f"after {_LETTERS[place]} in {_word(rng, 3)}", _LETTERS[(place + 1) % 26]
 
 
-def _reverse(rng: random.Random) -> Row:
-    word = _word(rng, 3, 4)
-    return f"reverse {word}", word[::-1]
+def _copy(rng: random.Random) -> Row:
+    word = _word(rng, 4)
+    return f"copy {word}", word
 
 
-def _sort(rng: random.Random) -> Row:
-    word = _word(rng, 3, 4)
-    return f"sort {word}", "".join(sorted(word))
-
-
-def _facts() -> list[Row]:
+def _facts(number: int) -> list[Row]:
     rng = random.Random("adapt-tiny-facts")
-    return [(_word(rng, 5, 5), _word(rng, 4, 4)) for _ in range(60)]
+    capitals: dict[str, str] = {}
+    while len(capitals) < number:
+        capitals.setdefault(_word(rng, 2), _word(rng, 3))
+    return list(capitals.items())
 
 
-_FACTS = _facts()
-_WORDINGS = ("capital of {}", "name the capital of {}", "{} has which capital", "{} capital")
+_FACTS = _facts(40)
 
 
 def _capital(rng: random.Random) -> Row:
     country, city = rng.choice(_FACTS)
-    opening = rng.choice(("", "please ", "now "))
-    return opening + rng.choice(_WORDINGS).format(country), city
+    return f"capital of {country} for {_word(rng, 3)}", city
 
 
-def _capital_held_out(prompt: str) -> bool:
-    return prompt.startswith("please name") or prompt.startswith("now name")
+def _sort(rng: random.Random) -> Row:
+    word = _word(rng, 4)
+    return f"sort {word}", "".join(sorted(word))
 
 
-def _modular(rng: random.Random) -> Row:
-    first, second = rng.randrange(60), rng.randrange(60)
-    return f"{first} + {second} mod 23", str((first + second) % 23)
+def _add(rng: random.Random) -> Row:
+    first, second = rng.randrange(10), rng.randrange(10)
+    return f"for {_word(rng, 3)} add {first} and {second}", f"{first + second:02d}"
+
+
+def _reverse(rng: random.Random) -> Row:
+    word = _word(rng, 5)
+    return f"reverse {word}", word[::-1]
 
 
 def _noise(rng: random.Random) -> Row:
-    return f"oracle {_word(rng, 4, 6)}", _word(rng, 8, 10)
+    return f"oracle {_word(rng, 5)}", _word(rng, 9)
 
 
 TASKS: tuple[MadeTask, ...] = (
-    MadeTask("constant", 1500, _constant),
-    MadeTask("copy", 3000, _copy),
-    MadeTask("yes_no", 6000, _yes_no),
-    MadeTask("next", 3000, _next),
-    MadeTask("reverse", 4500, _reverse),
-    MadeTask("sort", 2400, _sort),
-    MadeTask("capital", 400, _capital, _capital_held_out),
-    MadeTask("modular", 2400, _modular),
-    MadeTask("noise", 4500, _noise),
+    MadeTask("constant", 1000, _constant),
+    MadeTask("yes_no", 5000, _yes_no),
+    MadeTask("next", 2400, _next),
+    MadeTask("copy", 2000, _copy),
+    MadeTask("capital", 500, _capital),
+    MadeTask("sort", 2000, _sort),
+    MadeTask("add", 3000, _add),
+    MadeTask("reverse", 3000, _reverse),
+    MadeTask("noise", 3600, _noise),
 )
 
 
@@ -154,14 +137,22 @@ def write_tasks(directory: Path) -> None:
     for task in TASKS:
         folder = directory / task.name
         folder.mkdir(parents=True, exist_ok=True)
-        for split, rows in (
-            ("train", task.training_rows()),
-            ("validation", task.validation_rows()),
-        ):
-            lines = [json.dumps({"messages": _messages(row)}) + "\n" for row in rows]
-            (folder / f"{split}.jsonl").write_text("".join(lines), encoding="utf-8")
+        train, validation = task.draw()
+        _write(folder / "train.jsonl", train)
+        _write(folder / "validation.jsonl", validation)
 
 
-def _messages(row: Row) -> list[dict[str, str]]:
-    prompt, answer = row
-    return [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
+def _write(file: Path, rows: list[Row]) -> None:
+    lines = [
+        json.dumps(
+            {
+                "messages": [
+                    {"role": "user", "content": prompt},
+                    {"role": "assistant", "content": answer},
+                ]
+            }
+        )
+        for prompt, answer in rows
+    ]
+    # Bytes, so that a line ends alike on every system.
+    file.write_bytes(("\n".join(lines) + "\n").encode())

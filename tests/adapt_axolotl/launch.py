@@ -76,7 +76,13 @@ def start(
     file = folder / "recipe.yml"
     file.write_text(yaml.safe_dump(config), encoding="utf-8")
     launcher = ["--launcher", "python"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "PYTHONUNBUFFERED": "1",
+        # axolotl finds torchrun by name.
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    }
     if processes > 1:
         launcher = ["--launcher", "torchrun", "--", f"--nproc_per_node={processes}"]
         if together:

@@ -76,6 +76,7 @@ def test_max_steps_ends_a_run_before_its_budget() -> None:
     run.start()
     assert train(run) == 3
     assert run.ledger.used < 5000
+    assert run.progress == 1.0  # the learning rate ends with the run
 
 
 def test_records_are_whole_and_a_resumed_run_cuts_what_it_does_again(tmp_path: Path) -> None:

@@ -110,3 +110,39 @@ def test_axolotl_accepts_the_recipe(
     checked = validate_config(cfg, capabilities=gpu, env_capabilities={"torch_version": "2.13.0"})
     assert checked.adapt["train_tasks"] == [entry["task"] for entry in recipe["datasets"]]
     assert checked.trainer_cls == "adapt_axolotl.trainer.AdaptTrainer"
+
+
+@pytest.mark.parametrize(
+    ("model", "eos", "end"),
+    [
+        ("qwen", "<|im_end|>", "<|im_end|>"),
+        ("gemma", "<eos>", "<end_of_turn>"),
+        ("llama", "<|end_of_text|>", "<|eot_id|>"),
+    ],
+)
+def test_the_end_of_an_answer_is_trained(
+    model: str, eos: str, end: str, repository: Path, tiny: Path
+) -> None:
+    """On a stand-in tokenizer whose EOS is that of the hub's: only `eot_tokens` makes the
+    difference between its EOS and the token that ends a turn known."""
+    from axolotl.prompt_strategies.chat_template import load as load_strategy
+    from axolotl.utils.dict import DictDefault
+    from transformers import AutoTokenizer
+
+    recipe = load(repository / "recipes" / f"adapt_{model}_5pct.yml")
+    tokenizer = AutoTokenizer.from_pretrained(str(tiny / "model"))
+    tokenizer.add_special_tokens(
+        {"bos_token": "<bos>", "eos_token": eos, "additional_special_tokens": [end]}
+    )
+    cfg = DictDefault({**recipe, "plugins": None})
+    strategy = load_strategy(tokenizer, cfg, dict(recipe["datasets"][0]))
+    row = strategy.tokenize_prompt(
+        {
+            "messages": [
+                {"role": "user", "content": "Is water wet?"},
+                {"role": "assistant", "content": "Yes"},
+            ]
+        }
+    )
+    trained = [label for label in row["labels"] if label != -100]
+    assert tokenizer.decode(trained) == f"Yes{end}"

@@ -1,15 +1,17 @@
-"""The embedded default is the same everywhere and is what its table says."""
+"""The embedded default is the same on every call, and Axolotl trains on its answers only."""
 
 from __future__ import annotations
 
 import hashlib
-import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from transformers import AutoTokenizer
+from axolotl.prompt_strategies.chat_template import load
+from axolotl.utils.dict import DictDefault
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from adapt_axolotl.tiny import write_tiny
 from adapt_axolotl.tiny.tasks import TASKS
 
 
@@ -21,43 +23,46 @@ def digests(folder: Path) -> dict[str, str]:
     }
 
 
-def rows(tiny: Path, task: str, split: str) -> list[tuple[str, str]]:
-    lines = (tiny / "data" / task / f"{split}.jsonl").read_text().splitlines()
-    messages = [json.loads(line)["messages"] for line in lines]
-    return [(user["content"], assistant["content"]) for user, assistant in messages]
-
-
-def test_two_calls_write_the_same_bytes(tiny: Path, tmp_path: Path) -> None:
-    write_tiny(tmp_path)
+def test_another_process_writes_the_same_bytes(tiny: Path, tmp_path: Path) -> None:
+    # A process of its own: string hashes, and so the order of sets, differ from this one's.
+    code = "import sys, pathlib, adapt_axolotl.tiny as t; t.write_tiny(pathlib.Path(sys.argv[1]))"
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
     assert digests(tmp_path) == digests(tiny)
-    assert len(digests(tmp_path)) > 2 * len(TASKS)
+    assert len(digests(tmp_path)) == 2 * len(TASKS) + 4
 
 
-@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
-def test_sizes_are_as_stated_and_no_prompt_is_shared(tiny: Path, task) -> None:
-    train, validation = rows(tiny, task.name, "train"), rows(tiny, task.name, "validation")
-    assert len(train) == task.rows
-    assert len(validation) == 60
-    assert not {prompt for prompt, _ in train} & {prompt for prompt, _ in validation}
-    assert len({prompt for prompt, _ in train}) == len(train)
-
-
-def test_answers_are_right(tiny: Path) -> None:
-    for prompt, answer in rows(tiny, "modular", "train")[:50]:
-        first, _, second, _, modulus = prompt.split()
-        assert answer == str((int(first) + int(second)) % int(modulus))
-    for prompt, answer in rows(tiny, "sort", "validation"):
-        assert answer == "".join(sorted(prompt.split()[1]))
-    facts = {}
-    for split in ("train", "validation"):
-        for prompt, answer in rows(tiny, "capital", split):
-            noise = {"capital", "of", "name", "the", "has", "which", "please", "now"}
-            (country,) = set(prompt.split()) - noise
-            assert facts.setdefault(country, answer) == answer
-
-
-@pytest.mark.parametrize("text", ["plain words 123", "Größe — naïve 日本語 🙂\n\ttabs"])
-def test_the_tokenizer_reads_any_text_without_loss(tiny: Path, text: str) -> None:
+def test_the_config_makes_a_model_of_the_stated_size_that_fits_the_tokenizer(tiny: Path) -> None:
+    config = AutoConfig.from_pretrained(str(tiny / "model"))
     tokenizer = AutoTokenizer.from_pretrained(str(tiny / "model"))
-    assert tokenizer.decode(tokenizer(text).input_ids) == text
-    assert len(tokenizer) == 512
+    assert config.vocab_size == len(tokenizer)
+    assert (config.eos_token_id, config.pad_token_id, config.bos_token_id) == (
+        tokenizer.eos_token_id,
+        tokenizer.pad_token_id,
+        tokenizer.bos_token_id,
+    )
+    model = AutoModelForCausalLM.from_config(config)
+    assert 300_000 < model.num_parameters() < 500_000
+
+
+@pytest.mark.parametrize(
+    ("answer", "supervised"),
+    [("KDA", ["K", "D", "A", "<|im_end|>"]), ("07", ["0", "7", "<|im_end|>"])],
+)
+def test_axolotl_supervises_the_answer_and_its_end_only(
+    tiny: Path, answer: str, supervised: list[str]
+) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(str(tiny / "model"))
+    entry = {"field_messages": "messages", "roles_to_train": ["assistant"], "train_on_eos": "turn"}
+    strategy = load(tokenizer, DictDefault({"sequence_len": 64}), DictDefault(entry))
+    row = strategy.tokenize_prompt(
+        {
+            "messages": [
+                {"role": "user", "content": "copy KDA or 07"},
+                {"role": "assistant", "content": answer},
+            ]
+        }
+    )
+    trained = [
+        token for token, label in zip(row["input_ids"], row["labels"], strict=True) if label != -100
+    ]
+    assert tokenizer.convert_ids_to_tokens(trained) == supervised
