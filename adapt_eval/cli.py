@@ -219,6 +219,7 @@ def report(
     suite: OneSuite = None,
     smallest_effect: Smallest = 0.03,
     allow_differences: Differences = False,
+    as_json: Json = False,
 ) -> None:
     """Write the comparison as one HTML file with plots that needs nothing else."""
     from adapt_eval.comparison.arms import read_arms
@@ -228,7 +229,7 @@ def report(
     arms = read_arms(runs, suite)
     result = compare_arms(arms, baseline, smallest_effect, allow_differences)
     write_page(output, result, arms)
-    typer.echo(str(output))
+    typer.echo(json.dumps({"report": str(output)}) if as_json else str(output))
 
 
 @app.command(
@@ -258,6 +259,7 @@ def fetch(
     directory: Annotated[Path, typer.Argument(help="The mirror to fill, for --data-root.")],
     suite: SuiteOption = "ood11",
     skip: Annotated[list[str] | None, typer.Option(help="Not this benchmark; repeatable.")] = None,
+    as_json: Json = False,
 ) -> None:
     """Copy the datasets of a suite from the Hub into a mirror. Needs a network."""
     from adapt_eval.fetch import fill
@@ -266,7 +268,7 @@ def fetch(
 
     with Reporter() as reporter:
         fill(directory, load_suite(suite).select((), skip or ()), reporter)
-    typer.echo(str(directory))
+    typer.echo(json.dumps({"mirror": str(directory)}) if as_json else str(directory))
 
 
 def finite(value: Any) -> Any:

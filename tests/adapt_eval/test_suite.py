@@ -72,6 +72,14 @@ def test_a_suite_can_be_narrowed_but_not_to_nothing_or_to_what_it_has_not() -> N
         suite.select(["bbh"], ["bbh"])
 
 
+@pytest.mark.parametrize("name", ["run", "compare", "report", "suites", "overlap", "fetch"])
+def test_every_help_ends_with_examples(name: str, command: Command) -> None:
+    done = command(name, "--help")
+    assert done.returncode == 0
+    assert f"Examples: adapt-eval {name}" in done.stdout
+    assert "--json" in done.stdout
+
+
 def test_help_loads_nothing_heavy() -> None:
     heavy = ("torch", "transformers", "lm_eval", "numpy", "scipy", "datasets", "adapt_axolotl")
     code = (
