@@ -27,6 +27,7 @@ from typing import Any
 import datasets
 import lm_eval
 import lm_eval.api.task
+import lm_eval.evaluator
 import lm_eval.models.huggingface
 import transformers
 from lm_eval.api.model import LM
@@ -422,12 +423,17 @@ def _items_to(progress: Progress) -> Iterator[None]:
         def close(self) -> None:
             pass
 
-    places = (lm_eval.models.huggingface, lm_eval.api.task)
-    kept = [place.tqdm for place in places]
-    for place in places:
-        place.tqdm = Bar
+    # lm-eval also asks git of the working directory, which complains on stderr outside of one.
+    instead = (
+        (lm_eval.models.huggingface, "tqdm", Bar),
+        (lm_eval.api.task, "tqdm", Bar),
+        (lm_eval.evaluator, "get_git_commit_hash", lambda: None),
+    )
+    kept = [getattr(module, name) for module, name, _ in instead]
+    for module, name, ours in instead:
+        setattr(module, name, ours)
     try:
         yield
     finally:
-        for place, one in zip(places, kept, strict=True):
-            place.tqdm = one
+        for (module, name, _), theirs in zip(instead, kept, strict=True):
+            setattr(module, name, theirs)

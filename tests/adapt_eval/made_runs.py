@@ -24,8 +24,12 @@ def made_run(
     chance: float = 0.0,
     names: Sequence[str] = (),
     documents: Sequence[str] | None = None,
+    order: Sequence[int] | None = None,
 ) -> Path:
-    """Write results as `adapt-eval run` would: benchmark -> one score for each item."""
+    """Write results as `adapt-eval run` would: benchmark -> one score for each item.
+
+    `order` gives the numbers of the documents where they are not 0, 1, 2.
+    """
     results = folder / "eval" / suite
     manifest = {
         "model": {"name": str(folder), "hash": f"model of {folder.name}"},
@@ -48,7 +52,9 @@ def made_run(
                 "score": float(value),
                 "document": documents[number] if documents else "{}",
             }
-            for number, (value, group) in enumerate(zip(values, groups, strict=True))
+            for number, value, group in zip(
+                order or range(len(values)), values, groups, strict=True
+            )
         ]
         content = {
             "task": task,

@@ -13,6 +13,7 @@ from scipy import stats
 
 from adapt_eval.comparison.arms import read_arms
 from adapt_eval.comparison.compare import compare
+from adapt_eval.comparison.pairing import Items, pair
 from tests.adapt_eval.conftest import Command
 from tests.adapt_eval.made_runs import made_ledger, made_run
 
@@ -62,6 +63,28 @@ def test_items_are_paired_by_document_not_by_order_and_the_rest_is_counted(tmp_p
     (line,) = result["benchmarks"]
     assert (line["n"], line["difference"], line["unmatched"]) == (25, 0.0, [0, 15])
     assert "15 items are in one run only and were left out" in result["notes"]
+
+
+def test_equal_documents_are_paired_by_occurrence() -> None:
+    def items(keys: list[str], scores: list[float]) -> Items:
+        seen = [("sums", "none", key, keys[:number].count(key)) for number, key in enumerate(keys)]
+        same = [""] * len(keys)
+        return Items(seen, np.array(scores), same, same, same)
+
+    a = items(["x", "y", "x"], [1.0, 0.0, 0.5])
+    b = items(["y", "x", "x"], [0.0, 1.0, 0.5])
+    pairs = pair(a, b, "sums")
+    assert list(pairs.a) == [1.0, 0.0, 0.5]
+    assert list(pairs.b) == [1.0, 0.0, 0.5]
+
+
+def test_documents_in_another_order_are_paired_all_the_same(tmp_path: Path) -> None:
+    scores = coins(3, 40, 0.5)
+    numbers = list(range(40))
+    straight = made_run(tmp_path / "straight", {"sums": scores}, order=numbers)
+    turned = made_run(tmp_path / "turned", {"sums": scores[::-1]}, order=numbers[::-1])
+    (line,) = compared(straight, turned)["benchmarks"]
+    assert (line["n"], line["wins"], line["losses"]) == (40, 0, 0)
 
 
 def test_the_suite_is_the_unweighted_mean_with_the_root_of_squares(tmp_path: Path) -> None:
