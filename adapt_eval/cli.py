@@ -316,20 +316,20 @@ def main() -> None:
 
     try:
         code = app(standalone_mode=False)
-    except KeyboardInterrupt:
-        _fail("interrupted; what was finished is kept, the same command goes on", INTERRUPTED)
     except NotComparable as error:
         _fail(str(error), NOT_COMPARABLE)
     except RunFailed as error:
         _fail(str(error), FAILED)
     except ValueError as error:
         _fail(str(error), USAGE)
-    except typer.Abort:
-        _fail("interrupted; what was finished is kept, the same command goes on", INTERRUPTED)
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
     except ClickException as error:
         _fail(error.format_message(), USAGE)
     except OSError as error:
         _fail(f"{error}; see to the file, or give another place", FAILED)
+    if code == INTERRUPTED:
+        _fail("interrupted; what was finished is kept, the same command goes on", INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)
 
 

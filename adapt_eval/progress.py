@@ -44,7 +44,7 @@ class Reporter:
         """A benchmark begins."""
         if not self.console.is_terminal:
             self.say(f"measuring {task}")
-        self._bars.reset(self._items, description=task, total=None, visible=True)
+        self._bars.reset(self._items, description=task, total=0, visible=True)
 
     def items(self, done: int, total: int) -> None:
         """Requests of the benchmark that were answered."""

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from adapt_eval.comparison.arms import Arm
+from adapt_eval.comparison.arms import Arm, Run
 from adapt_eval.comparison.benchmark import Comparison, compare_pairs
 from adapt_eval.comparison.overlap import overlap_table
 from adapt_eval.comparison.pairing import Items, average, check_settings, pair, read_items
@@ -22,6 +22,8 @@ from adapt_eval.errors import NotComparable
 from adapt_eval.statistics.multiplicity import holm
 from adapt_eval.statistics.paired import Estimate, pool
 
+# What may differ between comparable runs, but should be known: each moves a few answers.
+_CIRCUMSTANCES = ("backend", "batch_size", "data", "device", "dtype", "limit", "versions")
 _ONE_SEED = (
     "one training seed for each run: intervals and tests cover the choice of items, not that of "
     "the seed; another seed may differ by more"
@@ -155,7 +157,23 @@ def _check(arms: Sequence[Arm], tasks: Sequence[str], allow: bool) -> list[str]:
             + (f"; and {len(differ) - 5} more" if len(differ) > 5 else "")
             + ". Measure them again alike, or accept it with --allow-differences"
         )
-    return [f"compared in spite of a difference: {one}" for one in differ]
+    notes = [f"compared in spite of a difference: {one}" for one in differ]
+    for run in runs[1:]:
+        found = {
+            key
+            for task in tasks
+            for key in _CIRCUMSTANCES
+            if _fingerprint(run, task).get(key) != _fingerprint(runs[0], task).get(key)
+        }
+        if found:
+            names = ", ".join(sorted(found))
+            notes.append(f"{run.place} was measured with another {names} than {runs[0].place}")
+    return notes
+
+
+def _fingerprint(run: Run, task: str) -> Mapping[str, Any]:
+    fingerprint: Mapping[str, Any] = run.results[task].content["fingerprint"]
+    return fingerprint
 
 
 def _benchmark(

@@ -25,6 +25,7 @@ def made_run(
     names: Sequence[str] = (),
     documents: Sequence[str] | None = None,
     order: Sequence[int] | None = None,
+    circumstances: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write results as `adapt-eval run` would: benchmark -> one score for each item.
 
@@ -66,7 +67,7 @@ def made_run(
             "names": list(names),
             "clustered_by": "passage" if clusters and task in clusters else "",
             "settings": {"shots": 0, **(settings or {})},
-            "fingerprint": {"model": f"model of {folder.name}"},
+            "fingerprint": {"model": f"model of {folder.name}", **(circumstances or {})},
             "items": len(values),
         }
         write_result(results, task, content, rows)

@@ -96,6 +96,21 @@ def test_results_of_another_model_or_config_are_never_reused(own: Path) -> None:
 
 
 @pytest.mark.slow
+def test_an_interrupted_run_keeps_what_it_has_and_says_so(own: Path) -> None:
+    call = [sys.executable, "-m", "adapt_eval.cli", "run", str(own), *TINY]
+    process = subprocess.Popen(call, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    first = own / "eval" / "tiny" / "tiny_sums.json"
+    while process.poll() is None and not first.exists():
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate()
+    assert process.returncode == 130
+    assert said.splitlines()[-1].startswith("adapt-eval: interrupted; what was finished is kept")
+    assert "Traceback" not in said
+    assert read_result(first).content["items"] == 60
+
+
+@pytest.mark.slow
 def test_a_killed_run_goes_on_where_it_stopped(own: Path, command: Command) -> None:
     call = [sys.executable, "-m", "adapt_eval.cli", "run", str(own), *TINY]
     process = subprocess.Popen(call, stderr=subprocess.DEVNULL, start_new_session=True)

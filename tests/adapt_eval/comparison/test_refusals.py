@@ -60,6 +60,12 @@ def test_a_benchmark_that_one_run_lacks_is_left_out_and_named(base: Path, tmp_pa
     assert "passages was measured in none of the runs: the suite is not whole" in notes
 
 
+def test_other_circumstances_are_noted(base: Path, tmp_path: Path) -> None:
+    other = made_run(tmp_path / "other", SCORES, circumstances={"device": "cuda", "limit": 5})
+    notes = compare(read_arms([str(base), str(other)], None))["notes"]
+    assert f"{other} was measured with another device, limit than {base}" in notes
+
+
 def test_exit_code_4_is_for_runs_that_are_not_comparable(
     base: Path, tmp_path: Path, command: Command
 ) -> None:
