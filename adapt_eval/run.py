@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adapt_eval import mirror, provenance
+from adapt_eval import mirror
 from adapt_eval.errors import RunFailed
+from adapt_eval.identity import fingerprint_of, identity_of, is_finished, write_manifest
 from adapt_eval.model import Model, check_fits, resolve
 from adapt_eval.progress import Reporter
-from adapt_eval.results import read_json, read_result, write_json, write_result
-from adapt_eval.suite import PUNKT, Benchmark, Suite, load_suite, suite_hash
+from adapt_eval.results import read_json, write_result
+from adapt_eval.suite import PUNKT, Suite, load_suite
 
 if TYPE_CHECKING:
     from adapt_eval.harness import Prepared, Tasks
@@ -90,20 +89,20 @@ def plan_and_run(options: Options, reporter: Reporter, dry: bool = False) -> dic
     reporter.say("resolved: " + json.dumps(resolved))
     tasks = Tasks(suite.benchmarks, roots)
     folder = _folder(options, suite, model)
-    identity = _identity(model, resolved)
+    identity = identity_of(model, resolved)
     prepared, done = [], {}
     for benchmark in suite.benchmarks:
         reporter.say(f"reading the data of {benchmark.task}")
         one = tasks.prepare(benchmark, options.profile == "chat")
-        fingerprint = _fingerprint(identity, one)
-        if not options.force and _finished(folder, benchmark, fingerprint):
+        fingerprint = fingerprint_of(identity, one)
+        if not options.force and is_finished(folder, benchmark, fingerprint):
             done[benchmark.task] = read_json(folder / f"{benchmark.task}.json")
         prepared.append((one, fingerprint))
     if dry:
         return _plan(suite, folder, prepared, done, options.limit)
     missing = [(one, mark) for one, mark in prepared if one.benchmark.task not in done]
     if missing:
-        _write_manifest(folder, suite, model, identity, resolved, options)
+        write_manifest(folder, suite, model, identity, resolved)
         reporter.start(len(suite.benchmarks), len(done))
         _measure(tasks, missing, folder, model, resolved, reporter, done)
     order = [one.task for one in suite.benchmarks]
@@ -226,94 +225,6 @@ def _folder(options: Options, suite: Suite, model: Model) -> Path:
     return Path("eval") / model.name.replace("/", "__") / suite.name
 
 
-def _identity(model: Model, resolved: dict[str, Any]) -> dict[str, Any]:
-    """What a score depends on beside the benchmark itself."""
-    keys = ("limit", "profile", "batch_size", "device", "dtype", "backend")
-    return {
-        "model": model.hash(),
-        **{key: resolved[key] for key in keys},
-        "versions": provenance.package_versions(provenance.SCORING_PACKAGES),
-    }
-
-
-def _fingerprint(identity: dict[str, Any], one: Prepared) -> dict[str, Any]:
-    data = {
-        path: mirror.content_hash(Path(where)) if Path(where).is_dir() else where
-        for path, where in one.data.items()
-    }
-    # Through JSON, so that it is equal to what is read back.
-    full = json.loads(json.dumps({**identity, "data": data, "settings": dict(one.settings)}))
-    text = json.dumps(full, sort_keys=True)
-    return {**full, "hash": hashlib.sha256(text.encode()).hexdigest()}
-
-
-def _finished(folder: Path, benchmark: Benchmark, fingerprint: dict[str, Any]) -> bool:
-    """Whether there is a result of exactly this measurement.
-
-    Raises:
-        ValueError: there is one, but of another model, config or version.
-    """
-    path = folder / f"{benchmark.task}.json"
-    if not path.exists():
-        return False
-    found = read_result(path).content["fingerprint"]
-    if found == fingerprint:
-        return True
-    differ = sorted(
-        key
-        for key in set(found) | set(fingerprint)
-        if key != "hash" and found.get(key) != fingerprint.get(key)
-    )
-    raise ValueError(
-        f"{path}: was measured with another {', '.join(differ)}; --force measures again and "
-        "replaces it, --output DIR keeps both"
-    )
-
-
-def _write_manifest(
-    folder: Path,
-    suite: Suite,
-    model: Model,
-    identity: dict[str, Any],
-    resolved: dict[str, Any],
-    options: Options,
-) -> None:
-    from adapt_eval.harness import SEEDS
-
-    code = None
-    if any(one.runs_code for one in suite.benchmarks):
-        from adapt_eval.sandbox import Sandbox
-
-        code = Sandbox().name
-    ledger = Path(options.run) / "adapt" / "ledger.json"
-    shipped = load_suite(options.suite)
-    manifest = {
-        "format": 1,
-        "made": datetime.now(UTC).isoformat(timespec="seconds"),
-        "model": {
-            "name": model.name,
-            "folders": [str(folder.resolve()) for folder in model.folders],
-            "hash": identity["model"],
-            "weight_bytes": model.weight_bytes(),
-        },
-        "suite": {
-            "name": suite.name,
-            "note": suite.note,
-            "source": options.suite,
-            "hash": suite_hash(shipped),
-            "benchmarks": [one.task for one in shipped.benchmarks],
-        },
-        "options": resolved,
-        "seeds": SEEDS,
-        "sandbox": code,
-        "versions": provenance.package_versions(),
-        "checkout": provenance.checkout(),
-        "hardware": provenance.hardware(resolved["device"]),
-        "ledger": read_json(ledger) if ledger.is_file() else None,
-    }
-    write_json(folder / "manifest.json", manifest)
-
-
 def _plan(
     suite: Suite,
     folder: Path,
@@ -321,10 +232,12 @@ def _plan(
     done: dict[str, Any],
     limit: int | None,
 ) -> dict[str, Any]:
+    from adapt_eval.statistics.power import FACTOR
+
     lines = []
     for one, _ in prepared:
         items = one.items(limit)
-        effect = 2.80 * math.sqrt(_PLANNED_DISCORDANCE / items)
+        effect = FACTOR * math.sqrt(_PLANNED_DISCORDANCE / items)
         lines.append(
             {
                 "task": one.benchmark.task,

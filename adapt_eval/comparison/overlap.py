@@ -119,7 +119,10 @@ def training_rows(run: Path) -> dict[str, list[str]]:
         raise ValueError(f"{run}: no adapt/config.yml; name the training data with --train DIR")
     recipe = (yaml.safe_load(file.read_text(encoding="utf-8")) or {}).get("recipe") or {}
     rows: dict[str, list[str]] = {}
-    for entry in recipe.get("datasets") or ():
+    entries = recipe.get("datasets") or []
+    # Axolotl drops keys that it does not know, so the resolved recipe keeps the names apart.
+    names = (recipe.get("adapt") or {}).get("train_tasks") or [None] * len(entries)
+    for entry, name in zip(entries, names, strict=True):
         path = Path(str(entry.get("path")))
         if not path.exists():
             raise ValueError(
@@ -128,7 +131,7 @@ def training_rows(run: Path) -> dict[str, list[str]]:
             )
         files = sorted(path.rglob("*.jsonl")) if path.is_dir() else [path]
         for one in files:
-            rows.setdefault(str(entry.get("task") or path), []).extend(row_texts(one))
+            rows.setdefault(str(name or entry.get("task") or path), []).extend(row_texts(one))
     return rows
 
 

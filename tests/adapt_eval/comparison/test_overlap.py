@@ -84,6 +84,9 @@ def test_training_rows_come_from_the_recipe_of_the_run(tmp_path: Path) -> None:
     adapt.mkdir(parents=True)
     (adapt / "config.yml").write_text(f"recipe: {{datasets: [{{path: {rows}, task: qa}}]}}")
     assert training_rows(tmp_path / "run") == {"qa": ["one two three"]}
+    recipe = f"recipe: {{datasets: [{{path: {rows}}}], adapt: {{train_tasks: [named]}}}}"
+    (adapt / "config.yml").write_text(recipe)
+    assert list(training_rows(tmp_path / "run")) == ["named"]
     rows.unlink()
     with pytest.raises(ValueError, match="is not there"):
         training_rows(tmp_path / "run")
