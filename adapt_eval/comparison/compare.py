@@ -158,6 +158,10 @@ def _check(arms: Sequence[Arm], tasks: Sequence[str], allow: bool) -> list[str]:
             + ". Measure them again alike, or accept it with --allow-differences"
         )
     notes = [f"compared in spite of a difference: {one}" for one in differ]
+    limits = {task: _fingerprint(runs[0], task).get("limit") for task in tasks}
+    if any(limits.values()):
+        said = ", ".join(f"{task} {limit}" for task, limit in limits.items() if limit)
+        notes.append(f"not whole benchmarks but the first items of each task: {said}")
     for run in runs[1:]:
         found = {
             key

@@ -15,6 +15,8 @@ from typing import Any
 import pyarrow.parquet
 import pytest
 
+from adapt_eval.comparison.pairing import read_items
+from adapt_eval.fetch import save
 from adapt_eval.results import read_json, read_result
 from adapt_eval.run import Options, plan_and_run
 from tests.adapt_eval.conftest import Command, write_model
@@ -150,6 +152,28 @@ def test_the_chat_profile_templates_generated_answers_only(own: Path) -> None:
 
     assert "<|im_start|>" not in prompt("tiny_sums")
     assert prompt("tiny_instructions").endswith("<|im_start|>assistant\n")
+
+
+def test_race_is_read_from_a_mirror_of_its_form(own: Path, tmp_path: Path) -> None:
+    # Its licence forbids a copy, so the parity test has no data for it: four rows made here.
+    import datasets
+
+    problem = {"question": "Who came ?", "answer": "B", "options": ["Ada", "Ben", "Cleo", "Dan"]}
+    rows = [
+        {"article": f"Ben came {n} times.", "problems": str([problem, problem])} for n in "1234"
+    ]
+    save(
+        tmp_path / "EleutherAI" / "race",
+        "race",
+        {"high": {"test": datasets.Dataset.from_list(rows)}},
+    )
+    plan_and_run(
+        options(own, suite="ood11", only=["race"], data_roots=[str(tmp_path)]),
+        Quiet(),  # type: ignore[arg-type]
+    )
+    result = read_result(own / "eval" / "ood11" / "race.json")
+    assert result.content["items"] == 4
+    assert len(set(read_items(result).clusters)) == 4
 
 
 def test_an_adapter_is_measured_on_its_base(own: Path, tmp_path: Path) -> None:

@@ -66,6 +66,13 @@ def test_other_circumstances_are_noted(base: Path, tmp_path: Path) -> None:
     assert f"{other} was measured with another device, limit than {base}" in notes
 
 
+def test_limits_are_told(tmp_path: Path) -> None:
+    limited = {"limit": 5}
+    runs = [made_run(tmp_path / name, SCORES, circumstances=limited) for name in "ab"]
+    notes = compare(read_arms([str(run) for run in runs], None))["notes"]
+    assert "not whole benchmarks but the first items of each task: sums 5" in notes
+
+
 def test_exit_code_4_is_for_runs_that_are_not_comparable(
     base: Path, tmp_path: Path, command: Command
 ) -> None:
