@@ -69,7 +69,8 @@ def compare_pairs(pairs: Pairs, guess: float) -> Comparison:
             interval = bootstrap_interval(d)
     near = {side: _near(scores, pairs, guess) for side, scores in (("a", pairs.a), ("b", pairs.b))}
     more["at_chance"] = near
-    more["note"] = _BELOW_CHANCE if all(near.values()) else ""
+    more["says_nothing"] = all(near.values())
+    more["note"] = _BELOW_CHANCE if more["says_nothing"] else ""
     return Comparison(
         float(pairs.a.mean()),
         float(pairs.b.mean()),
@@ -90,5 +91,4 @@ def _binary(scores: NDArray[np.float64]) -> bool:
 def _near(scores: NDArray[np.float64], pairs: Pairs, guess: float) -> bool:
     """Whether the interval of the mean score reaches down to guessing."""
     own = estimate(scores, pairs.clusters)
-    low = own.interval()[0]
-    return bool(np.isnan(low) or low <= guess)
+    return bool(own.interval()[0] <= guess)

@@ -231,11 +231,11 @@ def _pooled(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     numbers = _numbers(compared)
     if len(parts) == 1:
         numbers = {key: parts[0][key] for key in numbers}
-    silent = sum(bool(one["note"]) for one in parts)
+    silent = sum(one["says_nothing"] for one in parts)
     note = ""
     if silent:
         note = f"both runs are at or below chance on {silent} of {len(parts)} benchmarks"
-    return {**numbers, "note": note}
+    return {**numbers, "note": note, "says_nothing": silent == len(parts)}
 
 
 def _numbers(one: Comparison) -> dict[str, Any]:
@@ -265,6 +265,7 @@ def _judge(lines: list[dict[str, Any]], smallest_effect: float) -> None:
             one["minimum_detectable_effect"],
             one["ruled_out_above"],
             smallest_effect,
+            one["says_nothing"],
         )
 
 

@@ -16,17 +16,17 @@ def comparison_tables(result: Mapping[str, Any]) -> str:
     parts: list[Any] = [words.headline(result, suite) for suite in result["suites"]]
     for run in (one["run"] for one in result["suites"]):
         rows = [
-            (one["task"], one["note"] and "at chance", one["verdict"], *_numbers(one))
+            (one["task"], one["verdict"], *_numbers(one))
             for one in result["benchmarks"]
             if one["run"] == run
         ]
         rows += [
-            (f"= {one['family']}", "", one["verdict"], *_numbers(one))
+            (f"= {one['family']}", one["verdict"], *_numbers(one))
             for one in result["families"]
             if one["run"] == run
         ]
         title = f"a = {run}, b = {result['baseline']} (points)"
-        parts.append(grid(title, ("benchmark", "", "verdict", *_COLUMNS), rows, 3))
+        parts.append(grid(title, ("benchmark", "verdict", *_COLUMNS), rows, 2))
     parts.append(_tokens(result))
     if result["reallocation"]:
         parts.append(_reallocation(result))

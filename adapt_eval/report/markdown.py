@@ -25,7 +25,7 @@ def as_markdown(result: Mapping[str, Any]) -> str:
                 words.p_value(one["p_value"]),
                 words.p_value(one["p_holm"]),
                 words.points(one["minimum_detectable_effect"]),
-                one["verdict"] + (" (at chance)" if one["note"] and "task" in one else ""),
+                one["verdict"],
             )
             for one in lines
         ]

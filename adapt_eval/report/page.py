@@ -70,7 +70,7 @@ def _comparison(result: Mapping[str, Any], suite: Mapping[str, Any]) -> str:
             words.p_value(one["p_value"]),
             words.p_value(one["p_holm"]),
             words.points(one["minimum_detectable_effect"]),
-            one["verdict"] + (" (at chance)" if one["note"] else ""),
+            one["verdict"],
         )
         for one in benchmarks
     ]

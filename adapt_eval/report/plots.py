@@ -46,8 +46,7 @@ def forest(lines: Sequence[Mapping[str, Any]], margin: float) -> str:
         dot = f'<i class="dot" style="left:{at(one["difference"]):.2f}%"></i>'
         said = f"{words.points(one['difference'], True)} {words.interval(one)}"
         label = html.escape(str(one["label"]))
-        silent = ", at chance" if one["note"] and "task" in one else ""
-        verdict = html.escape(f"{one['verdict']}{silent}")
+        verdict = html.escape(str(one["verdict"]))
         rows.append(
             f'<div class="line {_tone(one)} {level}"><div class="name">{label}</div>'
             f'<div class="track" role="img" aria-label="{label}: {said}">{rules}{band}{bar}{dot}'

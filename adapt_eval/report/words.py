@@ -59,6 +59,11 @@ def remarks(result: Mapping[str, Any]) -> list[str]:
         f"{name}: suite score by seed {', '.join(points(one) for one in scores)}"
         for name, scores in spreads.items()
     ]
+    if any(one["says_nothing"] for one in result["benchmarks"]):
+        lines.append(
+            "at chance: both runs score no better than guessing. Guesses differ too, by which "
+            "answer a model happens to prefer; whatever p is, that makes neither better"
+        )
     lines.append(
         f"underpowered: the smallest difference found in 4 of 5 cases is more than "
         f"{points(result['smallest_effect'])} points, so that silence says nothing"

@@ -169,7 +169,7 @@ def test_small_samples_are_underpowered_and_large_ones_rule_out(tmp_path: Path) 
 
 
 def test_runs_that_never_differ_are_not_said_to_be_equal_to_the_last_digit(tmp_path: Path) -> None:
-    runs = [made_run(tmp_path / name, {"sums": [0.0] * 50}) for name in "ab"]
+    runs = [made_run(tmp_path / name, {"sums": [1.0] * 50}) for name in "ab"]
     result = compared(*runs)
     assert result["suite"]["verdict"] == "underpowered"
     assert result["benchmarks"][0]["ruled_out_above"] == pytest.approx(0.06)
@@ -182,9 +182,21 @@ def test_two_runs_at_chance_say_nothing_and_are_said_to(tmp_path: Path) -> None:
     ]
     result = compared(*runs)
     assert "says nothing" in result["benchmarks"][0]["note"]
+    assert result["benchmarks"][0]["verdict"] == result["suite"]["verdict"] == "at chance"
     assert result["suite"]["note"] == "both runs are at or below chance on 1 of 1 benchmarks"
     above = made_run(tmp_path / "c", {"sums": coins(5, 200, 0.6)}, chance=0.25)
     assert compared(runs[0], above)["benchmarks"][0]["note"] == ""
+
+
+def test_guesses_that_differ_significantly_are_no_regression(
+    tmp_path: Path, command: Command
+) -> None:
+    good = made_run(tmp_path / "good", {"sums": coins(1, 2000, 0.26)}, chance=0.25)
+    bad = made_run(tmp_path / "bad", {"sums": coins(2, 2000, 0.2)}, chance=0.25)
+    result = compared(good, bad)
+    assert result["suite"]["p_value"] < 0.01
+    assert result["suite"]["verdict"] == "at chance"
+    assert command("compare", good, bad, "--fail-on", "regression").returncode == 0
 
 
 def test_tokens_score_per_million_and_reallocation_come_from_the_ledgers(tmp_path: Path) -> None:

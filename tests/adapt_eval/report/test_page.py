@@ -86,7 +86,7 @@ def test_it_holds_the_forest_the_mixture_and_wins_ties_and_losses(page: Path) ->
         "Overlap with the training data",
         "same source",
         "question_answering",
-        "underpowered, at chance",
+        "<span>at chance</span>",
         "Both runs are at or below chance on 1 of 3 benchmarks",
         "one training seed",
     ):
