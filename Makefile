@@ -10,11 +10,12 @@ export HF_DATASETS_OFFLINE ?= 1
 export AXOLOTL_DO_NOT_TRACK ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help env demo results check test format grid clean
+.PHONY: help env demo results bench check test format grid clean
 
 help:
 	@echo "make demo    train the tiny recipe and its uniform twin, show both side by side"
 	@echo "make results train all that docs/results.md tells of, and write it"
+	@echo "make bench   time adapt-eval compare, and its rejection rate on equal runs"
 	@echo "make check   formatting, linting, types, shipped recipes up to date"
 	@echo "make test    all tests (ADAPT_TEST_DATA=DIR adds those on real data)"
 	@echo "make format  write the formatting"
@@ -44,6 +45,10 @@ results: env
 		$(BIN)/axolotl train recipes/$${kind}_real_cpu.yml || exit 1; \
 	done
 	$(BIN)/python benchmarks/results.py
+
+bench: env
+	$(BIN)/python benchmarks/compare_speed.py
+	$(BIN)/python benchmarks/null_simulation.py
 
 check: env
 	$(BIN)/ruff format --check .

@@ -1,31 +1,73 @@
-"""The `adapt-eval` command. Heavy imports stay inside the commands, so that --help is quick."""
+"""The `adapt-eval` command. Heavy imports stay inside the commands, so that --help is quick.
+
+stdout is data, stderr is talk. Options come from the flag, else the environment
+(ADAPT_EVAL_<COMMAND>_<OPTION>), else the file that --config names, else the default.
+"""
 
 from __future__ import annotations
 
+import json
+import math
+import os
 import sys
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
+
+from adapt_eval.errors import (
+    FAILED,
+    GATE_FAILED,
+    INTERRUPTED,
+    NOT_COMPARABLE,
+    USAGE,
+    NotComparable,
+    RunFailed,
+)
 
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Benchmarks for fine-tuned models. So far it lists suites; running and comparing come.",
+    rich_markup_mode=None,
+    context_settings={"auto_envvar_prefix": "ADAPT_EVAL", "help_option_names": ["-h", "--help"]},
+    help="Benchmarks for fine-tuned models, and an honest comparison of runs.",
+    epilog="Examples: adapt-eval run runs/adapt --data-root mirror --allow-code-execution ; "
+    "adapt-eval compare runs/uniform runs/adapt",
 )
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+SuiteOption = Annotated[str, typer.Option(help="A suite's name, or a YAML file of your own.")]
+Roots = Annotated[
+    list[str] | None,
+    typer.Option("--data-root", help="Mirror of datasets in the Hub's layout; repeatable."),
+]
 
 
 @app.callback()
-def root() -> None:
-    """Keeps the commands named when there is only one."""
+def root(
+    context: typer.Context,
+    debug: Annotated[bool, typer.Option(help="Show tracebacks and the libraries' logs.")] = False,
+    config: Annotated[
+        Path | None, typer.Option(help="YAML file of options: {run: {limit: 100}, ...}.")
+    ] = None,
+) -> None:
+    """Reads what holds for all commands."""
+    if debug:
+        import logging
+
+        os.environ["ADAPT_EVAL_DEBUG"] = "1"
+        logging.basicConfig(level=logging.INFO)
+        logging.getLogger("adapt_eval").setLevel(logging.DEBUG)
+    if config is not None:
+        context.default_map = _options_file(config, context)
 
 
 @app.command(epilog="Examples: adapt-eval suites ; adapt-eval suites ood11 --json")
 def suites(
     name: Annotated[str | None, typer.Argument(help="A suite's name, or a YAML file.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """List the suites, or the benchmarks of one: family, metric, shots, items, chance, needs."""
-    import json
     from dataclasses import asdict
 
     from adapt_eval.suite import load_suite, suite_names
@@ -38,22 +80,267 @@ def suites(
     if as_json:
         typer.echo(json.dumps(asdict(suite), indent=2))
         return
-    from rich.console import Console
-    from rich.table import Table
+    from adapt_eval.report.table import suite_table
 
-    table = Table(title=f"{suite.name}: {suite.note}")
-    for column in ("task", "family", "metric", "shots", "items", "chance", "needs"):
-        table.add_column(column)
-    for one in suite.benchmarks:
-        numbers = (str(one.shots), f"{one.items:,}", f"{one.chance:.2f}")
-        table.add_row(one.task, one.family, one.metric, *numbers, ", ".join(one.needs))
-    Console().print(table)
+    typer.echo(suite_table(suite))
+
+
+@app.command(
+    epilog="Examples: adapt-eval run runs/adapt --data-root mirror --allow-code-execution ; "
+    "adapt-eval run runs/adapt --suite tiny --allow-code-execution ; "
+    "adapt-eval run org/model --limit 100 --skip humaneval --skip mbpp --output eval/model"
+)
+def run(
+    run: Annotated[
+        str, typer.Argument(help="Model directory, adapter, run directory or Hub name.")
+    ],
+    suite: SuiteOption = "ood11",
+    only: Annotated[list[str] | None, typer.Option(help="Only this benchmark; repeatable.")] = None,
+    skip: Annotated[list[str] | None, typer.Option(help="Not this benchmark; repeatable.")] = None,
+    output: Annotated[
+        str | None, typer.Option(help="Where results go. Default: RUN/eval/SUITE.")
+    ] = None,
+    data_root: Roots = None,
+    limit: Annotated[
+        int | None, typer.Option(help="First items of each task (of each subtask of a group).")
+    ] = None,
+    profile: Annotated[
+        str, typer.Option(help="base, or chat: generated answers through the chat template.")
+    ] = "base",
+    batch_size: Annotated[str, typer.Option(help="A number, or auto.")] = "auto",
+    device: Annotated[str, typer.Option(help="cuda, cuda:1, cpu, mps, or auto.")] = "auto",
+    dtype: Annotated[
+        str, typer.Option(help="auto (the model's own), float32, bfloat16...")
+    ] = "auto",
+    backend: Annotated[str, typer.Option(help="hf, or vllm where it is installed.")] = "hf",
+    allow_code_execution: Annotated[
+        bool, typer.Option("--allow-code-execution", help="Run programs that the model writes.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Measure again what was measured.")
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Check suite, data and permissions; load no model."),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Measure a model on a suite. Killed, it goes on where it stopped when started again."""
+    from adapt_eval.progress import Reporter
+    from adapt_eval.run import Options, plan_and_run
+
+    options = Options(
+        run=run,
+        suite=suite,
+        only=only or (),
+        skip=skip or (),
+        output=output,
+        data_roots=data_root or (),
+        limit=limit,
+        profile=profile,
+        batch_size=batch_size,
+        device=device,
+        dtype=dtype,
+        backend=backend,
+        allow_code_execution=allow_code_execution,
+        force=force,
+    )
+    with Reporter() as reporter:
+        summary = plan_and_run(options, reporter, dry=dry_run)
+    if as_json:
+        typer.echo(json.dumps(summary, indent=2))
+        return
+    from adapt_eval.report.table import plan_table, scores_table
+
+    typer.echo(plan_table(summary) if dry_run else scores_table(summary))
+
+
+Arms = Annotated[
+    list[str],
+    typer.Argument(help="RUN, NAME=RUN, or NAME=RUN,RUN for several seeds of one arm."),
+]
+Baseline = Annotated[
+    str | None, typer.Option(help="Name of the run that the others are compared with: the first.")
+]
+Smallest = Annotated[float, typer.Option(help="Smallest score difference that would matter.")]
+Differences = Annotated[
+    bool, typer.Option("--allow-differences", help="Compare in spite of other settings or prompts.")
+]
+OneSuite = Annotated[str | None, typer.Option(help="Which results, where runs have several.")]
+
+
+@app.command(
+    epilog="Examples: adapt-eval compare runs/uniform runs/adapt ; "
+    "adapt-eval compare uniform=runs/u1,runs/u2 adapt=runs/a1,runs/a2 --baseline uniform --json ; "
+    "adapt-eval compare old new --fail-on regression"
+)
+def compare(
+    runs: Arms,
+    baseline: Baseline = None,
+    suite: OneSuite = None,
+    smallest_effect: Smallest = 0.03,
+    allow_differences: Differences = False,
+    as_json: Json = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+    fail_on: Annotated[
+        str | None, typer.Option(help="regression: exit with 3 if anything got worse.")
+    ] = None,
+) -> None:
+    """Compare runs, item by item, with one baseline. Differences are run minus baseline."""
+    from adapt_eval.comparison.arms import read_arms
+    from adapt_eval.comparison.compare import compare as compare_arms
+
+    if fail_on not in (None, "regression"):
+        raise ValueError(f"--fail-on {fail_on}: there is regression")
+    arms = read_arms(runs, suite)
+    result = compare_arms(arms, baseline, smallest_effect, allow_differences)
+    if as_json:
+        typer.echo(json.dumps(finite(result), indent=2))
+    elif markdown:
+        from adapt_eval.report.markdown import as_markdown
+
+        typer.echo(as_markdown(result))
+    else:
+        from adapt_eval.report.comparison_table import comparison_tables
+
+        typer.echo(comparison_tables(result))
+    if fail_on:
+        _gate(result)
+
+
+@app.command(
+    epilog="Examples: adapt-eval report runs/uniform runs/adapt ; "
+    "adapt-eval report uniform=runs/uniform adapt=runs/adapt --output adapt.html"
+)
+def report(
+    runs: Arms,
+    output: Annotated[Path, typer.Option(help="The HTML file.")] = Path("report.html"),
+    baseline: Baseline = None,
+    suite: OneSuite = None,
+    smallest_effect: Smallest = 0.03,
+    allow_differences: Differences = False,
+    as_json: Json = False,
+) -> None:
+    """Write the comparison as one HTML file with plots that needs nothing else."""
+    from adapt_eval.comparison.arms import read_arms
+    from adapt_eval.comparison.compare import compare as compare_arms
+    from adapt_eval.report.page import write_page
+
+    arms = read_arms(runs, suite)
+    result = compare_arms(arms, baseline, smallest_effect, allow_differences)
+    write_page(output, result, arms)
+    typer.echo(json.dumps({"report": str(output)}) if as_json else str(output))
+
+
+@app.command(
+    epilog="Examples: adapt-eval overlap runs/adapt ; adapt-eval overlap runs/adapt --train data"
+)
+def overlap(
+    run: Annotated[str, typer.Argument(help="A run that adapt-eval run has measured.")],
+    train: Annotated[
+        Path | None, typer.Option(help="Training rows: DIR/<task>/*.jsonl. Default: the recipe's.")
+    ] = None,
+    suite: OneSuite = None,
+    as_json: Json = False,
+) -> None:
+    """Compare the texts of the benchmarks with the training rows, and keep it for `compare`."""
+    from adapt_eval.comparison.arms import read_run
+    from adapt_eval.comparison.overlap import rows_below, training_rows, write_overlap
+    from adapt_eval.report.table import overlap_of_run
+
+    measured = read_run(Path(run), suite)
+    rows = rows_below(train) if train else training_rows(Path(run))
+    found = write_overlap(list(measured.results.values()), rows)
+    typer.echo(json.dumps(found, indent=2) if as_json else overlap_of_run(found))
+
+
+@app.command(epilog="Examples: adapt-eval fetch mirror ; adapt-eval fetch mirror --suite mine.yaml")
+def fetch(
+    directory: Annotated[Path, typer.Argument(help="The mirror to fill, for --data-root.")],
+    suite: SuiteOption = "ood11",
+    skip: Annotated[list[str] | None, typer.Option(help="Not this benchmark; repeatable.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Copy the datasets of a suite from the Hub into a mirror. Needs a network."""
+    from adapt_eval.fetch import fill
+    from adapt_eval.progress import Reporter
+    from adapt_eval.suite import load_suite
+
+    with Reporter() as reporter:
+        fill(directory, load_suite(suite).select((), skip or ()), reporter)
+    typer.echo(json.dumps({"mirror": str(directory)}) if as_json else str(directory))
+
+
+def finite(value: Any) -> Any:
+    """JSON has no NaN: null says that a number could not be had."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: finite(one) for key, one in value.items()}
+    return [finite(one) for one in value] if isinstance(value, list) else value
+
+
+def _gate(result: dict[str, Any]) -> None:
+    lines = [*result["suites"], *result["benchmarks"]]
+    worse = [
+        f"{one['run']} {one.get('task', 'suite')}" for one in lines if one["verdict"] == "worse"
+    ]
+    if worse:
+        typer.echo(f"adapt-eval: worse: {', '.join(worse)}", err=True)
+        raise typer.Exit(GATE_FAILED)
+
+
+def _options_file(file: Path, context: typer.Context) -> dict[str, Any]:
+    import yaml
+
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    except (OSError, yaml.YAMLError) as error:
+        raise ValueError(f"--config {file}: cannot be read: {error}") from error
+    assert isinstance(context.command, typer.core.TyperGroup)
+    commands = context.command.commands
+    if not isinstance(content, dict):
+        raise ValueError(f"--config {file}: a mapping of commands to options")
+    for name, options in content.items():
+        if name not in commands:
+            raise ValueError(f"--config {file}: no command {name!r}; {', '.join(commands)}")
+        known = {one.name for one in commands[name].params}
+        if unknown := sorted(set(options or {}) - known):
+            raise ValueError(f"--config {file}: {name} has no option {', '.join(unknown)}")
+    return content
 
 
 def main() -> None:
-    """Console script. Exit codes: 0 ok, 1 failed, 2 usage or config."""
+    """Console script. 0 ok, 1 failed, 2 usage, 3 gate failed, 4 not comparable, 130 interrupted."""
+    from click import ClickException
+
     try:
-        app()
+        code = app(standalone_mode=False)
+    except NotComparable as error:
+        _fail(str(error), NOT_COMPARABLE)
+    except RunFailed as error:
+        _fail(str(error), FAILED)
     except ValueError as error:
-        typer.echo(f"adapt-eval: {error}", err=True)
-        sys.exit(2)
+        _fail(str(error), USAGE)
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    except ClickException as error:
+        _fail(error.format_message(), USAGE)
+    except OSError as error:
+        _fail(f"{error}; see to the file, or give another place", FAILED)
+    if code == INTERRUPTED:
+        _fail("interrupted; what was finished is kept, the same command goes on", INTERRUPTED)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str, code: int) -> None:
+    if os.environ.get("ADAPT_EVAL_DEBUG"):
+        import traceback
+
+        traceback.print_exc()
+    typer.echo(f"adapt-eval: {message}", err=True)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

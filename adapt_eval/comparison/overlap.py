@@ -1,0 +1,194 @@
+"""Whether a benchmark is out of domain: what it shares with the training data.
+
+Two ways of looking: the names that training tasks made from the same source carry, and the texts.
+An item overlaps with a training task if a 13-word sequence of one of its fields stands in a row of
+that task (a field of 8 to 12 words as a whole), case and punctuation aside.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from adapt_eval.comparison.arms import Arm
+from adapt_eval.results import Result, read_json, write_json
+
+WORDS = 13
+_LEAST = 8  # shorter fields are found everywhere and prove nothing
+_WORD = re.compile(r"\w+")
+FILE = "overlap.json"
+
+
+def overlap_table(arms: Sequence[Arm], tasks: Sequence[str]) -> list[dict[str, Any]]:
+    """Training tasks x benchmarks that share something, over all runs.
+
+    `by_text` is None where the texts were not compared (`adapt-eval overlap RUN` does it).
+    """
+    lines: dict[tuple[str, str], dict[str, Any]] = {}
+    for arm in arms:
+        for run in arm.runs:
+            training = list(run.ledger["tasks"]) if run.ledger else []
+            any_result = next(iter(run.results.values()))
+            stored = any_result.folder / FILE
+            texts = read_json(stored)["benchmarks"] if stored.is_file() else None
+            for task in tasks:
+                names = run.results[task].content.get("names", ())
+                for one in dict.fromkeys([*training, *((texts or {}).get(task, {}).get("by", ()))]):
+                    found = (texts or {}).get(task, {}).get("by", {}).get(one, 0)
+                    line = lines.setdefault(
+                        (one, task),
+                        {
+                            "training_task": one,
+                            "benchmark": task,
+                            "by_name": matches(one, names),
+                            "by_text": None,
+                            "items": None,
+                        },
+                    )
+                    if texts is not None and task in texts:
+                        line["by_text"] = max(found, line["by_text"] or 0)
+                        line["items"] = texts[task]["items"]
+    return list(lines.values())
+
+
+def matches(training_task: str, names: Iterable[str]) -> bool:
+    """Whether the name of a training task carries one of a benchmark's names."""
+    lowered = training_task.lower()
+    return any(name.lower() in lowered for name in names)
+
+
+def sequences(text: str) -> Iterator[tuple[str, ...]]:
+    """The 13-word sequences of a field; the whole field if it has 8 to 12 words."""
+    words = _WORD.findall(text.lower())
+    if len(words) >= _LEAST:
+        yield from _windows(words, min(WORDS, len(words)))
+
+
+def _windows(words: Sequence[str], length: int) -> Iterator[tuple[str, ...]]:
+    return (tuple(words[start : start + length]) for start in range(len(words) - length + 1))
+
+
+def overlap_of_texts(
+    benchmarks: Mapping[str, Sequence[Sequence[str]]], training: Mapping[str, Iterable[str]]
+) -> dict[str, dict[str, Any]]:
+    """
+    Args:
+        benchmarks: benchmark -> items -> the texts of their fields.
+        training: training task -> texts of its rows.
+
+    Returns:
+        Benchmark -> number of items, and for each training task how many of them overlap.
+    """
+    where: dict[int, list[tuple[str, int]]] = {}
+    lengths: set[int] = set()
+    for name, items in benchmarks.items():
+        for number, fields in enumerate(items):
+            for one in {sequence for field in fields for sequence in sequences(field)}:
+                lengths.add(len(one))
+                where.setdefault(hash(one), []).append((name, number))
+    found: dict[tuple[str, str], set[int]] = {}
+    for task, rows in training.items():
+        for row in rows:
+            words = _WORD.findall(row.lower())
+            for length in lengths:
+                for window in _windows(words, length):
+                    for name, number in where.get(hash(window), ()):
+                        found.setdefault((name, task), set()).add(number)
+    return {
+        name: {
+            "items": len(items),
+            "by": {task: len(hits) for (of, task), hits in found.items() if of == name},
+        }
+        for name, items in benchmarks.items()
+    }
+
+
+def training_rows(run: Path) -> dict[str, list[str]]:
+    """Training task -> texts of its rows, as the recipe of an ADAPT run names them.
+
+    Raises:
+        ValueError: the run has no recipe, or its local data files are not there.
+    """
+    import yaml
+
+    file = run / "adapt" / "config.yml"
+    if not file.is_file():
+        raise ValueError(f"{run}: no adapt/config.yml; name the training data with --train DIR")
+    recipe = (yaml.safe_load(file.read_text(encoding="utf-8")) or {}).get("recipe") or {}
+    rows: dict[str, list[str]] = {}
+    entries = recipe.get("datasets") or []
+    # Axolotl drops keys that it does not know, so the resolved recipe keeps the names apart.
+    names = (recipe.get("adapt") or {}).get("train_tasks") or [None] * len(entries)
+    for entry, name in zip(entries, names, strict=True):
+        path = Path(str(entry.get("path")))
+        if not path.exists():
+            raise ValueError(
+                f"{run}: training data {path} is not there (relative paths count from where "
+                "adapt-eval is called); name it with --train DIR"
+            )
+        files = sorted(path.rglob("*.jsonl")) if path.is_dir() else [path]
+        for one in files:
+            rows.setdefault(str(name or entry.get("task") or path), []).extend(row_texts(one))
+    return rows
+
+
+def rows_below(folder: Path) -> dict[str, list[str]]:
+    """Training task -> texts, from DIR/<task>/*.jsonl or DIR/<task>.jsonl; validation rows too.
+
+    Raises:
+        ValueError: there is no such file.
+    """
+    rows: dict[str, list[str]] = {}
+    for file in sorted(folder.rglob("*.jsonl")):
+        task = file.stem if file.parent == folder else file.parent.name
+        rows.setdefault(task, []).extend(row_texts(file))
+    if not rows:
+        raise ValueError(f"--train {folder}: no .jsonl files in it")
+    return rows
+
+
+def row_texts(file: Path) -> Iterator[str]:
+    """All strings of each row, joined."""
+    with file.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                try:
+                    yield " ".join(_strings(json.loads(line)))
+                except ValueError as error:
+                    raise ValueError(f"{file}, line {number}: is not JSON: {error}") from error
+
+
+def item_texts(result: Result) -> list[list[str]]:
+    """The fields of a benchmark's items, as measured."""
+    import pyarrow.parquet
+
+    table = pyarrow.parquet.read_table(
+        result.samples_file, columns=["document"], filters=[("primary", "=", True)]
+    )
+    return [list(_strings(json.loads(one))) for one in table["document"].to_pylist()]
+
+
+def write_overlap(
+    results: Sequence[Result], training: Mapping[str, Iterable[str]]
+) -> dict[str, Any]:
+    """Compare a run's benchmarks with training rows by text, and keep it beside the results."""
+    content = {
+        "words": WORDS,
+        "benchmarks": overlap_of_texts({one.task: item_texts(one) for one in results}, training),
+    }
+    write_json(results[0].folder / FILE, content)
+    return content
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for one in value.values():
+            yield from _strings(one)
+    elif isinstance(value, list):
+        for one in value:
+            yield from _strings(one)

@@ -1,0 +1,180 @@
+"""Items of two runs put side by side.
+
+The key is (subtask, filter, hash of the document, how manieth of equal documents): never the
+number of the document alone, which changes with the data. Items are comparable if target, prompt
+and settings are the same.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adapt_eval.errors import NotComparable
+from adapt_eval.results import Result
+
+Key = tuple[str, str, str, int]
+
+
+@dataclass(frozen=True)
+class Items:
+    """The items of one benchmark of one run; equal positions belong together.
+
+    Attributes:
+        keys: n of them.
+        scores: (n,).
+        targets, prompts, clusters: n strings.
+    """
+
+    keys: Sequence[Key]
+    scores: NDArray[np.float64]
+    targets: Sequence[str]
+    prompts: Sequence[str]
+    clusters: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Items that both arms have.
+
+    Attributes:
+        a, b: (n,) scores, averaged over the seeds of each arm.
+        clusters: (n,) numbers, or None where items are independent.
+        unmatched: items that only one of the two has.
+    """
+
+    a: NDArray[np.float64]
+    b: NDArray[np.float64]
+    clusters: NDArray[np.int64] | None
+    unmatched: tuple[int, int]
+
+
+def read_items(result: Result) -> Items:
+    """Read the scores of one benchmark, and none of its texts.
+
+    Raises:
+        ValueError: the file does not hold what the result says.
+    """
+    import pyarrow
+    import pyarrow.parquet
+
+    columns = ["subtask", "filter", "doc_hash", "target_hash", "prompt_hash", "cluster", "score"]
+    file = result.samples_file
+    try:
+        table = pyarrow.parquet.read_table(
+            file, columns=columns, filters=[("primary", "=", True)], memory_map=True
+        )
+    except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError, OSError) as error:
+        raise ValueError(f"{file}: cannot be read ({error}); run adapt-eval run --force") from error
+    text = {name: table[name].to_pylist() for name in columns[:-1]}
+    scores = table["score"].to_numpy()
+    if not len(scores):
+        raise ValueError(f"{file}: has no items; run adapt-eval run --force")
+    mean, said = float(scores.mean()), float(result.content["score"])
+    if not math.isclose(mean, said, rel_tol=1e-9, abs_tol=1e-12):
+        raise ValueError(
+            f"{file}: its items average to {mean:.6f}, {result.task}.json says {said:.6f}: the "
+            "metric is no mean over items, or one of the files was edited; run adapt-eval run "
+            "--force"
+        )
+    seen: Counter[tuple[str, str, str]] = Counter()
+    keys: list[Key] = []
+    for key in zip(text["subtask"], text["filter"], text["doc_hash"], strict=True):
+        keys.append((*key, seen[key]))
+        seen[key] += 1
+    return Items(keys, scores, text["target_hash"], text["prompt_hash"], text["cluster"])
+
+
+def average(seeds: Sequence[Items], where: str) -> tuple[Items, list[float]]:
+    """Average the scores of each item over seeds: item noise is not seed noise.
+
+    Args:
+        seeds: the same benchmark, once for each seed.
+        where: arm and benchmark, for messages.
+
+    Returns:
+        The items that all seeds have, and each seed's mean score over them.
+    """
+    if len(seeds) == 1:
+        return seeds[0], [float(seeds[0].scores.mean())]
+    indexes = [{key: number for number, key in enumerate(one.keys)} for one in seeds]
+    common = [key for key in seeds[0].keys if all(key in index for index in indexes)]
+    if not common:
+        raise NotComparable(f"{where}: its seeds have no item in common")
+    orders = [np.array([index[key] for key in common]) for index in indexes]
+    for one, order in zip(seeds[1:], orders[1:], strict=True):
+        _check_same(seeds[0], one, orders[0], order, where)
+    scores = np.stack([one.scores[order] for one, order in zip(seeds, orders, strict=True)])
+    first = orders[0]
+    kept = [[texts[i] for i in first] for texts in (seeds[0].targets, seeds[0].prompts)]
+    clusters = [seeds[0].clusters[i] for i in first]
+    averaged = Items(common, scores.mean(axis=0), kept[0], kept[1], clusters)
+    return averaged, [float(one) for one in scores.mean(axis=1)]
+
+
+def pair(a: Items, b: Items, where: str, strict: bool = True) -> Pairs:
+    """
+    Args:
+        strict: refuse items whose prompts differ.
+
+    Raises:
+        NotComparable: no item is in both, or targets or prompts differ.
+    """
+    index = {key: number for number, key in enumerate(b.keys)}
+    matched = [(i, index[key]) for i, key in enumerate(a.keys) if key in index]
+    if not matched:
+        raise NotComparable(f"{where}: no item is in both runs; were they given the same data?")
+    left, right = (np.array(side) for side in zip(*matched, strict=True))
+    _check_same(a, b, left, right, where, strict)
+    clusters = None
+    if any(a.clusters):
+        names: dict[str, int] = {}
+        numbers = [names.setdefault(a.clusters[i], len(names)) for i in left]
+        clusters = np.array(numbers, dtype=np.int64)
+    unmatched = (len(a.keys) - len(matched), len(b.keys) - len(matched))
+    return Pairs(a.scores[left], b.scores[right], clusters, unmatched)
+
+
+def check_settings(a: Result, b: Result, where: str) -> list[str]:
+    """What differs between two results that would make their scores mean different things."""
+    differ = []
+    for key, one in _flat(a.content["settings"]).items():
+        other = _flat(b.content["settings"]).get(key)
+        if one != other:
+            differ.append(f"{where}: {key} is {one!r} in one, {other!r} in the other")
+    return differ
+
+
+def _flat(settings: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            flat.update(_flat(value, f"{prefix}{key}."))
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def _check_same(
+    a: Items,
+    b: Items,
+    left: NDArray[np.int64],
+    right: NDArray[np.int64],
+    where: str,
+    strict: bool = True,
+) -> None:
+    for what, ours, theirs, refuse in (
+        ("targets", a.targets, b.targets, True),
+        ("prompts", a.prompts, b.prompts, strict),
+    ):
+        differ = sum(ours[i] != theirs[j] for i, j in zip(left, right, strict=True))
+        if differ and refuse:
+            raise NotComparable(
+                f"{where}: the {what} of {differ} of {len(left)} items differ; measure both runs "
+                "with the same data, profile, shots and version"
+            )

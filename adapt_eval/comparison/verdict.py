@@ -1,0 +1,37 @@
+"""From numbers to one of five words."""
+
+from __future__ import annotations
+
+import math
+
+BETTER, WORSE, UNDERPOWERED, AT_CHANCE = "better", "worse", "underpowered", "at chance"
+NO_DIFFERENCE = "no detectable difference"
+
+
+def verdict(
+    difference: float,
+    p_value: float,
+    detectable: float,
+    ruled_out: float,
+    smallest_effect: float,
+    at_chance: bool = False,
+    alpha: float = 0.05,
+) -> str:
+    """
+    Args:
+        difference: score of the run less that of the baseline.
+        p_value: corrected for the number of comparisons.
+        detectable: minimum detectable effect.
+        ruled_out: effects above this are.
+        smallest_effect: the smallest difference that would matter. A comparison that cannot find
+            that much is underpowered: its silence says nothing.
+        at_chance: both score no better than guessing. Guesses differ too, by which answer a model
+            happens to prefer, and significantly so; that makes neither better.
+    """
+    if at_chance:
+        return AT_CHANCE
+    if not math.isnan(p_value) and p_value < alpha and difference != 0:
+        return BETTER if difference > 0 else WORSE
+    if math.isnan(detectable) or detectable > smallest_effect:
+        return UNDERPOWERED
+    return f"{NO_DIFFERENCE} (effects above {100 * ruled_out:.1f} points ruled out)"

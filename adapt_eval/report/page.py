@@ -1,0 +1,186 @@
+"""The comparison as one HTML file: no scripts, no fonts, no links to anything outside."""
+
+from __future__ import annotations
+
+import html
+import json
+import os
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from adapt_eval.comparison.arms import Arm
+from adapt_eval.report import plots, words
+
+
+def write_page(path: Path, result: Mapping[str, Any], arms: Sequence[Arm]) -> None:
+    """Write all or nothing.
+
+    Args:
+        result: what `compare` returned for the arms.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.write_text(page(result, arms), encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def page(result: Mapping[str, Any], arms: Sequence[Arm]) -> str:
+    """The whole document."""
+    style = files("adapt_eval.report").joinpath("page.css").read_text(encoding="utf-8")
+    runs = ", ".join(one["run"] for one in result["suites"])
+    title = f"{runs} against {result['baseline']} on {result['measured_on']['name']}"
+    parts = [_headline(result, suite) for suite in result["suites"]]
+    parts += [_comparison(result, suite) for suite in result["suites"]]
+    parts += [_tokens(result), _mixtures(arms), _overlap(result), _remarks(result), _made(arms)]
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta name="color-scheme" content="light dark"><link rel="icon" href="data:,">'
+        f"<title>{_text(title)}</title><style>{style}</style></head>"
+        f"<body><main><h1>{_text(title)}</h1>{''.join(parts)}</main></body></html>\n"
+    )
+
+
+def _headline(result: Mapping[str, Any], suite: Mapping[str, Any]) -> str:
+    tone = suite["verdict"] if suite["verdict"] in ("better", "worse") else "open"
+    return f'<p class="headline {tone}">{_text(words.headline(result, suite))}</p>'
+
+
+def _comparison(result: Mapping[str, Any], suite: Mapping[str, Any]) -> str:
+    run, baseline = suite["run"], result["baseline"]
+    benchmarks = [one for one in result["benchmarks"] if one["run"] == run]
+    families = [one for one in result["families"] if one["run"] == run]
+    shown: list[dict[str, Any]] = [
+        *({**one, "label": one["task"]} for one in benchmarks),
+        *({**one, "label": one["family"], "level": 1} for one in families),
+        {**suite, "label": "the suite", "level": 1},
+    ]
+    rows = [
+        (
+            one["task"],
+            words.points(one["a"]),
+            words.points(one["b"]),
+            words.points(max(one["chance"], one["floor"] or 0)),
+            f"{one['n']:,}",
+            words.points(one["difference"], True),
+            words.interval(one),
+            words.p_value(one["p_value"]),
+            words.p_value(one["p_holm"]),
+            words.points(one["minimum_detectable_effect"]),
+            one["verdict"],
+        )
+        for one in benchmarks
+    ]
+    heads: tuple[str, ...] = ("benchmark", run, baseline, "guessing", "items", "difference", "95 %")
+    heads = (*heads, "p", "p (Holm)", "detectable", "verdict")
+    margin = words.points(result["smallest_effect"])
+    return (
+        f"<section><h2>{_text(run)} less {_text(baseline)}, in points</h2>"
+        f"<p>Right of the middle is better than {_text(baseline)}. Lines are 95 % intervals; the "
+        f"band is ±{margin} points, the least that would matter.</p>"
+        f"{plots.forest(shown, result['smallest_effect'])}</section>"
+        f"<section><h2>Items won, tied and lost</h2>{plots.wins(benchmarks, run, baseline)}"
+        f"</section><section><h2>Figures</h2>{_table(heads, rows, range(1, 10))}</section>"
+    )
+
+
+def _tokens(result: Mapping[str, Any]) -> str:
+    rows = []
+    for run, one in result["tokens"].items():
+        if one is None:
+            rows.append((run, "no ledger", "", "", ""))
+            continue
+        per = one["score_per_million"]
+        counts = (words.tokens(one["used"]), words.tokens(one["meta_tokens"]))
+        rows.append(
+            (run, *counts, words.points(one["score"]), "" if per is None else words.points(per))
+        )
+    heads: tuple[str, ...] = ("run", "effective training tokens", "meta tokens", "score")
+    heads = (*heads, "score per million tokens")
+    text = f"<section><h2>Tokens spent</h2>{_table(heads, rows, range(1, 5))}"
+    if result["reallocation"]:
+        runs = list(result["reallocation"][0]["shares"])
+        shares = [
+            (one["task"], *(words.points(one["shares"].get(run, 0.0)) for run in runs))
+            for one in result["reallocation"]
+        ]
+        heads = ("training task", *(f"{run}, %" for run in runs))
+        text += f"<h3>Where they went</h3>{_table(heads, shares, range(1, len(heads)))}"
+    return text + "</section>"
+
+
+def _mixtures(arms: Sequence[Arm]) -> str:
+    parts = []
+    for arm in arms:
+        history = _history(arm.runs[0].place)
+        if history:
+            parts.append(f"<h3>{_text(arm.name)}</h3>{plots.mixture(history)}")
+    if not parts:
+        return ""
+    return f"<section><h2>Mixture over tokens</h2>{''.join(parts)}</section>"
+
+
+def _history(run: Path) -> list[dict[str, Any]]:
+    file = run / "adapt" / "history.jsonl"
+    if not file.is_file():
+        return []
+    lines = []
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            lines.append(json.loads(line))
+        except ValueError as error:
+            raise ValueError(f"{file}, line {number}: is not JSON; remove that line") from error
+    return [line for line in lines if line.get("proportions")]
+
+
+def _overlap(result: Mapping[str, Any]) -> str:
+    lines = words.overlap_lines(result)
+    heads = ("training task", "benchmark", "by name", "by text")
+    shown = _table(heads, lines, range(0)) if lines else ""
+    said = _text(words.overlap_remark(result))
+    return f"<section><h2>Overlap with the training data</h2><p>{said}.</p>{shown}</section>"
+
+
+def _remarks(result: Mapping[str, Any]) -> str:
+    items = "".join(f"<li>{_text(line)}</li>" for line in words.remarks(result))
+    return f"<section><h2>How to read this</h2><ul>{items}</ul></section>"
+
+
+def _made(arms: Sequence[Arm]) -> str:
+    rows = []
+    for arm in arms:
+        for run in arm.runs:
+            versions = run.manifest.get("versions", {})
+            rows.append(
+                (
+                    arm.name,
+                    str(run.manifest["model"]["name"]),
+                    str(run.manifest["model"]["hash"])[:12],
+                    str(versions.get("lm_eval", "")),
+                    str(run.manifest.get("made", "")),
+                )
+            )
+    heads = ("run", "model", "hash", "lm-eval", "measured")
+    now = datetime.now(UTC).isoformat(timespec="minutes")
+    return f"<section><h2>Models</h2>{_table(heads, rows, range(0))}<p>Written {now}.</p></section>"
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], right: range) -> str:
+    def cells(tag: str, texts: Sequence[str]) -> str:
+        return "".join(
+            f'<{tag} class="number">{_text(text)}</{tag}>'
+            if number in right
+            else f"<{tag}>{_text(text)}</{tag}>"
+            for number, text in enumerate(texts)
+        )
+
+    body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
+    head = f"<thead><tr>{cells('th', heads)}</tr></thead>"
+    return f'<div class="wide"><table>{head}<tbody>{body}</tbody></table></div>'
+
+
+def _text(value: str) -> str:
+    return html.escape(str(value))

@@ -1,0 +1,135 @@
+"""Plots as HTML and SVG fragments that fit any width: shapes stretch, text does not.
+
+Text is always HTML beside or below a shape, so that it stays readable on a phone.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from adapt_eval.report import words
+
+_TICKS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+
+
+def forest(lines: Sequence[Mapping[str, Any]], margin: float) -> str:
+    """Differences with their 95 % intervals, one a row; the band is what would not matter.
+
+    Args:
+        lines: benchmarks, families and the suite of one comparison, in the order shown.
+        margin: smallest difference that would matter.
+    """
+    ends = [abs(one[key]) for one in lines for key in ("ci_low", "ci_high")]
+    reach = 1.08 * max([margin, *(end for end in ends if math.isfinite(end))])
+    step = next((tick for tick in _TICKS if reach / tick <= 4), 1.0)
+
+    def at(value: float) -> float:
+        return 50 + 50 * max(-1.0, min(1.0, value / reach))
+
+    count = int(reach / step)
+    marks = [number * step for number in range(-count, count + 1)]
+    rules = "".join(f'<i class="rule" style="left:{at(mark):.2f}%"></i>' for mark in marks)
+    band = (
+        f'<i class="band" style="left:{at(-margin):.2f}%;'
+        f'width:{at(margin) - at(-margin):.2f}%"></i><i class="zero"></i>'
+    )
+    rows = []
+    for one in lines:
+        low, high = one["ci_low"], one["ci_high"]
+        level = "suite" if "level" in one else ""
+        bar = ""
+        if math.isfinite(low):
+            bar = f'<i class="bar" style="left:{at(low):.2f}%;width:{at(high) - at(low):.2f}%"></i>'
+        dot = f'<i class="dot" style="left:{at(one["difference"]):.2f}%"></i>'
+        said = f"{words.points(one['difference'], True)} {words.interval(one)}"
+        label = html.escape(str(one["label"]))
+        verdict = html.escape(str(one["verdict"]))
+        rows.append(
+            f'<div class="line {_tone(one)} {level}"><div class="name">{label}</div>'
+            f'<div class="track" role="img" aria-label="{label}: {said}">{rules}{band}{bar}{dot}'
+            f'</div><div class="said"><b>{said}</b> <span>{verdict}</span></div></div>'
+        )
+    labels = "".join(
+        f'<span style="left:{at(mark):.2f}%">{_tick(mark)}</span>'
+        for mark in marks[:: max(1, len(marks) // 5)]
+    )
+    axis = f'<div class="line axis"><div></div><div class="ticks">{labels}</div><div></div></div>'
+    return f'<div class="forest">{"".join(rows)}{axis}</div>'
+
+
+def wins(lines: Sequence[Mapping[str, Any]], run: str, baseline: str) -> str:
+    """Items that the run got better, alike and worse than the baseline."""
+    rows = []
+    for one in lines:
+        total = one["n"]
+        parts = "".join(
+            f'<i class="{kind}" style="width:{100 * one[kind] / total:.3f}%"></i>'
+            for kind in ("wins", "ties", "losses")
+        )
+        said = f"{one['wins']:,} / {one['ties']:,} / {one['losses']:,}"
+        label = html.escape(one["task"])
+        rows.append(
+            f'<div class="line"><div class="name">{label}</div><div class="stack" role="img" '
+            f'aria-label="{label}: {said}">{parts}</div><div class="said"><b>{said}</b></div></div>'
+        )
+    keys = (("wins", f"{run} better"), ("ties", "alike"), ("losses", f"{baseline} better"))
+    legend = "".join(f'<span><i class="{k}"></i>{html.escape(text)}</span>' for k, text in keys)
+    return f'<div class="legend">{legend}</div><div class="forest">{"".join(rows)}</div>'
+
+
+def mixture(history: Sequence[Mapping[str, Any]]) -> str:
+    """Proportions of the tasks over trained tokens, stacked.
+
+    Args:
+        history: the lines of a run's history: `tokens` and `proportions`.
+    """
+    tasks = list(history[0]["proportions"])
+    tokens = [float(line["tokens"]) for line in history]
+    last = tokens[-1] or 1.0
+    points = [(0.0, history[0]["proportions"])]
+    points += [(t / last, line["proportions"]) for t, line in zip(tokens, history, strict=True)]
+    below = [0.0] * len(points)
+    areas = []
+    for number, task in enumerate(tasks):
+        above = [low + float(p.get(task, 0.0)) for low, (_, p) in zip(below, points, strict=True)]
+        upper = [
+            f"{1000 * x:.1f},{300 * (1 - y):.1f}" for (x, _), y in zip(points, above, strict=True)
+        ]
+        lower = [
+            f"{1000 * x:.1f},{300 * (1 - y):.1f}" for (x, _), y in zip(points, below, strict=True)
+        ]
+        shape = " ".join([*upper, *reversed(lower)])
+        areas.append(
+            f'<polygon points="{shape}" fill="{colour(number, len(tasks))}">'
+            f"<title>{html.escape(task)}</title></polygon>"
+        )
+        below = above
+    entries = []
+    for number, task in enumerate(tasks):
+        first, end = (words.points(one[1].get(task, 0.0)) for one in (points[0], points[-1]))
+        key = f'<i style="background:{colour(number, len(tasks))}"></i>'
+        entries.append(f"<span>{key}{html.escape(task)} {first} → {end} %</span>")
+    legend = "".join(entries)
+    return (
+        '<svg class="area" viewBox="0 0 1000 300" preserveAspectRatio="none" role="img" '
+        f'aria-label="Mixture over tokens">{"".join(areas)}</svg>'
+        f'<div class="ends"><span>0 tokens</span><span>{words.tokens(last)} tokens</span></div>'
+        f'<div class="legend small">{legend}</div>'
+    )
+
+
+def colour(number: int, count: int) -> str:
+    """Colours that neighbours can be told apart by: hue goes round, lightness alternates."""
+    hue = round(360 * number / max(1, count))
+    return f"hsl({hue} 55% {(46, 62)[number % 2]}%)"
+
+
+def _tick(mark: float) -> str:
+    return f"{100 * mark:+.3g}" if mark else "0"
+
+
+def _tone(one: Mapping[str, Any]) -> str:
+    return one["verdict"] if one["verdict"] in ("better", "worse") else "open"

@@ -1,0 +1,105 @@
+"""Tables for the terminal, as text: colours only where there is a terminal."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from adapt_eval.suite import Suite
+
+
+def render(*parts: Any) -> str:
+    """Rich renderables as text, as wide as the terminal, 120 columns without one."""
+    terminal = sys.stdout.isatty()
+    width = shutil.get_terminal_size().columns if terminal else 120
+    console = Console(file=io.StringIO(), width=width, force_terminal=terminal, highlight=False)
+    for part in parts:
+        console.print(part, soft_wrap=isinstance(part, str), markup=False)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue().rstrip("\n")
+
+
+def grid(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], right: int) -> Table:
+    """A table; the columns from number `right` on are numbers."""
+    table = Table(title=title, title_justify="left")
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if number >= right else "left")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def suite_table(suite: Suite) -> str:
+    """The benchmarks of a suite."""
+    rows = [
+        (
+            one.task,
+            one.family,
+            one.metric,
+            ", ".join(one.needs),
+            str(one.shots),
+            f"{one.items:,}",
+            f"{one.chance:.2f}",
+            "" if one.floor is None else f"{one.floor:.2f}",
+        )
+        for one in suite.benchmarks
+    ]
+    columns = ("task", "family", "metric", "needs", "shots", "items", "chance", "floor")
+    return render(f"{suite.name}: {suite.note}", grid("", columns, rows, 4))
+
+
+def plan_table(plan: Mapping[str, Any]) -> str:
+    """What `run --dry-run` found."""
+    rows = [
+        (
+            one["task"],
+            ", ".join(one["data"].values()) or "made by the package",
+            "yes" if one["done"] else "no",
+            f"{one['items']:,}",
+            f"{one['minimum_detectable_effect']:.3f}",
+        )
+        for one in plan["benchmarks"]
+    ]
+    columns = ("task", "data", "measured", "items", "detectable")
+    models = plan["minimum_detectable_effect_for"]
+    note = f"detectable: smallest difference found in 4 of 5 cases, for {models}"
+    return render(grid(f"results go to {plan['folder']}", columns, rows, 3), note)
+
+
+def scores_table(summary: Mapping[str, Any]) -> str:
+    """What `run` measured."""
+    rows = [
+        (
+            one["task"],
+            one["family"],
+            one["metric"],
+            f"{one['items']:,}",
+            f"{one['score']:.4f}",
+            f"{one['chance']:.2f}",
+            "" if one["floor"] is None else f"{one['floor']:.2f}",
+        )
+        for one in summary["benchmarks"]
+    ]
+    columns = ("task", "family", "metric", "items", "score", "chance", "floor")
+    title = f"{summary['suite']}: {summary['note']}"
+    return render(title, grid("", columns, rows, 3), f"results in {summary['folder']}")
+
+
+def overlap_of_run(found: Mapping[str, Any]) -> str:
+    """What `overlap` found: items that share a sequence of words with a training task."""
+    rows = [
+        (task, training, f"{hits:,}", f"{one['items']:,}")
+        for task, one in found["benchmarks"].items()
+        for training, hits in one["by"].items()
+    ]
+    clean = [task for task, one in found["benchmarks"].items() if not one["by"]]
+    columns = ("benchmark", "training task", "items that overlap", "of")
+    title = f"items that share {found['words']} words in a row with a training row"
+    none = f"no overlap: {', '.join(clean) or 'none of them'}"
+    return render(grid(title, columns, rows, 2), none)

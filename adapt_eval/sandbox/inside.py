@@ -1,0 +1,125 @@
+"""What runs inside: lower the limits, bolt the door, execute the program, report.
+
+This file is handed to the interpreter as text (`python -c`), so that the sandbox needs to see
+neither this package nor its folder. It imports nothing but the standard library.
+
+Input: one JSON object {"program", "limits", "hook", "token", "become"}. Output: one JSON line
+{"token", "passed", "error"} on the standard output, which the program itself does not get.
+"""
+
+import json
+import os
+import resource
+import sys
+from typing import Any
+
+_STARTS = (
+    "os.exec",
+    "os.fork",
+    "os.forkpty",
+    "os.posix_spawn",
+    "os.spawn",
+    "os.startfile",
+    "os.system",
+    "pty.spawn",
+    "subprocess.Popen",
+)
+_REACHES_OUT = ("ctypes.", "socket.", "os.kill", "os.killpg", "signal.pthread_kill", "syslog.")
+_CHANGES_FILES = (
+    "os.chflags",
+    "os.chmod",
+    "os.chown",
+    "os.link",
+    "os.lockf",
+    "os.mkdir",
+    "os.remove",
+    "os.removexattr",
+    "os.rename",
+    "os.rmdir",
+    "os.setxattr",
+    "os.symlink",
+    "os.truncate",
+    "os.utime",
+)
+_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+
+
+def limit(limits: dict[str, Any]) -> None:
+    """Lower the limits for this process and for all that it starts."""
+    bounds = {
+        resource.RLIMIT_CPU: limits["cpu_seconds"],
+        resource.RLIMIT_AS: limits["memory_bytes"],
+        resource.RLIMIT_DATA: limits["memory_bytes"],
+        resource.RLIMIT_FSIZE: limits["file_bytes"],
+        resource.RLIMIT_NOFILE: limits["open_files"],
+        resource.RLIMIT_NPROC: limits["processes"],
+        resource.RLIMIT_CORE: 0,
+    }
+    for which, bound in bounds.items():
+        _, hard = resource.getrlimit(which)
+        value = bound if hard == resource.RLIM_INFINITY else min(bound, hard)
+        resource.setrlimit(which, (value, value))
+
+
+def become(user: int) -> None:
+    """Give up root for good: user and group of the number, no other groups."""
+    os.setgroups([])
+    os.setresgid(user, user, user)
+    os.setresuid(user, user, user)
+
+
+def bolt(room: str) -> None:
+    """Refuse what a program has no business with. An audit hook cannot be taken off again.
+
+    Args:
+        room: the only directory where it may write.
+    """
+    room = os.path.realpath(room)
+
+    def within(path: Any) -> bool:
+        if not isinstance(path, str | bytes | os.PathLike):
+            return True  # an open descriptor was judged when it was opened
+        full = os.path.realpath(os.fsdecode(path))
+        return full == os.devnull or full == room or full.startswith(room + os.sep)
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "open":
+            path, _, flags = arguments
+            if isinstance(flags, int) and flags & _WRITING and not within(path):
+                raise PermissionError(f"sandbox: may not write {path!r}")
+        elif event in _STARTS:
+            raise PermissionError(f"sandbox: may not start a process ({event})")
+        elif event.startswith(_REACHES_OUT) and event != "socket.gethostname":
+            raise PermissionError(f"sandbox: may not {event}")
+        elif event in _CHANGES_FILES and not all(
+            within(one) for one in arguments if isinstance(one, str | bytes | os.PathLike)
+        ):
+            raise PermissionError(f"sandbox: may not {event} outside of its directory")
+
+    sys.addaudithook(hook)
+
+
+def main() -> None:
+    order = json.load(sys.stdin)
+    report = os.fdopen(os.dup(1), "w")
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(nothing, descriptor)
+    limit(order["limits"])
+    if order["become"] is not None:
+        become(order["become"])
+    if order["hook"]:
+        bolt(os.getcwd())
+    error = ""
+    try:
+        exec(compile(order["program"], "<program>", "exec"), {})
+    except BaseException as failure:  # noqa: BLE001  whatever it raised, exits included, is its failure
+        error = f"{type(failure).__name__}: {failure}"[:500]
+    report.write(json.dumps({"token": order["token"], "passed": not error, "error": error}))
+    report.flush()
+    # Threads and exit handlers that the program left have no say in when this process ends.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,192 @@
+"""Run programs in the sandbox and say which passed."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from adapt_eval.sandbox.limits import Limits
+
+_NOBODY = 65534
+_NOBODY_USER: dict[str, Any] = {"user": _NOBODY, "group": _NOBODY, "extra_groups": []}
+_DEFAULT = Limits()
+_LONGEST_REPORT = 64 << 10
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a program: whether it ran to its end without an exception, else why not."""
+
+    passed: bool
+    error: str = ""
+
+
+class Sandbox:
+    """Runs one program after the other, or several at a time.
+
+    Args:
+        limits: what each program may use.
+        bubblewrap: whether to use `bwrap`; by default where it works.
+        hook: whether the audit hook is on. Off only to test what bubblewrap holds by itself.
+
+    Raises:
+        ValueError: bubblewrap is asked for and does not work here.
+    """
+
+    def __init__(
+        self, limits: Limits = _DEFAULT, bubblewrap: bool | None = None, hook: bool = True
+    ) -> None:
+        works = bubblewrap_works() if bubblewrap is not False else False
+        if bubblewrap and not works:
+            raise ValueError(
+                "bubblewrap does not work here: install `bwrap`, and allow user namespaces, or "
+                "run without it"
+            )
+        self.limits, self.bubblewrap, self.hook = limits, works, hook
+
+    @property
+    def name(self) -> str:
+        """How programs are held: goes into the manifest."""
+        return "bubblewrap" if self.bubblewrap else "process limits and audit hook"
+
+    def run(self, program: str) -> Outcome:
+        """Run one program. Whatever it does, this returns within the wall-clock limit and a bit."""
+        token = secrets.token_hex(16)
+        order = {
+            "program": program,
+            "limits": asdict(self.limits),
+            "hook": self.hook,
+            "token": token,
+            "become": _NOBODY if self.bubblewrap and os.geteuid() == 0 else None,
+        }
+        with (
+            tempfile.TemporaryDirectory(prefix="adapt-eval-", ignore_cleanup_errors=True) as room,
+            # A file, not a pipe: the limit on file sizes then holds for the report too.
+            tempfile.TemporaryFile() as report,
+            tempfile.TemporaryFile() as stdin,
+        ):
+            stdin.write(json.dumps(order).encode())
+            stdin.seek(0)
+            timed_out = self._execute(room, stdin, report)
+            report.seek(0)
+            said = report.read(_LONGEST_REPORT)
+        if timed_out:
+            return Outcome(False, f"took more than {self.limits.seconds:g} s")
+        return _read_report(said, token)
+
+    def run_all(self, programs: Iterable[str], at_once: int | None = None) -> list[Outcome]:
+        """Run programs, `at_once` at a time (half of the processors by default), in order."""
+        workers = at_once or max(1, (os.cpu_count() or 2) // 2)
+        with ThreadPoolExecutor(workers) as pool:
+            return list(pool.map(self.run, programs))
+
+    def _execute(self, room: str, stdin: Any, report: Any) -> bool:
+        options = ["-I", "-S", "-B", "-c", _inside()]
+        lowered: dict[str, Any] = {}
+        if self.bubblewrap:
+            command = [*_bubblewrap_command(room, self.limits), *options]
+        else:
+            command = [sys.executable, *options]
+            if os.geteuid() == 0 and _nobody_may_run():
+                lowered = _NOBODY_USER
+                os.chown(room, _NOBODY, _NOBODY)
+        process = subprocess.Popen(
+            command,
+            stdin=stdin,
+            stdout=report,
+            stderr=subprocess.DEVNULL,
+            cwd=room,
+            env={"PATH": os.defpath, "LC_ALL": "C.UTF-8", "HOME": room, "TMPDIR": room},
+            start_new_session=True,
+            **lowered,
+        )
+        try:
+            process.wait(timeout=self.limits.seconds)
+        except subprocess.TimeoutExpired:
+            return True
+        finally:
+            # Also after a good end: it may have left something running in its group.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        return False
+
+
+def _read_report(said: bytes, token: str) -> Outcome:
+    try:
+        report = json.loads(said)
+        if report["token"] != token:
+            return Outcome(False, "its report is not genuine")
+        return Outcome(bool(report["passed"]), str(report["error"]))
+    except (ValueError, KeyError, TypeError):
+        return Outcome(False, "ended without a verdict (killed by a limit, or left early)")
+
+
+def _bubblewrap_command(room: str, limits: Limits) -> list[str]:
+    """Everything up to and with the interpreter.
+
+    An ordinary user gets a user namespace. Root does not, for root escapes the limit on processes
+    even in one: it keeps the right to become nobody, which `inside.py` uses, and finds the
+    interpreter under /mnt, because nobody may not be allowed into the folder where it lies.
+    """
+    isolation = ["bwrap", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
+    interpreter = sys.executable
+    moved: list[str] = []
+    if os.geteuid() == 0:
+        kept = ["--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts"]
+        isolation += [*kept, "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
+        relative = Path(os.path.realpath(sys.executable)).relative_to(sys.base_prefix)
+        interpreter = f"/mnt/python/{relative}"
+        moved = ["--tmpfs", "/mnt", "--ro-bind", sys.base_prefix, "/mnt/python"]
+    else:
+        isolation += ["--unshare-all"]
+    return [
+        *isolation,
+        *("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"),
+        *moved,
+        *("--perms", "0777", "--size", str(limits.disk_bytes), "--tmpfs", room),
+        *("--chdir", room, "--", interpreter),
+    ]
+
+
+@functools.cache
+def _nobody_may_run() -> bool:
+    command = [sys.executable, "-I", "-S", "-c", "import json"]
+    try:
+        done = subprocess.run(command, capture_output=True, check=False, **_NOBODY_USER)
+    except PermissionError:
+        return False
+    return done.returncode == 0
+
+
+@functools.cache
+def bubblewrap_works() -> bool:
+    """Whether `bwrap` is installed and the kernel lets it make its namespaces."""
+    if shutil.which("bwrap") is None or not Path(sys.executable).exists():
+        return False
+    if os.geteuid() == 0 and not Path(os.path.realpath(sys.executable)).is_relative_to(
+        sys.base_prefix
+    ):
+        return False
+    with tempfile.TemporaryDirectory(prefix="adapt-eval-") as room:
+        command = [*_bubblewrap_command(room, Limits()), "-I", "-S", "-c", "import json"]
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+@functools.cache
+def _inside() -> str:
+    return files("adapt_eval.sandbox").joinpath("inside.py").read_text(encoding="utf-8")

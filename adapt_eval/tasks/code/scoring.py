@@ -1,0 +1,117 @@
+"""Scoring of code: what a program is made of, and what its verdict is.
+
+lm-eval hands all responses of a benchmark to one filter, so the programs run there, several at a
+time; the metric then reads the verdict.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from adapt_eval.sandbox import Sandbox
+
+Document = dict[str, Any]
+Responses = Sequence[Sequence[str]]
+
+
+def humaneval_program(document: Document, completion: str) -> str:
+    """Prompt and completion, then the checks."""
+    checks = f"{document['test']}\ncheck({document['entry_point']})"
+    return f"{document['prompt']}{completion}\n{checks}"
+
+
+def mbpp_program(document: Document, completion: str) -> str:
+    """The program, then the three asserts that the prompt showed."""
+    return "\n".join([completion, *document["test_list"][:3]])
+
+
+def block(text: str) -> str:
+    """What stands before the closing fence: the opening one was in the prompt."""
+    return text.split("```", 1)[0]
+
+
+def first_block(text: str) -> str:
+    """The first fenced block, the opening fence being in the prompt; empty without one.
+
+    lm-eval's `extract_code_blocks`.
+    """
+    pattern = r"```(?:\w+)?\n?(.*?)\n?```"
+    found = re.findall(pattern, "```" + text, re.DOTALL) or re.findall(
+        pattern, text.replace("```python", "```"), re.DOTALL
+    )
+    return found[0] if found else ""
+
+
+def _run(
+    responses: Responses,
+    documents: Sequence[Document],
+    program: Callable[[Document, str], str],
+    extract: Callable[[str], str] = str,
+) -> list[list[dict[str, Any]]]:
+    programs = [
+        program(document, extract(one))
+        for several, document in zip(responses, documents, strict=True)
+        for one in several
+    ]
+    outcomes = iter(zip(programs, Sandbox().run_all(programs), strict=True))
+    return [
+        [
+            {"program": text, "passed": outcome.passed, "error": outcome.error}
+            for text, outcome in (next(outcomes) for _ in several)
+        ]
+        for several in responses
+    ]
+
+
+def run_humaneval(responses: Responses, documents: Sequence[Document]) -> list[Any]:
+    """Verdicts on completions of a prompt."""
+    return _run(responses, documents, humaneval_program)
+
+
+def run_humaneval_instruct(responses: Responses, documents: Sequence[Document]) -> list[Any]:
+    """Verdicts on completions that stand in a code block."""
+    return _run(responses, documents, humaneval_program, block)
+
+
+def run_mbpp(responses: Responses, documents: Sequence[Document]) -> list[Any]:
+    """Verdicts on whole programs."""
+    return _run(responses, documents, mbpp_program)
+
+
+def run_mbpp_instruct(responses: Responses, documents: Sequence[Document]) -> list[Any]:
+    """Verdicts on whole programs in a code block."""
+    return _run(responses, documents, mbpp_program, first_block)
+
+
+def _share_passed(results: Sequence[Any]) -> float:
+    verdicts = results[0]
+    return sum(one["passed"] for one in verdicts) / len(verdicts)
+
+
+def pass_at_1_humaneval(_: Document, results: Sequence[Any]) -> dict[str, float]:
+    """1 if the program passed."""
+    return {"pass@1": _share_passed(results)}
+
+
+def pass_at_1_mbpp(_: Document, results: Sequence[Any]) -> dict[str, float]:
+    """1 if the program passed, under lm-eval's other name."""
+    return {"pass_at_1": _share_passed(results)}
+
+
+def mbpp_shots() -> list[Document]:
+    """The three examples of lm-eval's mbpp, read from its source, which cannot be imported."""
+    import lm_eval.tasks
+
+    source = Path(lm_eval.tasks.__file__).parent / "mbpp" / "utils.py"
+    for node in ast.parse(source.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef) and node.name == "list_fewshot_samples":
+            answer = node.body[-1]
+            assert isinstance(answer, ast.Return)
+            assert answer.value is not None
+            shots: list[Document] = ast.literal_eval(answer.value)
+            return shots
+    raise AssertionError("this lm-eval has no list_fewshot_samples in mbpp/utils.py")

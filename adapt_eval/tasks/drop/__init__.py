@@ -1,0 +1,1 @@
+"""DROP with another stop."""

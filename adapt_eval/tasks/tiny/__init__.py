@@ -1,0 +1,1 @@
+"""The embedded suite: four families on data made here."""

@@ -1,0 +1,94 @@
+"""Overlap of benchmarks with training data, by name and by text."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from adapt_eval.comparison.arms import read_arms
+from adapt_eval.comparison.overlap import (
+    matches,
+    overlap_of_texts,
+    overlap_table,
+    rows_below,
+    training_rows,
+)
+from adapt_eval.suite import load_suite
+from tests.adapt_eval.conftest import Command
+from tests.adapt_eval.made_runs import made_ledger, made_run
+
+LONG = " ".join(f"word{n}" for n in range(30))
+
+
+def test_thirteen_words_in_a_row_overlap_and_twelve_do_not() -> None:
+    words = LONG.split()
+    rows = {
+        "thirteen": ["before " + " ".join(words[5:18]).upper() + ", after."],
+        "twelve": [" ".join(words[5:17]) + " other"],
+    }
+    found = overlap_of_texts({"bench": [[LONG], ["nothing of the kind is in here at all"]]}, rows)
+    assert found == {"bench": {"items": 2, "by": {"thirteen": 1}}}
+
+
+def test_short_fields_overlap_as_a_whole_and_very_short_ones_never() -> None:
+    eight = "one two three four five six seven eight"
+    found = overlap_of_texts(
+        {"bench": [[eight], ["one two three"]]}, {"task": [f"so: {eight} and one two three"]}
+    )
+    assert found["bench"]["by"] == {"task": 1}
+
+
+def test_natural_instructions_tasks_are_known_by_number() -> None:
+    names = {one.task: one.names for one in load_suite("ood11").benchmarks}
+    assert matches("task228_arc_answer_generation_easy", names["arc_challenge"])
+    assert matches("task380_boolq_yes_no_question", names["boolq"])
+    assert not matches("task228_arc_answer_generation_easy", names["boolq"])
+
+
+def test_the_command_compares_texts_and_compare_shows_them(
+    tmp_path: Path, command: Command
+) -> None:
+    data = tmp_path / "data" / "leaky"
+    data.mkdir(parents=True)
+    (data / "train.jsonl").write_text(json.dumps({"messages": [{"content": LONG}]}) + "\n")
+    ledger = made_ledger(leaky=10, boolq_like=10, clean=10)
+    documents = [json.dumps({"question": LONG}), "{}"]
+    runs = [
+        made_run(
+            tmp_path / name,
+            {"sums": [1.0, 0.0]},
+            ledger=ledger,
+            names=["boolq"],
+            documents=documents,
+        )
+        for name in ("base", "new")
+    ]
+    before = overlap_table(read_arms([str(one) for one in runs], None), ["sums"])
+    assert [one["by_name"] for one in before] == [False, True, False]
+    assert {one["by_text"] for one in before} == {None}
+    done = command("overlap", runs[0], "--train", tmp_path / "data")
+    assert done.returncode == 0, done.stderr
+    assert "leaky" in done.stdout
+    lines = json.loads(command("compare", *runs, "--json").stdout)["overlap"]
+    by_task = {one["training_task"]: one for one in lines}
+    assert (by_task["leaky"]["by_text"], by_task["leaky"]["items"]) == (1, 2)
+    assert by_task["clean"]["by_text"] == 0
+
+
+def test_training_rows_come_from_the_recipe_of_the_run(tmp_path: Path) -> None:
+    rows = tmp_path / "qa.jsonl"
+    rows.write_text('{"a": "one", "b": ["two", {"c": "three"}]}\n')
+    adapt = tmp_path / "run" / "adapt"
+    adapt.mkdir(parents=True)
+    (adapt / "config.yml").write_text(f"recipe: {{datasets: [{{path: {rows}, task: qa}}]}}")
+    assert training_rows(tmp_path / "run") == {"qa": ["one two three"]}
+    recipe = f"recipe: {{datasets: [{{path: {rows}}}], adapt: {{train_tasks: [named]}}}}"
+    (adapt / "config.yml").write_text(recipe)
+    assert list(training_rows(tmp_path / "run")) == ["named"]
+    rows.unlink()
+    with pytest.raises(ValueError, match="is not there"):
+        training_rows(tmp_path / "run")
+    with pytest.raises(ValueError, match="no \\.jsonl files"):
+        rows_below(adapt)

@@ -1,0 +1,158 @@
+"""What cannot be is refused with one message, its remedy and the exit code of the documentation."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.adapt_eval.conftest import Command
+
+TINY = ["--suite", "tiny", "--allow-code-execution"]
+SUMS = [*TINY, "--only", "tiny_sums"]
+
+
+@pytest.fixture
+def own(model: Path, tmp_path: Path) -> Path:
+    folder = tmp_path / "own"
+    shutil.copytree(model, folder, ignore=shutil.ignore_patterns("eval"))
+    return folder
+
+
+def check(command: Command, code: int, says: str, *arguments: object) -> None:
+    done = command("run", *arguments)
+    messages = [line for line in done.stderr.splitlines() if line.startswith("adapt-eval: ")]
+    assert done.returncode == code, done.stderr
+    assert len(messages) == 1, done.stderr
+    assert says in messages[0]
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_run_that_is_not_there(command: Command, tmp_path: Path) -> None:
+    check(command, 2, "no such directory; give a model's or a run's", tmp_path / "no", *TINY)
+
+
+def test_an_empty_run_directory(command: Command, tmp_path: Path) -> None:
+    check(command, 2, "no model here (config.json or adapter_config.json)", tmp_path, *TINY)
+
+
+def test_a_run_with_checkpoints_only_names_them(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "checkpoint-10").mkdir()
+    check(command, 2, "give one of those in it: checkpoint-10", tmp_path, *TINY)
+
+
+def test_a_model_without_weights_or_with_empty_ones(command: Command, own: Path) -> None:
+    weights = own / "model.safetensors"
+    weights.write_bytes(b"")
+    check(command, 2, "weight files are empty: model.safetensors", own, *TINY)
+    weights.unlink()
+    check(command, 2, "the model has no weights", own, *TINY)
+
+
+def test_weights_that_are_no_weights(command: Command, own: Path) -> None:
+    (own / "model.safetensors").write_bytes(b"not weights at all")
+    check(command, 1, "cannot load the model", own, *SUMS)
+
+
+def test_a_model_that_does_not_fit(command: Command, own: Path) -> None:
+    with (own / "model.safetensors").open("r+b") as file:
+        file.truncate(1 << 43)  # 8 TiB, of which nothing is on the disk
+    check(command, 1, "its weights are 8192.0 GiB, cpu has", own, *TINY)
+
+
+def test_a_hub_name_without_a_network(command: Command) -> None:
+    check(command, 1, "the environment forbids the Hub", "no-such-org/no-such-model", *TINY)
+
+
+def test_no_network_and_no_mirror(command: Command, own: Path) -> None:
+    says = "no data of openai/gsm8k"
+    check(command, 1, says, own, "--only", "gsm8k")
+
+
+def test_a_mirror_that_is_not_there(command: Command, own: Path, tmp_path: Path) -> None:
+    says = "no such directory; fill one with adapt-eval fetch"
+    check(command, 2, says, own, *TINY, "--data-root", tmp_path / "mirror")
+
+
+def test_an_unknown_metric_task_or_column(command: Command, own: Path, tmp_path: Path) -> None:
+    entry = {
+        "task": "tiny_sums",
+        "family": "reasoning",
+        "metric": "accuracy,none",
+        "shots": 0,
+        "items": 60,
+        "chance": 0.25,
+    }
+    file = tmp_path / "mine.yaml"
+
+    def suite(**changes: object) -> list[object]:
+        file.write_text(yaml.safe_dump({"name": "mine", "benchmarks": [{**entry, **changes}]}))
+        return [own, "--suite", file, "--limit", 2]
+
+    check(command, 2, "no metric 'accuracy,none'; lm-eval reports acc,none", *suite())
+    check(command, 2, "has no task 'tiny_sum'", *suite(task="tiny_sum", folder="gsm8k"))
+    columns = suite(metric="acc,none", cluster="passage")
+    check(command, 2, "no column 'passage', only question, choices, answer", *columns)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--limit", "0"], "--limit 0: at least 1"),
+        (["--batch-size", "many"], "--batch-size many: a number, or auto"),
+        (["--profile", "instruct"], "there are base and chat"),
+        (["--skip", "mmlu"], "no benchmark mmlu"),
+        (["--device", "cuda"], "there is no CUDA device here"),
+    ],
+)
+def test_options_that_make_no_sense(
+    command: Command, own: Path, arguments: list[str], says: str
+) -> None:
+    import torch
+
+    if arguments[-1] == "cuda" and torch.cuda.is_available():
+        pytest.skip("there is a CUDA device")
+    check(command, 2, says, own, *TINY, *arguments)
+
+
+def test_an_unknown_option_and_a_mistake_in_the_options_file(
+    command: Command, own: Path, tmp_path: Path
+) -> None:
+    done = command("run", own, "--limits", "3")
+    assert done.returncode == 2
+    assert done.stderr.startswith("adapt-eval: No such option")
+    file = tmp_path / "options.yaml"
+    file.write_text("run: {limits: 3}")
+    done = command("--config", file, "run", own)
+    assert done.returncode == 2
+    assert "run has no option limits" in done.stderr
+
+
+def test_vllm_where_it_is_not_installed(command: Command, own: Path) -> None:
+    pytest.importorskip("lm_eval")
+    try:
+        import vllm  # noqa: F401
+    except ImportError:
+        check(
+            command, 2, "vLLM is not installed; use --backend hf", own, *SUMS, "--backend", "vllm"
+        )
+    else:
+        pytest.skip("vLLM is installed")
+
+
+def test_chat_without_a_template(command: Command, own: Path) -> None:
+    (own / "chat_template.jinja").unlink(missing_ok=True)
+    config = own / "tokenizer_config.json"
+    settings = yaml.safe_load(config.read_text())
+    settings.pop("chat_template", None)
+    import json
+
+    config.write_text(json.dumps(settings))
+    check(command, 2, "has no chat template; use --profile base", own, *TINY, "--profile", "chat")
+
+
+def test_code_is_not_run_by_default(command: Command, own: Path) -> None:
+    check(command, 2, "Add --allow-code-execution", own, "--suite", "tiny")
