@@ -110,7 +110,16 @@ class LearnedConfig(Block):
         return share
 
     @model_validator(mode="after")
-    def _excess_has_references(self) -> LearnedConfig:
+    def _objective_reads_what_is_given(self) -> LearnedConfig:
+        if self.objective == "mean" and self.beta is not None:
+            raise ValueError(
+                "objective: mean has no sharpness; remove beta, or choose objective: relative"
+            )
+        if self.objective != "excess" and self.reference_losses:
+            raise ValueError(
+                f"objective: {self.objective} does not read reference_losses; remove them, or "
+                "choose objective: excess"
+            )
         if self.objective == "excess" and not self.reference_losses:
             raise ValueError(
                 "objective: excess needs reference_losses; name one for every task, or "

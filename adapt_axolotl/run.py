@@ -212,7 +212,7 @@ class AdaptRun:
                 step,
                 validation_loss=update.validation_losses,
                 scores=update.scores,
-                objective=update.objective,
+                objective=update.objective if np.isfinite(update.objective) else None,
                 estimator=self.meta.estimator,
             )
         elif record and self.meta is None:

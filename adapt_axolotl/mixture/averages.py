@@ -18,7 +18,8 @@ class TokenAverage:
     def add(self, proportions: np.ndarray, tokens: int) -> None:
         """Count `tokens` tokens trained under these (K,) proportions."""
         self._sum = self._sum + tokens * proportions
-        self._tokens += tokens
+        # A numpy count would not go into JSON.
+        self._tokens += int(tokens)
 
     def average(self) -> np.ndarray:
         """(K,) on the simplex; uniform before anything was added."""
@@ -30,5 +31,6 @@ class TokenAverage:
         return {"sum": self._sum.tolist(), "tokens": self._tokens}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._sum = np.array(state["sum"])
+        assert len(state["sum"]) == len(self._sum), "an average over another number of tasks"
+        self._sum = np.array(state["sum"], dtype=np.float64)
         self._tokens = state["tokens"]

@@ -5,20 +5,21 @@ With s_k = dJ/dp_k = -eta <v, grad L_k> the gradient is
 
     dJ/da_i = p_i (s_i - sum_j p_j s_j) + lambda p_i (log p_i + H(p)).
 
-We step against it in the natural geometry of the simplex (mirror descent), which divides by p_i,
+The sign: more of a task whose gradient agrees with v lowers J, so its s is negative; the step is
+against the gradient, so its logit rises by -s.
+
+We take that step in the natural geometry of the simplex (mirror descent), which divides by p_i,
 so that a task of small share can come back as fast as it left:
 
-    a_i <- a_i - step (s_i - sum_j p_j s_j) - step lambda (a_i - prior_i)
+    a_i <- a_i - step (s_i - sum_j p_j s_j) - step lambda a_i
 
-where the entropy term log p_i + H(p) is, up to a constant that softmax ignores, a_i; `prior` is the
-logits of the first proportions, uniform for the paper's entropy. The scores are standardised
-first (ours), so that eta, the scale of the gradients and the size of the model cancel:
+where the entropy term log p_i + H(p) is, up to a constant that softmax ignores, a_i. In the place
+of -(s_i - sum_j p_j s_j) stands z_i, its standardised form (ours; see `standardise.py`), so that
+eta, the scale of the gradients and the size of the model cancel:
 
-    h = -s centred under p;   z = h / (running root mean square of h) * h^2 / (h^2 + se^2), clipped,
+    a_i <- a_i + step z_i - step lambda a_i
 
-se the standard error of the score: a score that is all noise moves little.
-
-A z that stays the same settles at a log ratio of z / lambda. K tasks.
+A z that stays the same settles at a log ratio of z / lambda to the uniform mixture. K tasks.
 """
 
 from __future__ import annotations
@@ -31,6 +32,14 @@ import numpy as np
 
 from adapt_axolotl.mixture.objectives import Objective
 from adapt_axolotl.mixture.simplex import entropy, softmax, with_floor
+from adapt_axolotl.mixture.standardise import RunningScale, centred, kept_share
+
+# Nats a token. A task below it at the start has nothing left to learn; over a smaller first loss,
+# its least rise would look like the worst case and v would point at nothing else (ours).
+LEAST_FIRST_LOSS = 0.01
+
+# The square of anything larger is infinite, and so is what comes of it.
+LARGEST = 1e150
 
 
 @dataclass(frozen=True)
@@ -39,9 +48,9 @@ class MetaUpdate:
 
     Attributes:
         proportions: after the update.
-        logits: after the update.
+        logits: after the update, of mean 0.
         scores: s_k / eta = -<v, grad L_k> as last measured: negative helps.
-        standardised: z of this update; 0 for tasks never measured.
+        standardised: z of this update; 0 for tasks never measured, and for all where nothing moved.
         ages: updates since the score was measured, 0 for now.
         validation_losses: V of this meta step.
         objective: the smooth worst case of the utilities.
@@ -59,16 +68,19 @@ class MetaUpdate:
 
 
 class LearnedMixture:
-    """Proportions that learn.
+    """Proportions that learn: `observe`, then `update`, once a meta step.
 
     Args:
         tasks: the K names.
         objective: what the validation losses are folded into.
         step_size: of the logits.
-        entropy_weight: lambda, the pull towards the first proportions.
+        entropy_weight: lambda, the pull towards the uniform mixture.
         floor: least share of a task, in units of 1/K.
         score_clip: largest |z|.
         rms_decay: of the running mean square of the scores.
+
+    Raises:
+        ValueError: a setting with which no mixture could be learned.
     """
 
     def __init__(
@@ -82,24 +94,31 @@ class LearnedMixture:
         score_clip: float = 3.0,
         rms_decay: float = 0.9,
     ) -> None:
+        if not (step_size > 0 and entropy_weight >= 0 and step_size * entropy_weight <= 1):
+            raise ValueError(
+                f"adapt.learned: step_size {step_size} with entropy_weight {entropy_weight} would "
+                "overshoot the uniform mixture at each step; step_size must be above 0, "
+                "entropy_weight 0 or more, and their product at most 1"
+            )
+        assert score_clip > 0
+        assert 0 <= rms_decay < 1
+        count = len(tasks)
         self.tasks = tuple(tasks)
         self.objective = objective
+        self.skipped = np.zeros(count, dtype=np.int64)
         self._step_size = step_size
         self._entropy_weight = entropy_weight
-        self._floor = floor / len(self.tasks)
+        self._floor = floor / count
         self._clip = score_clip
-        self._decay = rms_decay
-        count = len(self.tasks)
         self._logits = np.zeros(count)
+        with_floor(softmax(self._logits), self._floor)  # Refuses a floor that does not fit.
         self._first_losses = np.full(count, np.nan)
         self._smoothed = np.full(count, np.nan)
         self._losses = np.full(count, np.nan)
         self._usefulness = np.full(count, np.nan)
         self._errors = np.full(count, np.nan)
         self._ages = np.zeros(count, dtype=np.int64)
-        self._mean_square = 0.0
-        self._updates = 0
-        self.skipped = np.zeros(count, dtype=np.int64)
+        self._scale = RunningScale(rms_decay)
 
     @property
     def proportions(self) -> np.ndarray:
@@ -110,52 +129,55 @@ class LearnedMixture:
         """Take in validation losses; gives the weights of v.
 
         Args:
-            losses: (K,) V; a task that is not finite is left out and counted in `skipped`.
+            losses: (K,) V; a task that is not finite is left out, of the next `update` too, and
+                counted in `skipped`.
 
         Returns:
             (K,) the weight of grad V_k in v, 0 for tasks left out.
         """
-        usable = np.isfinite(losses)
-        self.skipped += ~usable
-        self._losses = losses.astype(np.float64)
-        # A first loss of 0 has nothing left to lose; keep the division finite.
-        fresh = usable & np.isnan(self._first_losses)
-        self._first_losses[fresh] = np.maximum(losses[fresh], 1e-8)
+        usable = np.abs(losses) < LARGEST
+        self.skipped = self.skipped + ~usable
+        self._losses = np.where(usable, losses, np.nan)
+        first = usable & np.isnan(self._first_losses)
+        self._first_losses = np.where(
+            first, np.maximum(self._losses, LEAST_FIRST_LOSS), self._first_losses
+        )
         keep = np.where(np.isnan(self._smoothed), 0.0, self.objective.smoothing)
-        blended = keep * np.nan_to_num(self._smoothed) + (1 - keep) * losses
+        blended = keep * np.nan_to_num(self._smoothed) + (1 - keep) * self._losses
         self._smoothed = np.where(usable, blended, self._smoothed)
         weights = np.zeros(len(self.tasks))
         if usable.any():
             part = self._part(usable)
-            weights[usable] = part.gradient(self._smoothed[usable], self._first_losses[usable])
+            weights[usable] = part.derivative(self._smoothed[usable], self._first_losses[usable])
         return weights
 
     def update(
         self, inner_products: np.ndarray, standard_errors: np.ndarray, *, step: int
     ) -> MetaUpdate:
-        """Move the logits.
+        """Move the logits. Nothing moves unless two tasks or more were measured: a score is worth
+        something only beside another one.
 
         Args:
             inner_products: (K,) <v, grad L_k>: positive means that training on the task lowers
-                the objective. NaN keeps the task's last score, one update older.
+                the objective. NaN keeps the task's last score, one update older. A task without a
+                usable loss had no part in v, so what v says of it is not believed: it keeps its
+                last score and its logit.
             standard_errors: (K,) of the inner products; NaN (one row only) takes the mean shrinkage
-                of the other tasks.
+                of the other tasks; with an infinite one the task counts as not measured.
             step: for error messages only; the mixture keeps no clock.
         """
-        # A task without a usable loss had no part in v, so what v says of it is not believed.
         usable = np.isfinite(self._losses)
-        measured = np.isfinite(inner_products) & usable
-        self._usefulness = np.where(measured, inner_products, self._usefulness)
-        self._errors = np.where(measured, standard_errors, self._errors)
-        self._ages = np.where(measured, 0, self._ages + 1)
-        known = np.isfinite(self._usefulness) & usable
+        assert usable.any() or self.skipped.any(), "update before the first observe"
+        fresh = usable & (np.abs(inner_products) < LARGEST) & ~(standard_errors >= LARGEST)
+        self._usefulness = np.where(fresh, inner_products, self._usefulness)
+        self._errors = np.where(fresh, standard_errors, self._errors)
+        self._ages = np.where(fresh, 0, self._ages + 1)
         z = np.zeros(len(self.tasks))
-        if measured.any():
-            z[known] = self._standardise(known)
-            pull = self._entropy_weight * (self._logits - self._logits.mean())
-            self._logits = self._logits + self._step_size * np.where(usable, z - pull, 0.0)
-            self._logits -= self._logits.mean()
-            self._updates += 1
+        if fresh.sum() >= 2:
+            z = self._standardised(usable)
+            pull = self._entropy_weight * self._logits
+            logits = self._logits + self._step_size * np.where(usable, z - pull, 0.0)
+            self._logits = logits - logits.mean()
         assert np.isfinite(self._logits).all(), f"logits left the real line at step {step}"
         return MetaUpdate(
             proportions=self.proportions,
@@ -168,27 +190,17 @@ class LearnedMixture:
             entropy=entropy(self.proportions),
         )
 
-    def _standardise(self, known: np.ndarray) -> np.ndarray:
-        """z of the known tasks, from their last scores."""
-        shares = self.proportions[known]
-        useful = self._usefulness[known]
-        centred = useful - (shares * useful).sum() / shares.sum()
-        errors = self._errors[known]
-        square = centred**2
-        with np.errstate(invalid="ignore", divide="ignore"):
-            kept = np.where(square + errors**2 > 0, square / (square + errors**2), 1.0)
-        measured = np.isfinite(errors)
-        kept = np.where(measured, kept, kept[measured].mean() if measured.any() else 1.0)
-        # Over the size of the scores before they were shrunk: over their size after it, pure noise
-        # would be blown up to full steps again.
-        self._mean_square = self._decay * self._mean_square + (1 - self._decay) * float(
-            (centred**2).mean()
-        )
-        # As Adam's: without it the first scores would look larger than they are.
-        corrected = self._mean_square / (1 - self._decay ** (self._updates + 1))
-        if corrected == 0:
-            return np.zeros_like(centred)
-        return np.clip(kept * centred / np.sqrt(corrected), -self._clip, self._clip)
+    def _standardised(self, usable: np.ndarray) -> np.ndarray:
+        """z, (K,), from the last scores of usable tasks; 0 for the others and those never
+        measured."""
+        known = usable & np.isfinite(self._usefulness)
+        scores = centred(self._usefulness, self.proportions, known)
+        self._scale.add(scores[known])
+        z = np.zeros(len(scores))
+        if self._scale.root > 0:
+            kept = kept_share(scores[known], self._errors[known])
+            z[known] = np.clip(kept * scores[known] / self._scale.root, -self._clip, self._clip)
+        return z
 
     def _objective_value(self) -> float:
         known = np.isfinite(self._smoothed)
@@ -205,7 +217,6 @@ class LearnedMixture:
         return replace(self.objective, reference_losses=references[tasks])
 
     _ARRAYS = ("_logits", "_first_losses", "_smoothed", "_losses", "_usefulness", "_errors")
-    _COUNTS = ("_ages", "skipped")
 
     def state_dict(self) -> dict[str, Any]:
         """JSON-able; floats come back to the bit, NaN as null."""
@@ -213,9 +224,13 @@ class LearnedMixture:
         for name in self._ARRAYS:
             values = getattr(self, name).tolist()
             state[name.strip("_")] = [value if np.isfinite(value) else None for value in values]
-        for name in self._COUNTS:
-            state[name.strip("_")] = getattr(self, name).tolist()
-        return {**state, "mean_square": self._mean_square, "updates": self._updates}
+        return {
+            **state,
+            "ages": self._ages.tolist(),
+            "skipped": self.skipped.tolist(),
+            "mean_square": self._scale.mean_square,
+            "updates": self._scale.updates,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a state.
@@ -224,14 +239,19 @@ class LearnedMixture:
             ValueError: it is of other tasks.
         """
         if list(self.tasks) != state["tasks"]:
+            gone = [task for task in state["tasks"] if task not in self.tasks]
+            new = [task for task in self.tasks if task not in state["tasks"]]
             raise ValueError(
-                f"the checkpoint's mixture is over the tasks {state['tasks']}, this recipe's over "
-                f"{list(self.tasks)}; restore the recipe's datasets, or start in a new output_dir"
+                "the checkpoint's mixture is over other tasks than this recipe's datasets: "
+                f"only in the checkpoint: {', '.join(gone) or 'none'}; "
+                f"only in the recipe: {', '.join(new) or 'none'}"
+                + ("" if gone or new else "; the same names in another order")
+                + "; restore the recipe's datasets, or start in a new output_dir"
             )
         for name in self._ARRAYS:
             values = state[name.strip("_")]
             setattr(self, name, np.array([np.nan if v is None else v for v in values]))
-        for name in self._COUNTS:
-            setattr(self, name, np.array(state[name.strip("_")], dtype=np.int64))
-        self._mean_square = state["mean_square"]
-        self._updates = state["updates"]
+        self._ages = np.array(state["ages"], dtype=np.int64)
+        self.skipped = np.array(state["skipped"], dtype=np.int64)
+        self._scale.mean_square = state["mean_square"]
+        self._scale.updates = state["updates"]

@@ -4,14 +4,14 @@ All objectives are smooth worst cases over utilities U_k of the tasks' validatio
 
     value(U) = (1/beta) log( (1/K) sum_k exp(beta U_k) )            ADAPT (arXiv 2512.04555)
 
-beta -> 0 is the mean, beta -> infinity the maximum. Its gradient is q = softmax(beta U), so one
-weighted backward over the validation rows gives the gradient of the whole. They differ in U and in
-a cap on q:
+beta -> 0 is the mean, beta -> infinity the maximum. Its derivative is q = softmax(beta U), so with
+the weights q_k dU_k/dV_k (q/V0 where U is relative, else q) one weighted backward over the
+validation rows gives the gradient of the whole. They differ in U and in a cap on q:
 
     paper      U = V                       no cap: the paper's
     raw        U = V                       q at most 2/K
     relative   U = smoothed V, over V0     q at most 2/K: the default (ours)
-    excess     U = V - reference           q at most 2/K
+    excess     U = smoothed V - reference  q at most 2/K
     mean       U = V, beta = 0             every task alike
 
 Why not the paper's by default: the largest raw loss is often the one of a task that cannot be
@@ -21,6 +21,7 @@ mixture follows. The cap bounds that without any reference loss. K tasks.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -62,16 +63,21 @@ class Objective:
         if self.beta == 0:
             return float(utilities.mean())
         top = utilities.max()
-        return float(top + np.log(np.exp(self.beta * (utilities - top)).mean()) / self.beta)
+        # Not log(mean(exp)): for a small beta its digits would all be those of the 1 in exp.
+        above_minus_one = np.expm1(self.beta * (utilities - top)).mean()
+        return float(top + np.log1p(above_minus_one) / self.beta)
 
     def weights(self, utilities: np.ndarray) -> np.ndarray:
         """q = softmax(beta U), no entry above the cap; (K,) on the simplex."""
         weights = softmax(self.beta * utilities)
-        # With one or two tasks left, 2/K is no bound.
         return weights if self.cap is None else cap_weights(weights, self.cap / len(weights))
 
-    def gradient(self, losses: np.ndarray, first_losses: np.ndarray) -> np.ndarray:
-        """(K,) weight of grad V_k in v: q_k dU_k/dV_k."""
+    def derivative(self, losses: np.ndarray, first_losses: np.ndarray) -> np.ndarray:
+        """(K,) weight of grad V_k in v: q_k dU_k/dV_k.
+
+        Below the cap it is the derivative of `value` by V; a smoothed V counts as V, so that the
+        smoothing does not shrink v.
+        """
         weights = self.weights(self.utilities(losses, first_losses))
         return weights / first_losses if self.relative else weights
 
@@ -96,14 +102,19 @@ def objective(
 
     Args:
         name: one of `OBJECTIVES`.
-        beta: instead of the objective's own.
+        beta: instead of the objective's own; `mean` has none.
         reference_losses: (K,) irreducible losses, for `excess`.
 
     Raises:
-        ValueError: unknown name, or `excess` without reference losses.
+        ValueError: unknown name, a beta out of range, or `excess` without reference losses.
     """
     if name not in _NAMED:
         raise ValueError(f"{name!r} is no objective; choose from {', '.join(OBJECTIVES)}")
+    if beta is not None and not 0 <= beta < math.inf:
+        raise ValueError(
+            f"beta: {beta} is no sharpness; set a number of 0 (the mean) or more, large for the "
+            "maximum"
+        )
     chosen = _NAMED[name]
     if beta is not None and name != "mean":
         chosen = replace(chosen, beta=beta)

@@ -23,9 +23,17 @@ def with_floor(proportions: np.ndarray, floor: float) -> np.ndarray:
     Args:
         proportions: (K,).
         floor: an absolute share, at most 1/K.
+
+    Raises:
+        ValueError: K shares of at least `floor` cannot sum to 1.
     """
-    room = 1 - len(proportions) * floor
-    assert room >= 0, "a floor above 1/K leaves no simplex"
+    count = len(proportions)
+    room = 1 - count * floor
+    if not (floor >= 0 and room > -1e-12):
+        raise ValueError(
+            f"adapt.floor: a least share of {floor:.4g} does not fit {count} tasks, whose equal "
+            f"share is {1 / count:.4g}; it is given as a part of that, so set it between 0 and 1"
+        )
     return floor + room * proportions
 
 
@@ -43,8 +51,8 @@ def cap_weights(weights: np.ndarray, cap: float) -> np.ndarray:
     """
     if len(weights) * cap < 1 - 1e-12:
         raise ValueError(
-            f"a weight cap of {cap} is too low for {len(weights)} tasks; it must be at least "
-            f"{1 / len(weights):.4f}"
+            f"cap: weights of at most {cap:.4g} cannot sum to 1 over {len(weights)} tasks; set it "
+            f"to {1 / len(weights):.4f} or more"
         )
     capped = weights.astype(np.float64).copy()
     fixed = np.zeros(len(capped), dtype=bool)
@@ -58,4 +66,5 @@ def cap_weights(weights: np.ndarray, cap: float) -> np.ndarray:
             capped[~fixed] *= rest / loose
         elif (~fixed).any():
             capped[~fixed] = rest / (~fixed).sum()
-    return capped
+    # Those within rounding of the cap were left alone above.
+    return np.minimum(capped, cap)

@@ -75,6 +75,8 @@ def test_a_recipe_that_cannot_work_says_why(
         ),
         ({"learned": {"objective": "max"}}, "'max' is no objective; choose from relative, paper"),
         ({"learned": {"objective": "excess"}}, "needs reference_losses"),
+        ({"learned": {"objective": "mean", "beta": 2}}, "remove beta"),
+        ({"learned": {"reference_losses": {"a": 1.0}}}, "does not read reference_losses"),
         ({"learned": {"start_after": "six"}}, "'six' is no share of the budget"),
         ({"mixture": "guess"}, "adapt.mixture: Input should be 'learned', 'uniform'"),
         ({"mixture": "weights"}, "mixture: weights and the weights: mapping go together"),

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from adapt_axolotl.mixture.learned import LearnedMixture
+from adapt_axolotl.mixture.learned import LEAST_FIRST_LOSS, LearnedMixture
 from adapt_axolotl.mixture.objectives import OBJECTIVES, objective
 
 TASKS = ("a", "b", "c", "d")
@@ -27,6 +27,10 @@ def test_the_smooth_worst_case_lies_between_mean_and_maximum() -> None:
     values = [objective("raw", beta=beta).value(LOSSES) for beta in (0, 1e-6, 0.5, 4, 50, 10_000)]
     assert values[0] == pytest.approx(LOSSES.mean(), rel=1e-12)
     assert values[1] == pytest.approx(LOSSES.mean(), rel=1e-5)
+    # (1/beta) log(mean(exp)) loses every digit here.
+    for beta in (1e-9, 1e-14):
+        second_order = LOSSES.mean() + beta / 2 * LOSSES.var()
+        assert objective("raw", beta=beta).value(LOSSES) == pytest.approx(second_order, rel=1e-14)
     assert values == sorted(values)
     assert values[-1] == pytest.approx(LOSSES.max(), abs=1e-3)
 
@@ -35,7 +39,7 @@ def test_the_smooth_worst_case_lies_between_mean_and_maximum() -> None:
 def test_the_weights_of_v_are_the_derivative_of_the_value(name: str) -> None:
     """Below the cap; the cap is on top of the derivative."""
     chosen = objective(name, beta=0.5, reference_losses=[0.1, 0.2, 0.3, 0.4])
-    gradient = chosen.gradient(LOSSES, FIRST)
+    gradient = chosen.derivative(LOSSES, FIRST)
     for k in range(4):
         step = np.zeros(4)
         step[k] = 1e-5
@@ -45,9 +49,22 @@ def test_the_weights_of_v_are_the_derivative_of_the_value(name: str) -> None:
 
 def test_only_the_papers_objective_lets_one_loss_take_everything() -> None:
     losses = np.array([0.1, 0.1, 0.1, 9.0])
-    assert objective("paper").gradient(losses, FIRST)[3] > 0.99
-    assert objective("raw").gradient(losses, FIRST)[3] == pytest.approx(0.5)
-    assert objective("mean").gradient(losses, FIRST) == pytest.approx([0.25] * 4)
+    assert objective("paper").derivative(losses, FIRST)[3] > 0.99
+    assert objective("raw").derivative(losses, FIRST)[3] == pytest.approx(0.5)
+    assert objective("mean").derivative(losses, FIRST) == pytest.approx([0.25] * 4)
+
+
+def test_excess_is_the_loss_above_its_reference() -> None:
+    references = [0.4, 0.1, 0.3, 0.2]
+    excess = objective("excess", reference_losses=references)
+    above = LOSSES - np.array(references)
+    assert excess.derivative(LOSSES, FIRST) == pytest.approx(objective("raw").weights(above))
+
+
+def test_a_sharpness_out_of_range_is_refused() -> None:
+    for beta in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match=r"beta: .* set a number of 0"):
+            objective("raw", beta=beta)
 
 
 def test_unknown_objectives_and_missing_references_are_refused() -> None:
@@ -141,6 +158,7 @@ def test_a_task_without_a_usable_loss_is_left_out_and_counted() -> None:
     update = mixture.update(np.array([1.0, np.nan, np.nan, -1.0]), NO_ERROR, step=0)
     assert np.isfinite(update.proportions).all()
     assert np.isfinite(update.objective)
+    assert np.isnan(update.validation_losses[1:3]).all()
     assert not mixture.observe(np.full(4, np.nan)).any()
 
 
@@ -157,6 +175,78 @@ def test_a_task_left_out_is_not_moved_by_a_score_that_v_gave_it() -> None:
     assert update.ages[1] == 2
     assert update.standardised[1] == 0.0
     assert "Infinity" not in json.dumps(mixture.state_dict())
+
+
+def test_a_task_solved_from_the_start_does_not_own_the_direction() -> None:
+    mixture = LearnedMixture(TASKS, objective("relative"))
+    mixture.observe(np.array([3.0, 2.0, 2.0, 0.0]))
+    weights = mixture.observe(np.array([2.0, 1.5, 1.5, 0.001]))
+    assert weights[3] <= 0.5 / LEAST_FIRST_LOSS
+    assert weights[3] < 10 * weights[:3].max()
+
+
+def test_a_score_of_infinite_error_is_no_measurement() -> None:
+    mixture = make()
+    errors = np.array([np.inf, 0.0, 0.0, 0.0])
+    update = mixture.update(np.array([1.0, 2.0, 3.0, 4.0]), errors, step=0)
+    assert np.isnan(update.scores[0])
+    assert update.standardised[0] == 0
+
+
+def test_no_score_moves_further_than_the_clip() -> None:
+    mixture = make(score_clip=0.5)
+    update = mixture.update(np.array([9.0, 0.0, 0.0, 0.0]), NO_ERROR, step=0)
+    assert update.standardised.max() == 0.5
+
+
+def test_one_score_alone_moves_nothing() -> None:
+    mixture = make()
+    mixture.update(np.array([1.0, 2.0, 3.0, 4.0]), NO_ERROR, step=0)
+    before = mixture.proportions
+    update = mixture.update(np.array([9.0, np.nan, np.nan, np.nan]), NO_ERROR, step=1)
+    assert (mixture.proportions == before).all()
+    assert update.scores[0] == -9
+
+
+def test_a_score_without_an_error_is_shrunk_as_the_others_are() -> None:
+    useful = np.array([3.0, -1.0, -1.0, -1.0])
+    trusted = make().update(useful, np.array([0.0, 1.0, 1.0, 1.0]), step=0)
+    unknown = make().update(useful, np.array([np.nan, 1.0, 1.0, 1.0]), step=0)
+    none = make().update(useful, np.full(4, np.nan), step=0)
+    assert unknown.standardised[0] == pytest.approx(trusted.standardised[0] / 2)
+    assert none.standardised[0] == pytest.approx(trusted.standardised[0])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_whatever_comes_in_the_mixture_stays_on_the_simplex(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    strange = [np.nan, np.inf, -np.inf, 0.0, 1e300, 1e-300]
+    mixture = LearnedMixture(TASKS, objective("relative"), floor=0.2)
+    for step in range(60):
+        losses, useful, errors = rng.random(4) * 3, rng.normal(size=4), rng.random(4)
+        for values in (losses, useful, errors):
+            hit = rng.random(4) < 0.3
+            values[hit] = rng.choice(strange, hit.sum())
+        assert np.isfinite(mixture.observe(np.abs(losses))).all()
+        update = mixture.update(useful, np.abs(errors), step=step)
+        assert update.proportions.sum() == pytest.approx(1, abs=1e-12)
+        assert update.proportions.min() >= 0.2 / 4
+        assert np.isfinite(update.standardised).all()
+        assert np.isfinite(update.entropy)
+        json.dumps(mixture.state_dict(), allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ({"floor": 1.5}, "adapt.floor: .* between 0 and 1"),
+        ({"step_size": 0.0}, "step_size must be above 0"),
+        ({"step_size": 0.5, "entropy_weight": 5.0}, "their product at most 1"),
+    ],
+)
+def test_settings_that_cannot_learn_are_refused(setting: dict, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        make(**setting)
 
 
 def test_an_absent_task_keeps_its_score_with_its_age() -> None:
@@ -194,7 +284,7 @@ def test_a_restored_mixture_goes_on_to_the_bit(name: str) -> None:
             mixture.observe(losses)
             mixture.update(useful, errors, step=step)
         if step == 9:
-            state = json.loads(json.dumps(part.state_dict()))
+            state = json.loads(json.dumps(part.state_dict(), allow_nan=False))
             part = make(name)
             part.load_state_dict(state)
     assert (part.proportions == whole.proportions).all()
@@ -203,12 +293,20 @@ def test_a_restored_mixture_goes_on_to_the_bit(name: str) -> None:
 
 def test_a_state_of_other_tasks_is_refused() -> None:
     other = LearnedMixture(("x", "y"), objective("mean"))
-    with pytest.raises(ValueError, match=r"over the tasks \['x', 'y'\]"):
+    with pytest.raises(ValueError, match="checkpoint: x, y; only in the recipe: a, b, c, d; rest"):
         make().load_state_dict(other.state_dict())
+    turned = LearnedMixture(TASKS[::-1], objective("mean"))
+    with pytest.raises(ValueError, match="another order; restore"):
+        make().load_state_dict(turned.state_dict())
 
 
 def test_an_unlearnable_task_starves_by_default_but_not_under_the_papers_objective() -> None:
     """A toy of losses that fall with the tokens spent; task d never falls but is the largest."""
+    late = np.array([0.5, 0.5, 0.5, 4.0])
+    mixtures = {name: LearnedMixture(TASKS, objective(name)) for name in ("relative", "paper")}
+    for mixture in mixtures.values():
+        mixture.observe(np.array([3.0, 3.0, 3.0, 4.0]))
+    assert mixtures["paper"].observe(late)[3] > 0.99
 
     def share_of_noise(name: str) -> float:
         mixture = LearnedMixture(TASKS, objective(name))

@@ -39,7 +39,7 @@ def test_a_cap_holds_and_what_it_cuts_goes_to_the_others_in_proportion(
     q = draw(seed)
     capped = cap_weights(q, cap)
     assert capped.sum() == pytest.approx(1, abs=1e-9)
-    assert capped.max() <= cap * (1 + 1e-9)
+    assert capped.max() <= cap
     free = capped < cap * (1 - 1e-9)
     if free.sum() > 1:
         ratio = capped[free] / q[free]
@@ -53,8 +53,19 @@ def test_weights_of_zero_share_what_a_cap_leaves() -> None:
 
 
 def test_a_cap_that_cannot_hold_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"must be at least 0\.2500"):
+    with pytest.raises(ValueError, match=r"cap: .* over 4 tasks; set it to 0\.2500 or more"):
         cap_weights(np.full(4, 0.25), 0.2)
+
+
+@pytest.mark.parametrize("floor", [-0.1, 0.3])
+def test_a_floor_that_cannot_hold_is_refused(floor: float) -> None:
+    with pytest.raises(ValueError, match=r"adapt\.floor: .* 4 tasks.* set it between 0 and 1"):
+        with_floor(np.full(4, 0.25), floor)
+
+
+@pytest.mark.parametrize("count", [2, 3, 7, 49])
+def test_the_largest_floor_leaves_only_the_uniform_mixture(count: int) -> None:
+    assert with_floor(draw(0, count), 1 / count) == pytest.approx(np.full(count, 1 / count))
 
 
 def test_entropy_is_its_definition_and_zero_at_a_corner() -> None:
