@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from axolotl.utils.dict import DictDefault
 from axolotl.utils.logging import get_logger
 
 from adapt_axolotl.config import AdaptConfig
+from adapt_axolotl.meta_schedule import meta_schedule
 from adapt_axolotl.meta_step import MetaSettings, MetaStep
 from adapt_axolotl.metagradient.in_backward import InBackward
 from adapt_axolotl.mixture.learned import LearnedMixture
@@ -169,16 +169,28 @@ def meta_settings(
     cfg: DictDefault, adapt: AdaptConfig, estimate: Estimate, trainer: AdaptTrainer
 ) -> MetaSettings:
     learned = adapt.learned
-    every = learned.update_every or max(10, math.ceil(estimate.steps / 100))
     estimators = choose_estimators(cfg, adapt, estimate, trainer)
+    num_tasks = len(dict.fromkeys(adapt.train_tasks))
+    schedule = meta_schedule(
+        steps=estimate.steps,
+        rows_per_step=estimate.rows_per_step,
+        num_tasks=num_tasks,
+        estimator=estimators[0],
+        look_ahead=learned.look_ahead,
+        update_every=learned.update_every,
+        rows_per_task=learned.rows_per_task,
+    )
     LOG.info(
-        f"learned mixture: about {estimate.steps} optimizer steps, a meta step every {every}, "
-        f"task scores by {estimators[0]}"
+        f"learned mixture: about {estimate.steps} optimizer steps, a meta step every "
+        f"{schedule.update_every} on {schedule.rows_per_task} validation rows of each of "
+        f"{schedule.tasks_at_once} tasks, task scores by {estimators[0]}: about "
+        f"{schedule.share:.1%} of the run's time"
     )
     return MetaSettings(
-        update_every=every,
+        update_every=schedule.update_every,
         start_after=float(learned.start_after),
-        rows_per_task=learned.rows_per_task,
+        rows_per_task=schedule.rows_per_task,
+        tasks_at_once=schedule.tasks_at_once,
         look_ahead=learned.look_ahead,
         estimators=estimators,
         seed=run_seed(cfg),
@@ -191,7 +203,8 @@ def choose_estimators(
     """The estimators to try in order; the last one, the reference, always works."""
     chosen = adapt.learned.estimator
     if chosen == "auto":
-        obstacle = in_backward_obstacle(cfg, estimate, len(adapt.train_tasks), trainer)
+        tasks = len(dict.fromkeys(adapt.train_tasks))
+        obstacle = in_backward_obstacle(cfg, estimate, tasks, trainer)
         if obstacle is not None:
             LOG.info(f"task scores: not in_backward, because {obstacle}")
         chosen = "in_backward" if obstacle is None else "finite_difference"

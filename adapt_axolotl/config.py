@@ -63,17 +63,19 @@ class LearnedConfig(Block):
         default=None,
         ge=1,
         description="Optimizer steps from one meta step to the next. Default: 1 % of the run's "
-        "steps, at least 10.",
+        "steps, at least 25.",
     )
     start_after: str | float = Field(
         default="6%",
         description="Share of the token budget to train on the initial mixture first.",
     )
-    rows_per_task: int = Field(
-        default=4,
+    rows_per_task: int | None = Field(
+        default=None,
         ge=2,
-        description="Validation rows of each task in a meta step, drawn afresh each time; as many "
-        "training rows again where the estimator uses rows of its own.",
+        description="Validation rows of every task in a meta step, drawn afresh each time; as many "
+        "training rows again where the estimator uses rows of its own. Default: 2 to 4, and so "
+        "few that meta steps take about 4 % of the run; tasks take turns where 2 of each are "
+        "too many.",
     )
     step_size: float = Field(
         default=0.2, gt=0, description="How far the logits move in one meta step."

@@ -1,7 +1,10 @@
 """One meta step: measure validation losses, their gradient, every task's score; move the mixture.
 
-    validation rows -> losses V -> weights of v -> v = sum_k w_k grad V_k -> scores <v, grad L_k>
+    validation rows -> losses V and v = sum_k w_k grad V_k -> scores <v, grad L_k>
     -> logits -> proportions
+
+One pass over the validation rows gives both V and v, so the weights w are by the losses of the meta
+steps before: they are smoothed, and a meta step older hardly differs, for a forward less.
 
 The steps of the method are in `mixture/` and `metagradient/`; this module runs them in order on the
 model that is being trained, without touching its gradients, its weights or its random streams.
@@ -19,17 +22,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from adapt_axolotl.metagradient.direction import direction
+from adapt_axolotl.metagradient.direction import Direction, direction
 from adapt_axolotl.metagradient.finite_difference import finite_difference_scores
 from adapt_axolotl.metagradient.in_backward import InBackward, UnfiredHooks
 from adapt_axolotl.metagradient.look_ahead import look_ahead
 from adapt_axolotl.metagradient.per_task import per_task_scores
 from adapt_axolotl.metagradient.scores import TaskScores, scores_from_rows
 from adapt_axolotl.metagradient.self_check import check_estimator
+from adapt_axolotl.metagradient.task_batch import TaskBatch
 from adapt_axolotl.mixture.learned import LearnedMixture, MetaUpdate
-from adapt_axolotl.probe import TRAINING_STREAM, VALIDATION_STREAM, ProbeRows
+from adapt_axolotl.probe import TRAINING_STREAM, VALIDATION_STREAM, ProbeRows, tasks_in_turn
 from adapt_axolotl.ranks import Ranks
-from adapt_axolotl.validation import measuring, validation_losses
+from adapt_axolotl.validation import measuring
 
 LOG = logging.getLogger("axolotl.adapt.meta_step")
 
@@ -42,6 +46,7 @@ class MetaSettings:
         update_every: optimizer steps between meta steps.
         start_after: share of the budget before the first one.
         rows_per_task: rows of each task on each side.
+        tasks_at_once: tasks that a meta step reads rows of, in turns; all of them if it is K.
         look_ahead: take v after a trial inner step.
         estimators: names in the order in which they are tried.
         seed: of the rows drawn.
@@ -50,6 +55,7 @@ class MetaSettings:
     update_every: int
     start_after: float
     rows_per_task: int
+    tasks_at_once: int
     look_ahead: bool
     estimators: Sequence[str]
     seed: int
@@ -109,11 +115,25 @@ class MetaStep:
 
     def rows(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         """(validation rows, training rows) of the meta step at `step`."""
-        count, seed = self._settings.rows_per_task, self._settings.seed
-        validation = self._validation.draw(count, seed=seed, stream=VALIDATION_STREAM, step=step)
+        validation = self._draw(self._validation, VALIDATION_STREAM, step)
         if self.estimator == "in_backward" and not self._settings.look_ahead:
             return validation, np.zeros(0, dtype=np.int64)
-        return validation, self._training.draw(count, seed=seed, stream=TRAINING_STREAM, step=step)
+        # The turns of the two streams differ: were a task scored only along v of its own losses,
+        # each would look good.
+        return validation, self._draw(self._training, TRAINING_STREAM, step)
+
+    def _draw(self, source: ProbeRows, stream: int, step: int) -> np.ndarray:
+        settings = self._settings
+        tasks = tasks_in_turn(
+            len(self.mixture.tasks),
+            settings.tasks_at_once,
+            step // settings.update_every,
+            seed=settings.seed,
+            stream=stream,
+        )
+        return source.draw(
+            tasks.tolist(), settings.rows_per_task, seed=settings.seed, stream=stream, step=step
+        )
 
     def tokens(self, step: int) -> int:
         """Supervised tokens that the meta step at `step` reads beside the training batch."""
@@ -124,12 +144,11 @@ class MetaStep:
         """Measure V and v at the current weights; then score the tasks, or start listening."""
         validation_rows, training_rows = self.rows(step)
         with measuring(self._model):
-            weights = self._observe(validation_rows)
-            if not np.any(weights):
+            probe = self._batches(self._training, training_rows)
+            v = self._observe(validation_rows, probe)
+            if v is None:
                 self._scores = None
                 return
-            probe = self._batches(self._training, training_rows)
-            v = self._direction(validation_rows, weights, probe)
             if not self._checked:
                 self._check_estimators(v)
                 if self.estimator != "in_backward" and not len(training_rows):
@@ -188,30 +207,34 @@ class MetaStep:
             scores.inner_products.cpu().numpy(), scores.standard_errors.cpu().numpy(), step=step
         )
 
-    def _batches(self, source: ProbeRows, rows: np.ndarray) -> list[Any]:
+    def _batches(self, source: ProbeRows, rows: np.ndarray) -> list[TaskBatch]:
         return source.batches(rows, rank=self._ranks.rank, ranks=self._ranks.count)
 
-    def _observe(self, validation_rows: np.ndarray) -> np.ndarray:
-        losses = validation_losses(
-            self._model,
-            self._validation,
-            validation_rows,
-            len(self.mixture.tasks),
-            self._ranks,
-        )
-        for task in np.flatnonzero(~np.isfinite(losses)):
+    def _observe(self, rows: np.ndarray, probe: list[TaskBatch]) -> list[Tensor] | None:
+        """Tell the mixture the losses on these rows; gives v, or None if no loss is usable."""
+        measured = np.zeros(len(self.mixture.tasks), dtype=bool)
+        measured[self._validation.tasks(rows)] = True
+        found = self._direction(rows, self.mixture.weights, probe)
+        losses = found.losses.means.cpu().numpy()
+        weights = self.mixture.observe(losses, measured)
+        broken = measured & ~np.isfinite(losses)
+        for task in np.flatnonzero(broken):
             LOG.warning(
                 f"task {self.mixture.tasks[task]!r}: its validation loss is {losses[task]}; it is "
                 "left out of this meta step, training goes on"
             )
-        return self.mixture.observe(losses)
+        if not (weights[measured] != 0).any():
+            return None
+        if broken.any():
+            # Rows are dropped, not multiplied by 0: the gradient of a NaN is NaN.
+            rows = rows[~broken[self._validation.tasks(rows)]]
+            found = self._direction(rows, weights, probe)
+        return found.v
 
     def _direction(
-        self, validation_rows: np.ndarray, weights: np.ndarray, probe: list[Any]
-    ) -> list[Tensor]:
-        # Rows of weight 0 are dropped, not multiplied by 0: their loss may be NaN.
-        used = validation_rows[weights[self._validation.tasks(validation_rows)] != 0]
-        batches = self._batches(self._validation, used)
+        self, rows: np.ndarray, weights: np.ndarray, probe: list[TaskBatch]
+    ) -> Direction:
+        batches = self._batches(self._validation, rows)
         inner: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
         if self._settings.look_ahead:
             inner = look_ahead(
@@ -231,7 +254,7 @@ class MetaStep:
                 reduce=self._ranks.sum,
             )
 
-    def _score(self, v: list[Tensor], probe: list[Any]) -> TaskScores:
+    def _score(self, v: list[Tensor], probe: list[TaskBatch]) -> TaskScores:
         count = len(self.mixture.tasks)
         if self.estimator == "per_task":
             return per_task_scores(
@@ -254,7 +277,9 @@ class MetaStep:
     def _check_estimators(self, v: list[Tensor]) -> None:
         """Compare the estimator with one backward a task on two rows; drop it if it is wrong."""
         self._checked = True
-        first = self._training.draw(1, seed=self._settings.seed, stream=TRAINING_STREAM, step=0)[:2]
+        first = self._training.draw(
+            (0, 1), 1, seed=self._settings.seed, stream=TRAINING_STREAM, step=0
+        )
         # The same two rows on every rank, unreduced, so that all ranks decide alike.
         batches = self._training.batches(first)
         while self.estimator != "per_task":

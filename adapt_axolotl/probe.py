@@ -20,6 +20,16 @@ VALIDATION_STREAM = 4
 TRAINING_STREAM = 5
 
 
+def tasks_in_turn(num_tasks: int, at_once: int, turn: int, *, seed: int, stream: int) -> np.ndarray:
+    """The tasks whose turn it is, ascending: `at_once` of them, all once in each round of
+    ceil(K / at_once) turns (the last of a round may be short), in an order that is drawn anew for
+    each round."""
+    turns = -(-num_tasks // at_once)
+    order = np.random.default_rng([seed, stream, turn // turns]).permutation(num_tasks)
+    start = turn % turns * at_once
+    return np.sort(order[start : start + at_once])
+
+
 class ProbeRows:
     """Draws and collates rows of one split.
 
@@ -46,12 +56,14 @@ class ProbeRows:
         self._micro_batch_rows = micro_batch_rows
         self._device = device
 
-    def draw(self, rows_per_task: int, *, seed: int, stream: int, step: int) -> np.ndarray:
-        """Row numbers, `rows_per_task` of each task without repeats, or its whole pool if that is
-        smaller."""
+    def draw(
+        self, tasks: Sequence[int], rows_per_task: int, *, seed: int, stream: int, step: int
+    ) -> np.ndarray:
+        """Row numbers, `rows_per_task` of each of these tasks without repeats, or its whole pool
+        if that is smaller."""
         rng = np.random.default_rng([seed, stream, step])
         chosen = []
-        for task in range(len(self._pools.tasks)):
+        for task in tasks:
             rows = self._pools.rows(task)
             chosen.append(rng.choice(rows, size=min(rows_per_task, len(rows)), replace=False))
         return np.concatenate(chosen)

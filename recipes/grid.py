@@ -93,12 +93,7 @@ trainer_cls: adapt_axolotl.trainer.AdaptTrainer   # a missing package stops the 
 adapt:
   token_budget: {budget}
   mixture: {mixture}
-{learned}
-"""
-# A step of about 25 rows is small beside 20 tasks: the fewest rows keep the meta step cheap.
-CHEAP = """\
-  learned:
-    rows_per_task: 2
+
 """
 DATASET_KEYS = """\
     ds_type: json
@@ -158,7 +153,7 @@ def tiny_recipe(kind: str) -> tuple[str, str]:
     body = (
         "base_model: data/tiny/model\n"
         "reinit_weights: true   # the folder has a config and no weights; the seed makes them\n\n"
-        + ADAPT.format(budget="100%", mixture=MIXTURES[kind], learned="")
+        + ADAPT.format(budget="100%", mixture=MIXTURES[kind])
         + data_blocks("data/tiny/data", TINY)
         + "dataset_prepared_path: data/tiny/prepared\n"
         + f"output_dir: runs/{name}\n\n"
@@ -184,7 +179,7 @@ def real_recipe(kind: str) -> tuple[str, str]:
     body = (
         "base_model: data/tiny/model\n"
         "reinit_weights: true   # the folder has a config and no weights; the seed makes them\n\n"
-        + ADAPT.format(budget="5%", mixture=MIXTURES[kind], learned=CHEAP)
+        + ADAPT.format(budget="5%", mixture=MIXTURES[kind])
         + data_blocks("${ADAPT_TEST_DATA}/mixture", REAL)
         + "dataset_prepared_path: data/tiny/prepared\n"
         + f"output_dir: runs/{name}\n\n"
@@ -282,7 +277,7 @@ def grid_recipe(kind: str, model: Model, budget: int) -> tuple[str, str]:
         f"base_model: {model.hub}\n"
         f"chat_template: {model.template}   # ours\n"
         f"{model.tokens}\n"
-        + ADAPT.format(budget=f"{budget}%", mixture=MIXTURES[kind], learned="")
+        + ADAPT.format(budget=f"{budget}%", mixture=MIXTURES[kind])
         + "# The 20 types are ours, by Natural Instructions category.\n"
         + data_blocks("data/natural_instructions", NATURAL_INSTRUCTIONS)
         + "dataset_prepared_path: data/prepared\n"

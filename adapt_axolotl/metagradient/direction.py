@@ -2,18 +2,34 @@
 
     v = D sum_k w_k grad V_k(theta)
 
-One backward over each micro-batch, whatever K. P parameters, K tasks.
+One forward and backward over each micro-batch, whatever K; the losses V_k come with them, so the
+weights w must be those of earlier losses. K tasks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from adapt_axolotl.metagradient.losses import row_losses, tokens_of_tasks
+from adapt_axolotl.metagradient.losses import TaskLosses, row_losses, tokens_of_tasks
 from adapt_axolotl.metagradient.task_batch import Reduce, TaskBatch, alone
+
+
+@dataclass(frozen=True)
+class Direction:
+    """What one pass over validation rows gives, equal on every rank.
+
+    Attributes:
+        v: a tensor for each parameter.
+        losses: V_k of the tasks in the rows.
+    """
+
+    v: list[Tensor]
+    losses: TaskLosses
 
 
 def direction(
@@ -24,16 +40,14 @@ def direction(
     *,
     reduce: Reduce = alone,
     preconditioner: Sequence[Tensor] | None = None,
-) -> list[Tensor]:
-    """v, a tensor for each parameter, equal on every rank.
-
-    The parameters' `.grad` is not touched.
+) -> Direction:
+    """v, and the losses that it is the gradient of. The parameters' `.grad` is not touched.
 
     Args:
         model: gives logits.
         parameters: the trained ones.
         batches: this rank's validation rows.
-        task_weights: (K,) w; a task with rows but no weight costs a forward for nothing.
+        task_weights: (K,) w.
         reduce: adds over the ranks.
         preconditioner: D, a diagonal in the shape of each parameter; None is the identity.
     """
@@ -41,15 +55,38 @@ def direction(
     # A task without tokens has no V_k; its weight must not turn the rest into NaN.
     per_token = torch.where(tokens > 0, task_weights.to(tokens) / tokens.clamp(min=1), 0.0)
     v = [torch.zeros_like(parameter) for parameter in parameters]
-    for batch in batches:
-        sums, _ = row_losses(model, batch)
-        total = (sums * per_token[batch.task_of_row].to(sums)).sum()
-        gradients = torch.autograd.grad(total, list(parameters), allow_unused=True)
-        for part, gradient in zip(v, gradients, strict=True):
-            if gradient is not None:
-                part += gradient
+    totals = torch.zeros(len(task_weights), dtype=torch.float64, device=tokens.device)
+    with gradients_added_to(v, parameters):
+        for batch in batches:
+            sums, _ = row_losses(model, batch)
+            totals.index_add_(0, batch.task_of_row, sums.detach().double())
+            total = (sums * per_token[batch.task_of_row].to(sums)).sum()
+            torch.autograd.grad(total, list(parameters), allow_unused=True)
     for number, part in enumerate(v):
         v[number] = reduce(part)
         if preconditioner is not None:
             v[number] = v[number] * preconditioner[number]
-    return v
+    return Direction(v, TaskLosses(reduce(totals) / tokens, tokens.long()))
+
+
+@contextlib.contextmanager
+def gradients_added_to(v: Sequence[Tensor], parameters: Sequence[nn.Parameter]) -> Iterator[None]:
+    """Each gradient goes into v as soon as the backward has it, and what `torch.autograd.grad`
+    gives are zeros without memory: to hold all gradients beside v would cost the parameters' size
+    once more."""
+
+    def keep(part: Tensor) -> Callable[[Tensor], Tensor]:
+        def hook(gradient: Tensor) -> Tensor:
+            part.add_(gradient)
+            return gradient.new_zeros(()).expand_as(gradient)
+
+        return hook
+
+    handles = [
+        parameter.register_hook(keep(part)) for part, parameter in zip(v, parameters, strict=True)
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -40,7 +40,7 @@ def look_ahead(
     """
     step = direction(
         model, parameters, batches, proportions, reduce=reduce, preconditioner=preconditioner
-    )
+    ).v
     with unmoved(parameters):
         with torch.no_grad():
             for parameter, part in zip(parameters, step, strict=True):

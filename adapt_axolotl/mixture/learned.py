@@ -52,7 +52,7 @@ class MetaUpdate:
         scores: s_k / eta = -<v, grad L_k> as last measured: negative helps.
         standardised: z of this update; 0 for tasks never measured, and for all where nothing moved.
         ages: updates since the score was measured, 0 for now.
-        validation_losses: V of this meta step.
+        validation_losses: V as last measured.
         objective: the smooth worst case of the utilities.
         entropy: of the new proportions, in nats.
     """
@@ -125,19 +125,31 @@ class LearnedMixture:
         """(K,) p = softmax(logits), mixed with the floor."""
         return with_floor(softmax(self._logits), self._floor)
 
-    def observe(self, losses: np.ndarray) -> np.ndarray:
-        """Take in validation losses; gives the weights of v.
+    @property
+    def weights(self) -> np.ndarray:
+        """(K,) w, the weight of grad V_k in v by the losses observed so far: 0 for tasks whose
+        last loss was not usable, alike before there is any."""
+        if np.isnan(self._smoothed).all():
+            return np.full(len(self.tasks), 1 / len(self.tasks))
+        weights = np.zeros(len(self.tasks))
+        usable = np.isfinite(self._losses)
+        if usable.any():
+            part = self._part(usable)
+            weights[usable] = part.derivative(self._smoothed[usable], self._first_losses[usable])
+        return weights
+
+    def observe(self, losses: np.ndarray, measured: np.ndarray | None = None) -> np.ndarray:
+        """Take in validation losses; gives `weights` as they are then.
 
         Args:
-            losses: (K,) V; a task that is not finite is left out, of the next `update` too, and
-                counted in `skipped`.
-
-        Returns:
-            (K,) the weight of grad V_k in v, 0 for tasks left out.
+            losses: (K,) V; a task that is not finite is left out, of the updates too until it is
+                measured again, and counted in `skipped`.
+            measured: (K,) bool, which of them are news; all by default.
         """
-        usable = np.abs(losses) < LARGEST
-        self.skipped = self.skipped + ~usable
-        self._losses = np.where(usable, losses, np.nan)
+        measured = np.ones(len(losses), dtype=bool) if measured is None else measured
+        usable = measured & (np.abs(losses) < LARGEST)
+        self.skipped = self.skipped + (measured & ~usable)
+        self._losses = np.where(measured, np.where(usable, losses, np.nan), self._losses)
         first = usable & np.isnan(self._first_losses)
         self._first_losses = np.where(
             first, np.maximum(self._losses, LEAST_FIRST_LOSS), self._first_losses
@@ -145,11 +157,7 @@ class LearnedMixture:
         keep = np.where(np.isnan(self._smoothed), 0.0, self.objective.smoothing)
         blended = keep * np.nan_to_num(self._smoothed) + (1 - keep) * self._losses
         self._smoothed = np.where(usable, blended, self._smoothed)
-        weights = np.zeros(len(self.tasks))
-        if usable.any():
-            part = self._part(usable)
-            weights[usable] = part.derivative(self._smoothed[usable], self._first_losses[usable])
-        return weights
+        return self.weights
 
     def update(
         self, inner_products: np.ndarray, standard_errors: np.ndarray, *, step: int

@@ -34,11 +34,18 @@ def make_probe(seed: int, poisoned_task: int | None = None) -> ProbeRows:
     return ProbeRows(data, pools, pad_token_id=2, micro_batch_rows=4, device=torch.device("cpu"))
 
 
-def make_meta(model, *estimators: str, poisoned: int | None = None, look_ahead: bool = False):
+def make_meta(
+    model,
+    *estimators: str,
+    poisoned: int | None = None,
+    look_ahead: bool = False,
+    tasks_at_once: int = 3,
+):
     settings = MetaSettings(
         update_every=5,
         start_after=0.1,
         rows_per_task=3,
+        tasks_at_once=tasks_at_once,
         look_ahead=look_ahead,
         estimators=estimators,
         seed=0,
@@ -95,7 +102,7 @@ def test_in_backward_reads_the_scores_of_the_training_rows() -> None:
     rows, _ = other.rows(0)
     from adapt_axolotl.metagradient.per_task import per_task_scores
 
-    v = other._direction(rows, other._observe(rows), [])
+    v = other._observe(rows, [])
     expected = per_task_scores(twin, trained(twin), [batch], v, 3).inner_products.numpy()
     assert np.abs(-update.scores - expected).max() < 1e-4 * np.abs(expected).max()
 
@@ -154,3 +161,27 @@ def test_rows_are_a_function_of_the_step_and_new_at_each() -> None:
     one.begin(0)
     assert all((a == b).all() for a, b in zip(one.rows(5), other.rows(5), strict=True))
     assert any((a != b).any() for a, b in zip(one.rows(5), one.rows(10), strict=True))
+
+
+def test_tasks_take_turns_and_the_others_keep_their_loss() -> None:
+    meta = make_meta(make_model("llama"), "per_task", tasks_at_once=2)
+    meta.mixture.observe(np.array([9.0, 9.0, 9.0]))
+    read = []
+    for step in (0, 5):
+        meta.begin(step)
+        losses = meta.finish(step).validation_losses
+        read.append(set(np.flatnonzero(losses != 9.0)))
+    assert [len(tasks) for tasks in read] == [2, 3]
+    assert meta.mixture.skipped.tolist() == [0, 0, 0]
+
+
+def test_a_meta_step_goes_through_its_validation_rows_once() -> None:
+    model = make_model("llama")
+    meta = make_meta(model, "per_task")
+    rows = []
+    model.register_forward_pre_hook(
+        lambda module, args, kwargs: rows.append(len(kwargs["input_ids"])), with_kwargs=True
+    )
+    meta.begin(0)
+    validation, training = meta.rows(0)
+    assert sum(rows) == len(validation) + len(training)

@@ -143,7 +143,7 @@ def test_in_backward_under_bfloat16_autocast(family: str) -> None:
     batches = [padded(make_rows(6, 8), TASKS)]
     # The direction in which scores are used: a gradient, not a random vector, whose products
     # cancel to the size of bfloat16's rounding.
-    v = direction(model, parameters, [padded(make_rows(6, 9), TASKS)], torch.full((4,), 0.25))
+    v = direction(model, parameters, [padded(make_rows(6, 9), TASKS)], torch.full((4,), 0.25)).v
     expected = per_task_scores(model, parameters, batches, v, 4).inner_products
 
     def autocast():
@@ -158,7 +158,7 @@ def test_finite_difference_agrees_with_the_reference(family: str) -> None:
     model = make_model(family)
     parameters = trained(model)
     batches = [padded(make_rows(6, seed), TASKS) for seed in (1, 2)]
-    v = direction(model, parameters, [padded(make_rows(6, 9), TASKS)], torch.full((4,), 0.25))
+    v = direction(model, parameters, [padded(make_rows(6, 9), TASKS)], torch.full((4,), 0.25)).v
     expected = per_task_scores(model, parameters, batches, v, 4).inner_products
     found = finite_difference_scores(model, parameters, batches, v, 4, epsilon=1e-4)
     assert relative_error(found.inner_products, expected) < 5e-3
@@ -185,7 +185,7 @@ def test_measuring_leaves_weights_gradients_and_random_streams_alone() -> None:
         parameter.grad = torch.ones_like(parameter)
     batches = [padded(make_rows(6, 1), TASKS)]
     before, state = fingerprint(parameters), torch.get_rng_state()
-    v = direction(model, parameters, batches, torch.full((4,), 0.25))
+    v = direction(model, parameters, batches, torch.full((4,), 0.25)).v
     per_task_scores(model, parameters, batches, v, 4)
     finite_difference_scores(model, parameters, batches, v, 4, epsilon=1e-3)
     with look_ahead(model, parameters, batches, torch.full((4,), 0.25), 0.1):
@@ -200,7 +200,7 @@ def test_self_check_catches_an_estimator_that_is_wrong(monkeypatch: pytest.Monke
     model = make_model("qwen3")
     parameters = trained(model)
     batches = [padded(make_rows(2, 1), [0, 1])]
-    v = direction(model, parameters, batches, torch.tensor([0.5, 0.5]))
+    v = direction(model, parameters, batches, torch.tensor([0.5, 0.5])).v
     assert check_estimator("in_backward", model, parameters, batches, v, 2).passed
     from adapt_axolotl.metagradient import in_backward
 

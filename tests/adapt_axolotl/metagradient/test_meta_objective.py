@@ -70,7 +70,7 @@ def test_logit_gradient_is_the_derivative_of_the_objective(
 
     with look_ahead(model, parameters, train, p, ETA):
         losses = task_losses(model, validation, 4).means
-        v = direction(model, parameters, validation, torch.softmax(BETA * losses, 0))
+        v = direction(model, parameters, validation, torch.softmax(BETA * losses, 0)).v
     if estimator == "per_task":
         scores = per_task_scores(model, parameters, train, v, 4)
     else:

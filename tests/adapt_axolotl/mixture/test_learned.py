@@ -325,3 +325,16 @@ def test_an_unlearnable_task_starves_by_default_but_not_under_the_papers_objecti
         return float(np.mean(share))
 
     assert share_of_noise("relative") < 0.6 * share_of_noise("paper")
+
+
+def test_losses_that_are_not_news_stay_and_the_weights_are_those_of_all() -> None:
+    mixture = LearnedMixture(TASKS, objective("relative"))
+    assert mixture.weights == pytest.approx(np.full(4, 0.25))
+    first = mixture.observe(np.array([2.0, 2.0, 2.0, 2.0]))
+    second = mixture.observe(
+        np.array([4.0, np.nan, np.nan, np.nan]), np.array([True, False, False, False])
+    )
+    assert (second == mixture.weights).all()
+    assert second[0] > first[0]
+    assert (second[1:] > 0).all()
+    assert mixture.skipped.sum() == 0
