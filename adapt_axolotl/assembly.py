@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from axolotl.utils.dict import DictDefault
 from axolotl.utils.logging import get_logger
+from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
 from adapt_axolotl.config import AdaptConfig
 from adapt_axolotl.meta_schedule import meta_schedule
@@ -127,12 +129,14 @@ def assemble_run(
             meta_settings(cfg, adapt, plan.estimate(), trainer),
             ranks,
             lambda: trainer.optimizer.param_groups[0]["lr"],
+            lambda: whole_parameters(trainer),
         )
 
     def measure() -> np.ndarray:
-        return validation_losses(
-            trainer.model, validation, validation.everything(), len(tasks.names), ranks
-        )
+        with whole_parameters(trainer):
+            return validation_losses(
+                trainer.model, validation, validation.everything(), len(tasks.names), ranks
+            )
 
     directory = None
     if trainer.args.process_index == 0:
@@ -146,6 +150,16 @@ def assemble_run(
         }
         directory = RunDirectory(Path(trainer.args.output_dir) / "adapt", config)
     return AdaptRun(plan, meta, measure, directory)
+
+
+def whole_parameters(trainer: AdaptTrainer) -> contextlib.AbstractContextManager[Any]:
+    """A context in which every process holds the whole parameters: under ZeRO-3 they are gathered
+    once, instead of layer by layer in step with the other processes, whose rows are others."""
+    if not is_deepspeed_zero3_enabled():
+        return contextlib.nullcontext()
+    from trl.models.utils import unwrap_model_for_generation
+
+    return unwrap_model_for_generation(trainer.model_wrapped, trainer.accelerator)
 
 
 def learned_mixture(adapt: AdaptConfig, names: Sequence[str]) -> LearnedMixture:

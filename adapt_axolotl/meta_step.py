@@ -73,6 +73,7 @@ class MetaStep:
         settings: when and how.
         ranks: the processes of the run.
         learning_rate: the rate in force, for the look-ahead.
+        whole: a context in which every process holds the whole parameters, where they are sharded.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class MetaStep:
         settings: MetaSettings,
         ranks: Ranks,
         learning_rate: Callable[[], float],
+        whole: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext,
     ) -> None:
         self.mixture = mixture
         self._model = model
@@ -93,6 +95,7 @@ class MetaStep:
         self._settings = settings
         self._ranks = ranks
         self._learning_rate = learning_rate
+        self._whole = whole
         self._candidates = list(settings.estimators)
         self._checked = False
         self._listener: InBackward | None = None
@@ -143,7 +146,7 @@ class MetaStep:
     def begin(self, step: int) -> None:
         """Measure V and v at the current weights; then score the tasks, or start listening."""
         validation_rows, training_rows = self.rows(step)
-        with measuring(self._model):
+        with self._whole(), measuring(self._model):
             probe = self._batches(self._training, training_rows)
             v = self._observe(validation_rows, probe)
             if v is None:
@@ -203,9 +206,13 @@ class MetaStep:
             nothing = np.full(len(self.mixture.tasks), np.nan)
             return self.mixture.update(nothing, nothing, step=step)
         scores, self._scores = self._scores, None
-        return self.mixture.update(
+        update = self.mixture.update(
             scores.inner_products.cpu().numpy(), scores.standard_errors.cpu().numpy(), step=step
         )
+        # Each process draws for itself: a bit of difference, and rows would be lost or doubled.
+        proportions = torch.as_tensor(update.proportions).to(self._parameters[0].device)
+        assert self._ranks.agree(proportions), f"processes hold different mixtures at step {step}"
+        return update
 
     def _batches(self, source: ProbeRows, rows: np.ndarray) -> list[TaskBatch]:
         return source.batches(rows, rank=self._ranks.rank, ranks=self._ranks.count)

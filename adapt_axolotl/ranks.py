@@ -20,3 +20,11 @@ class Ranks:
         if self.count > 1:
             torch.distributed.all_reduce(tensor)
         return tensor
+
+    def agree(self, tensor: Tensor) -> bool:
+        """Whether every rank holds the same bits; the same answer on every rank."""
+        if self.count == 1:
+            return True
+        both = torch.stack([tensor, -tensor])
+        torch.distributed.all_reduce(both, torch.distributed.ReduceOp.MAX)
+        return bool((both[0] == -both[1]).all())

@@ -6,7 +6,6 @@ and long before a model is loaded.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Mapping, MutableMapping
@@ -86,20 +85,12 @@ def _refuse_unsupported(cfg: Mapping[str, Any]) -> None:
 
 def _refuse_sharded_parameters(cfg: Mapping[str, Any]) -> None:
     """The meta-gradient needs whole parameters on every process."""
-    remedy = (
-        "a learned mixture needs whole parameters on every process; use DDP or DeepSpeed ZeRO-1 or "
-        "-2, or a static mixture"
-    )
     for key in ("fsdp", "fsdp_config"):
         if cfg.get(key):
-            raise ValueError(f"{key}: {remedy}")
-    deepspeed = cfg.get("deepspeed")
-    if isinstance(deepspeed, str) and Path(deepspeed).is_file():
-        deepspeed = json.loads(Path(deepspeed).read_text(encoding="utf-8"))
-    if isinstance(deepspeed, Mapping):
-        stage = deepspeed.get("zero_optimization", {}).get("stage")
-        if stage == 3:
-            raise ValueError(f"deepspeed: ZeRO stage 3: {remedy}")
+            raise ValueError(
+                f"{key}: a learned mixture does not gather FSDP's shards; use DDP or DeepSpeed "
+                "(ZeRO-1, -2 or -3) instead, or a static mixture"
+            )
 
 
 def _held_out_share(cfg: Mapping[str, Any], adapt: AdaptConfig) -> dict[str, float]:

@@ -69,7 +69,12 @@ def recipe(tiny: Path, folder: Path, **changes: Any) -> dict[str, Any]:
 
 
 def start(
-    config: dict[str, Any], folder: Path, *, processes: int = 1, together: bool = True
+    config: dict[str, Any],
+    folder: Path,
+    *,
+    processes: int = 1,
+    together: bool = True,
+    deepspeed: bool = False,
 ) -> subprocess.Popen[str]:
     """Start a run; its output is one stream of lines."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -87,9 +92,15 @@ def start(
         launcher = ["--launcher", "torchrun", "--", f"--nproc_per_node={processes}"]
         if together:
             environment |= {"ACCELERATE_USE_CPU": "1", "ACCELERATE_TORCH_DEVICE": "cpu"}
-    axolotl = Path(sys.executable).with_name("axolotl")
+    command = [str(Path(sys.executable).with_name("axolotl")), "train", str(file), *launcher]
+    if deepspeed:
+        shim = str(Path(__file__).with_name("deepspeed_on_cpu.py"))
+        torchrun = str(Path(sys.executable).with_name("torchrun"))
+        command = [torchrun, f"--nproc_per_node={processes}", shim, str(file)]
+        for name in ("ACCELERATE_USE_CPU", "ACCELERATE_TORCH_DEVICE"):
+            environment.pop(name, None)
     return subprocess.Popen(
-        [str(axolotl), "train", str(file), *launcher],
+        command,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -98,9 +109,16 @@ def start(
     )
 
 
-def train(config: dict[str, Any], folder: Path, *, processes: int = 1, fails: bool = False) -> str:
+def train(
+    config: dict[str, Any],
+    folder: Path,
+    *,
+    processes: int = 1,
+    fails: bool = False,
+    deepspeed: bool = False,
+) -> str:
     """Run to the end; gives the output. Asserts the exit code."""
-    process = start(config, folder, processes=processes)
+    process = start(config, folder, processes=processes, deepspeed=deepspeed)
     output, _ = process.communicate()
     assert (process.returncode != 0) == fails, output[-6000:]
     return output
