@@ -132,11 +132,10 @@ def assemble_run(
             lambda: whole_parameters(trainer),
         )
 
-    def measure() -> np.ndarray:
+    def measure(rows_per_task: int | None) -> np.ndarray:
+        rows = validation.sample(rows_per_task, seed=plan.seed)
         with whole_parameters(trainer):
-            return validation_losses(
-                trainer.model, validation, validation.everything(), len(tasks.names), ranks
-            )
+            return validation_losses(trainer.model, validation, rows, len(tasks.names), ranks)
 
     directory = None
     if trainer.args.process_index == 0:

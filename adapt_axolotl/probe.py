@@ -18,6 +18,7 @@ from adapt_axolotl.pools import TaskPools
 
 VALIDATION_STREAM = 4
 TRAINING_STREAM = 5
+SAMPLE_STREAM = 6
 
 
 def tasks_in_turn(num_tasks: int, at_once: int, turn: int, *, seed: int, stream: int) -> np.ndarray:
@@ -25,7 +26,7 @@ def tasks_in_turn(num_tasks: int, at_once: int, turn: int, *, seed: int, stream:
     ceil(K / at_once) turns (the last of a round may be short), in an order that is drawn anew for
     each round."""
     turns = -(-num_tasks // at_once)
-    order = np.random.default_rng([seed, stream, turn // turns]).permutation(num_tasks)
+    order = np.random.default_rng([seed, stream, turn // turns, 1]).permutation(num_tasks)
     start = turn % turns * at_once
     return np.sort(order[start : start + at_once])
 
@@ -68,9 +69,12 @@ class ProbeRows:
             chosen.append(rng.choice(rows, size=min(rows_per_task, len(rows)), replace=False))
         return np.concatenate(chosen)
 
-    def everything(self) -> np.ndarray:
-        """All row numbers of the split."""
-        return np.arange(len(self._pools.task_of_row))
+    def sample(self, rows_per_task: int | None, *, seed: int) -> np.ndarray:
+        """So many rows of every task, the same for a seed; all of the split for None."""
+        if rows_per_task is None:
+            return np.arange(len(self._pools.task_of_row))
+        tasks = range(len(self._pools.tasks))
+        return self.draw(tasks, rows_per_task, seed=seed, stream=SAMPLE_STREAM, step=0)
 
     def tokens(self, rows: np.ndarray) -> int:
         """Supervised tokens in these rows."""

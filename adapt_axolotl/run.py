@@ -117,13 +117,17 @@ class RunPlan:
         }
 
 
+# Rows of each task for the first losses. A run waits for them before its first step.
+FIRST_ROWS = 32
+
+
 class AdaptRun:
     """One run.
 
     Args:
         plan: what it draws.
         meta: the learner of a learned mixture; None for a static one.
-        measure: validation losses over the whole pools, at the start and at the end.
+        measure: (K,) validation losses over so many rows of each task, or over whole pools (None).
         directory: where the run leaves its records; None on ranks that do not write.
     """
 
@@ -131,7 +135,7 @@ class AdaptRun:
         self,
         plan: RunPlan,
         meta: MetaStep | None,
-        measure: Callable[[], np.ndarray],
+        measure: Callable[[int | None], np.ndarray],
         directory: RunDirectory | None,
     ) -> None:
         self.plan = plan
@@ -166,7 +170,7 @@ class AdaptRun:
     def start(self) -> None:
         """Before the first optimizer step of a process."""
         if not self.resumed:
-            self.first_losses = self._measure()
+            self.first_losses = self._measure(FIRST_ROWS)
             if self.meta is not None:
                 self.meta.mixture.observe(self.first_losses)
         if self._directory is not None:
@@ -222,7 +226,7 @@ class AdaptRun:
     def finish(self) -> None:
         """After the last optimizer step: the last losses and the records."""
         self._read_clock()
-        self.last_losses = self._measure()
+        self.last_losses = self._measure(None)
         if self._directory is not None:
             self._directory.end(self)
 

@@ -127,9 +127,9 @@ def seconds_a_token(
             lambda: 1e-3,
         )
 
-    def measure() -> np.ndarray:
-        everything = validation_rows.everything()
-        return validation_losses(model, validation_rows, everything, count, Ranks())
+    def measure(rows_per_task: int | None) -> np.ndarray:
+        rows = validation_rows.sample(rows_per_task, seed=0)
+        return validation_losses(model, validation_rows, rows, count, Ranks())
 
     run = AdaptRun(plan, meta, measure, None)
     run.start()

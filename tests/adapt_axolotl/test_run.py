@@ -43,7 +43,7 @@ def make_plan(**changes) -> RunPlan:
 def make_run(folder: Path | None = None, **changes) -> AdaptRun:
     directory = None if folder is None else RunDirectory(folder / "adapt", {"seed": 0})
     losses = iter([np.array([3.0, 2.0, np.nan]), np.array([1.0, 1.5, 2.0])])
-    return AdaptRun(make_plan(**changes), None, lambda: next(losses), directory)
+    return AdaptRun(make_plan(**changes), None, lambda rows: next(losses), directory)
 
 
 def train(run: AdaptRun, stop: int | None = None, begin: int = 0) -> int:
@@ -94,7 +94,7 @@ def test_records_are_whole_and_a_resumed_run_cuts_what_it_does_again(tmp_path: P
         file.write('{"step": 9, "tok')  # killed while writing
 
     resumed = make_run(tmp_path / "killed")
-    resumed._measure()  # skipped: the first losses come from the checkpoint
+    resumed._measure(None)  # skipped: the first losses come from the checkpoint
     resumed.load_state_dict(state)
     resumed.start()
     train(resumed, begin=5)
