@@ -15,7 +15,7 @@ export TOKENIZERS_PARALLELISM ?= false
 help:
 	@echo "make demo    train the tiny recipe and its uniform twin, show both side by side"
 	@echo "make results train all that docs/results.md tells of, and write it"
-	@echo "make bench   time adapt-eval compare, and its rejection rate on equal runs"
+	@echo "make bench   cost of meta steps and runs, the sampler, comparisons and their error rate"
 	@echo "make check   formatting, linting, types, shipped recipes up to date"
 	@echo "make test    all tests (ADAPT_TEST_DATA=DIR adds those on real data)"
 	@echo "make format  write the formatting"
@@ -46,7 +46,14 @@ results: env
 	done
 	$(BIN)/python benchmarks/results.py
 
+# About an hour on two cores; docs/cost.md and docs/evaluation.md keep what it printed.
 bench: env
+	$(BIN)/python benchmarks/meta_step_cost.py
+	$(BIN)/python benchmarks/run_overhead.py
+	$(BIN)/python benchmarks/many_rows.py
+	$(BIN)/python benchmarks/gpu.py
+	$(BIN)/adapt-axolotl tiny data/tiny
+	if [ -n "$$ADAPT_TEST_DATA" ]; then $(BIN)/python benchmarks/start_up.py; fi
 	$(BIN)/python benchmarks/compare_speed.py
 	$(BIN)/python benchmarks/null_simulation.py
 

@@ -98,11 +98,7 @@ def make_batches(shape: Shape, num_tasks: int, seed: int, device: str) -> list[T
 
 
 class Bench:
-    """One model with its optimizer and rows.
-
-    Args:
-        listen: passed to none of the timed loops but the learned one.
-    """
+    """One model with its optimizer and rows."""
 
     def __init__(
         self, shape: Shape, num_tasks: int, *, lora: bool, dtype: torch.dtype, device: str
@@ -127,7 +123,14 @@ class Bench:
         (sums.sum() / tokens.sum() / len(self.training)).backward()
 
     def step(self, listener: InBackward | None = None) -> list[Tensor]:
-        """A training step; with a listener also (R,) <v, gradient> of each micro-batch's rows."""
+        """A training step; gives what `backwards` gives."""
+        heard = self.backwards(listener)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return heard
+
+    def backwards(self, listener: InBackward | None) -> list[Tensor]:
+        """Of all micro-batches; with a listener (R,) <v, gradient> of the rows of each."""
         heard = []
         for batch in self.training:
             if listener is not None:
@@ -136,8 +139,6 @@ class Bench:
             if listener is not None:
                 weight = 1.0 / float(batch.tokens_of_rows().sum()) / len(self.training)
                 heard.append(listener.collect(weight, len(batch.task_of_row)))
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
         return heard
 
     def v(self) -> list[Tensor]:
@@ -153,6 +154,16 @@ class Bench:
                 return per_task_scores(*common).inner_products
             return finite_difference_scores(*common, epsilon=self.epsilon).inner_products
 
+    def heard(self, v: list[Tensor]) -> Tensor:
+        """(K,) read off the backward of the training rows; theta stays."""
+        listener = InBackward(self.model, self.parameters)
+        listener.listen(v)
+        with measuring(self.model):
+            products = torch.cat(self.backwards(listener))
+        listener.stop()
+        self.optimizer.zero_grad(set_to_none=True)
+        return self._scores_of(products)
+
     # The loops. Each trains one step too.
 
     def in_backward(self) -> Tensor:
@@ -161,6 +172,9 @@ class Bench:
         listener.listen(self.v())
         products = torch.cat(self.step(listener))
         listener.stop()
+        return self._scores_of(products)
+
+    def _scores_of(self, products: Tensor) -> Tensor:
         tokens = torch.cat([batch.tokens_of_rows() for batch in self.training])
         tasks = torch.cat([batch.task_of_row for batch in self.training])
         return scores_from_rows(products, tokens, tasks, self.num_tasks).inner_products
