@@ -99,9 +99,14 @@ def check_processes(launched: int, training_together: int) -> None:
 
 
 def assemble_run(
-    cfg: DictDefault, adapt: AdaptConfig, tasks: Tasks, plan: RunPlan, trainer: AdaptTrainer
+    cfg: DictDefault,
+    adapt: AdaptConfig,
+    tasks: Tasks,
+    plan: RunPlan,
+    trainer: AdaptTrainer,
+    recipe: str,
 ) -> AdaptRun:
-    """The run that `trainer` serves."""
+    """The run that `trainer` serves; `recipe` is the text that its records keep."""
     check_processes(launched_processes(), trainer.args.world_size)
     ranks = Ranks(trainer.args.process_index, trainer.args.world_size)
     tokenizer = trainer.processing_class
@@ -144,7 +149,7 @@ def assemble_run(
             "processes": ranks.count,
             **provenance(Path.cwd()),
         }
-        directory = RunDirectory(Path(trainer.args.output_dir) / "adapt", config)
+        directory = RunDirectory(Path(trainer.args.output_dir) / "adapt", config, recipe)
     return AdaptRun(plan, meta, measure, directory)
 
 

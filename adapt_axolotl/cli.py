@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -50,10 +50,63 @@ def show(
     Console().print(side_by_side(runs))
 
 
-def main() -> None:
-    """Console script: errors of the user are one message, without a traceback."""
+NewFile = Annotated[
+    Path | None, typer.Option("--output", "-o", help="A new file to write. Default: stdout.")
+]
+
+
+@app.command(epilog="Example: adapt-axolotl freeze runs/adapt_tiny_cpu -o frozen.yml")
+def freeze(
+    run: Annotated[Path, typer.Argument(help="Output directory of a finished learned run.")],
+    output: NewFile = None,
+    final: Annotated[
+        bool,
+        typer.Option("--final/--average", help="The final mixture, or its average over tokens."),
+    ] = False,
+) -> None:
+    """Write a static recipe that draws what a run learned, with plain `mixture: weights`."""
+    from adapt_axolotl.freeze import freeze as frozen
+
+    _print_or_write(frozen(run, "final" if final else "average"), output)
+
+
+def _print_or_write(text: str, output: Path | None) -> None:
+    """Text to stdout, or to a file that does not exist yet."""
+    if output is None:
+        typer.echo(text, nl=False)
+        return
     try:
-        app()
+        with output.open("x", encoding="utf-8", newline="") as file:  # line ends stay as they are
+            file.write(text)
+    except FileExistsError as error:
+        raise ValueError(f"--output {output}: exists; remove it or name another file") from error
+    typer.echo(f"wrote {output}", err=True)
+
+
+def main() -> None:
+    """Console script. 0 done, 1 the machine or the network failed, 2 a mistake in what was asked
+    for, 130 interrupted; errors are one message, without a traceback."""
+    from click import ClickException
+
+    try:
+        code = app(standalone_mode=False)
+    except ClickException as error:
+        if error.format_message():  # none where the help was shown instead
+            _fail(error.format_message(), 2)
+        code = 2
     except ValueError as error:
-        typer.echo(f"adapt-axolotl: {error}", err=True)
-        sys.exit(2)
+        _fail(str(error), 2)
+    except OSError as error:
+        _fail(f"{error}; see to the file or the network and try again", 1)
+    except (KeyboardInterrupt, typer.Abort):
+        _fail("interrupted", 130)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    typer.echo(f"adapt-axolotl: {message}", err=True)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()
