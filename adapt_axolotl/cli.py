@@ -70,6 +70,37 @@ def freeze(
     _print_or_write(frozen(run, "final" if final else "average"), output)
 
 
+@app.command(epilog="Example: adapt-axolotl init my.yml -o my_adapt.yml --token-budget 10%")
+def init(
+    recipe: Annotated[
+        Path,
+        typer.Argument(
+            help="An Axolotl YAML that trains on several datasets.", exists=True, dir_okay=False
+        ),
+    ],
+    output: NewFile = None,
+    token_budget: Annotated[
+        str, typer.Option(help="Supervised tokens to train on: a share, or a number.")
+    ] = "5%",
+) -> None:
+    """Turn an Axolotl YAML into an ADAPT recipe: lines are added, none is changed.
+
+    Adds the plugin, its trainer, the `adapt:` block and a task name to each dataset, and says what
+    was there already.
+    """
+    from adapt_axolotl.init import adapt_recipe
+
+    try:
+        done = adapt_recipe(recipe.read_bytes().decode(), token_budget)
+    except ValueError as error:
+        raise ValueError(f"{recipe}: {error}") from error
+    _print_or_write(done.text, output)
+    for line in done.added:
+        typer.echo(f"added    {line}", err=True)
+    for line in done.present:
+        typer.echo(f"present  {line}", err=True)
+
+
 def _print_or_write(text: str, output: Path | None) -> None:
     """Text to stdout, or to a file that does not exist yet."""
     if output is None:
