@@ -171,8 +171,10 @@ def learned_mixture(adapt: AdaptConfig, names: Sequence[str]) -> LearnedMixture:
 
 
 def meta_settings(
-    cfg: DictDefault, adapt: AdaptConfig, estimate: Estimate, trainer: AdaptTrainer
+    cfg: DictDefault, adapt: AdaptConfig, estimate: Estimate, trainer: AdaptTrainer | None
 ) -> MetaSettings:
+    """When and how meta steps run. Without a trainer, before there is a model, the estimator is the
+    one that nothing in the recipe speaks against."""
     learned = adapt.learned
     every = learned.update_every or max(10, math.ceil(estimate.steps / 100))
     estimators = choose_estimators(cfg, adapt, estimate, trainer)
@@ -191,7 +193,7 @@ def meta_settings(
 
 
 def choose_estimators(
-    cfg: DictDefault, adapt: AdaptConfig, estimate: Estimate, trainer: AdaptTrainer
+    cfg: DictDefault, adapt: AdaptConfig, estimate: Estimate, trainer: AdaptTrainer | None
 ) -> list[str]:
     """The estimators to try in order; the last one, the reference, always works."""
     chosen = adapt.learned.estimator
@@ -204,7 +206,7 @@ def choose_estimators(
 
 
 def in_backward_obstacle(
-    cfg: DictDefault, estimate: Estimate, num_tasks: int, trainer: AdaptTrainer
+    cfg: DictDefault, estimate: Estimate, num_tasks: int, trainer: AdaptTrainer | None
 ) -> str | None:
     """Why the training backward cannot be read here, or None."""
     if estimate.rows_per_step < ROWS_PER_TASK_IN_BACKWARD * num_tasks:
@@ -214,6 +216,8 @@ def in_backward_obstacle(
         )
     if cfg.torch_compile or cfg.attn_implementation == "flex_attention":
         return "compiled layers may bypass its hooks"
+    if trainer is None:
+        return None
     if trainer.compute_loss_func is not None or trainer.label_smoother is not None:
         return "the training loss is not the plain token cross-entropy"
     parameters = [p for p in trainer.model.parameters() if p.requires_grad]

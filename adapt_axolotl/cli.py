@@ -101,6 +101,38 @@ def init(
         typer.echo(f"present  {line}", err=True)
 
 
+@app.command(epilog="Example: adapt-axolotl plan recipes/adapt_tiny_cpu.yml")
+def plan(
+    recipe: Annotated[Path, typer.Argument(help="An ADAPT recipe.", exists=True, dir_okay=False)],
+    processes: Annotated[int, typer.Option(min=1, help="That will train together.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show what a recipe will do: tasks, budget, repeats, steps, meta steps and warnings.
+
+    Tokenises the data, which training then finds prepared; loads no model and needs no GPU.
+    """
+    import contextlib
+    import json
+    from dataclasses import asdict
+
+    # Axolotl logs to stdout, which is for the plan.
+    with contextlib.redirect_stdout(sys.stderr):
+        from adapt_axolotl.planning.forecast import forecast
+        from adapt_axolotl.planning.reading import read_plan
+        from adapt_axolotl.planning.table import plan_table
+        from adapt_axolotl.planning.warnings import warnings
+
+        read = read_plan(recipe, processes)
+        run = forecast(read.plan, read.tasks, read.adapt, read.meta)
+    found = warnings(run, read.sequence_len)
+    if as_json:
+        typer.echo(json.dumps({**asdict(run), "warnings": found}, indent=2))
+        return
+    from rich.console import Console
+
+    Console().print(plan_table(run, found, recipe.name))
+
+
 def _print_or_write(text: str, output: Path | None) -> None:
     """Text to stdout, or to a file that does not exist yet."""
     if output is None:
