@@ -11,6 +11,7 @@ import typer
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     help="Tools around ADAPT runs. Training itself is `axolotl train RECIPE`.",
 )
 
@@ -131,6 +132,37 @@ def plan(
     from rich.console import Console
 
     Console().print(plan_table(run, found, recipe.name))
+
+
+@app.command(epilog="Example: adapt-axolotl card runs/adapt_tiny_cpu --twin runs/uniform_tiny_cpu")
+def card(
+    run: Annotated[Path, typer.Argument(help="Output directory of a finished run.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The card's folder. Default: RUN/card.")
+    ] = None,
+    twin: Annotated[
+        Path | None, typer.Option(help="A run to compare with: its static twin.")
+    ] = None,
+    push_to_hub: Annotated[
+        str | None, typer.Option(help="Upload the folder to this model repository.")
+    ] = None,
+) -> None:
+    """Write a card that lets another person trust, run and improve a recipe.
+
+    README.md with recipe, data, budget, mixture, benchmark results and how to reproduce;
+    recipe.yml; mixture.png. Exit code 4: run and twin were not measured the same way.
+    """
+    from adapt_axolotl.card.evaluation import NotComparable
+    from adapt_axolotl.card.folder import push, write_card
+
+    folder = output or run / "card"
+    try:
+        write_card(run, folder, twin)
+    except NotComparable as error:
+        _fail(str(error), 4)
+    typer.echo(f"wrote {folder / 'README.md'}", err=True)
+    if push_to_hub is not None:
+        typer.echo(push(folder, push_to_hub))
 
 
 def _print_or_write(text: str, output: Path | None) -> None:

@@ -28,6 +28,8 @@ _FROM_AXOLOTL = {
     "prompter",
     "shard",
 }
+# A path with one of these endings is a file, not a name on the hub.
+DATA_FILES = {".jsonl", ".json", ".csv", ".parquet"}
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
@@ -151,7 +153,7 @@ def _expand_paths(entry: MutableMapping[str, Any], where: str) -> None:
         elif isinstance(value, list):
             entry[key] = [_expand(str(item), f"{where}.{key}") for item in value]
     path = entry.get("path")
-    if isinstance(path, str) and Path(path).suffix in {".jsonl", ".json", ".csv", ".parquet"}:
+    if isinstance(path, str) and Path(path).suffix in DATA_FILES:
         remote = "://" in path
         if not remote and not Path(path).is_file():
             raise ValueError(
