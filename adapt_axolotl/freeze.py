@@ -11,8 +11,8 @@ import yaml
 from adapt_axolotl.finished import FinishedRun, read_finished_run
 from adapt_axolotl.recipe_text import RecipeText, as_scalar
 
-# Read by a learned mixture only; in a static recipe they would be noise.
-_LEARNED_ONLY = ("mixture", "learned", "floor", "charge_meta_tokens", "weights", "temperature")
+# What the new block says anew, and what only a learned mixture reads.
+_LEFT_OUT = ("mixture", "learned", "floor", "charge_meta_tokens", "weights", "temperature")
 
 
 def freeze(folder: Path, which: Literal["average", "final"]) -> str:
@@ -52,7 +52,7 @@ def freeze(folder: Path, which: Literal["average", "final"]) -> str:
 
 def _block(learned: dict[str, Any], weights: dict[str, float]) -> str:
     """The new `adapt:` block."""
-    kept = {key: value for key, value in learned.items() if key not in _LEARNED_ONLY}
+    kept = {key: value for key, value in learned.items() if key not in _LEFT_OUT}
     block = {
         **kept,
         "mixture": "weights",
