@@ -101,9 +101,14 @@ def check_processes(launched: int, training_together: int) -> None:
 
 
 def assemble_run(
-    cfg: DictDefault, adapt: AdaptConfig, tasks: Tasks, plan: RunPlan, trainer: AdaptTrainer
+    cfg: DictDefault,
+    adapt: AdaptConfig,
+    tasks: Tasks,
+    plan: RunPlan,
+    trainer: AdaptTrainer,
+    recipe: str,
 ) -> AdaptRun:
-    """The run that `trainer` serves."""
+    """The run that `trainer` serves; `recipe` is the text that its records keep."""
     check_processes(launched_processes(), trainer.args.world_size)
     ranks = Ranks(trainer.args.process_index, trainer.args.world_size)
     tokenizer = trainer.processing_class
@@ -147,7 +152,7 @@ def assemble_run(
             "processes": ranks.count,
             **provenance(Path.cwd()),
         }
-        directory = RunDirectory(Path(trainer.args.output_dir) / "adapt", config)
+        directory = RunDirectory(Path(trainer.args.output_dir) / "adapt", config, recipe)
     return AdaptRun(plan, meta, measure, directory)
 
 
@@ -179,8 +184,10 @@ def learned_mixture(adapt: AdaptConfig, names: Sequence[str]) -> LearnedMixture:
 
 
 def meta_settings(
-    cfg: DictDefault, adapt: AdaptConfig, estimate: Estimate, trainer: AdaptTrainer
+    cfg: DictDefault, adapt: AdaptConfig, estimate: Estimate, trainer: AdaptTrainer | None
 ) -> MetaSettings:
+    """When and how meta steps run. Without a trainer, before there is a model, the estimator is the
+    one that nothing in the recipe speaks against."""
     learned = adapt.learned
     estimators = choose_estimators(cfg, adapt, estimate, trainer)
     num_tasks = len(dict.fromkeys(adapt.train_tasks))
@@ -211,7 +218,7 @@ def meta_settings(
 
 
 def choose_estimators(
-    cfg: DictDefault, adapt: AdaptConfig, estimate: Estimate, trainer: AdaptTrainer
+    cfg: DictDefault, adapt: AdaptConfig, estimate: Estimate, trainer: AdaptTrainer | None
 ) -> list[str]:
     """The estimators to try in order; the last one, the reference, always works."""
     chosen = adapt.learned.estimator
@@ -225,7 +232,7 @@ def choose_estimators(
 
 
 def in_backward_obstacle(
-    cfg: DictDefault, estimate: Estimate, num_tasks: int, trainer: AdaptTrainer
+    cfg: DictDefault, estimate: Estimate, num_tasks: int, trainer: AdaptTrainer | None
 ) -> str | None:
     """Why the training backward cannot be read here, or None."""
     if estimate.rows_per_step < ROWS_PER_TASK_IN_BACKWARD * num_tasks:
@@ -235,6 +242,8 @@ def in_backward_obstacle(
         )
     if cfg.torch_compile or cfg.attn_implementation == "flex_attention":
         return "compiled layers may bypass its hooks"
+    if trainer is None:
+        return None
     if trainer.compute_loss_func is not None or trainer.label_smoother is not None:
         return "the training loss is not the plain token cross-entropy"
     parameters = [p for p in trainer.model.parameters() if p.requires_grad]

@@ -163,6 +163,7 @@ class TokenLedger:
                     "tokens": int(self._tokens[k]),
                     "examples": int(self._examples[k]),
                     "available": int(available[k]),
+                    "rows": int(rows[k]),
                     "repeats": float(self._examples[k] / rows[k]),
                 }
                 for k, name in enumerate(self.pools.tasks)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     help="Tools around ADAPT runs. Training itself is `axolotl train RECIPE`.",
 )
 
@@ -50,10 +51,157 @@ def show(
     Console().print(side_by_side(runs))
 
 
-def main() -> None:
-    """Console script: errors of the user are one message, without a traceback."""
+NewFile = Annotated[
+    Path | None, typer.Option("--output", "-o", help="A new file to write. Default: stdout.")
+]
+
+
+@app.command(epilog="Example: adapt-axolotl freeze runs/adapt_tiny_cpu -o frozen.yml")
+def freeze(
+    run: Annotated[Path, typer.Argument(help="Output directory of a finished learned run.")],
+    output: NewFile = None,
+    final: Annotated[
+        bool,
+        typer.Option("--final/--average", help="The final mixture, or its average over tokens."),
+    ] = False,
+) -> None:
+    """Write a static recipe that draws what a run learned, with plain `mixture: weights`."""
+    from adapt_axolotl.freeze import freeze as frozen
+
+    _print_or_write(frozen(run, "final" if final else "average"), output)
+
+
+@app.command(epilog="Example: adapt-axolotl init my.yml -o my_adapt.yml --token-budget 10%")
+def init(
+    recipe: Annotated[
+        Path,
+        typer.Argument(
+            help="An Axolotl YAML that trains on several datasets.", exists=True, dir_okay=False
+        ),
+    ],
+    output: NewFile = None,
+    token_budget: Annotated[
+        str, typer.Option(help="Supervised tokens to train on: a share, or a number.")
+    ] = "5%",
+) -> None:
+    """Turn an Axolotl YAML into an ADAPT recipe: lines are added, none is changed.
+
+    Adds the plugin, its trainer, the `adapt:` block and a task name to each dataset, and says what
+    was there already.
+    """
+    from adapt_axolotl.init import adapt_recipe
+
     try:
-        app()
+        done = adapt_recipe(recipe.read_bytes().decode(), token_budget)
     except ValueError as error:
-        typer.echo(f"adapt-axolotl: {error}", err=True)
-        sys.exit(2)
+        raise ValueError(f"{recipe}: {error}") from error
+    _print_or_write(done.text, output)
+    for line in done.added:
+        typer.echo(f"added    {line}", err=True)
+    for line in done.present:
+        typer.echo(f"present  {line}", err=True)
+
+
+@app.command(epilog="Example: adapt-axolotl plan recipes/adapt_tiny_cpu.yml")
+def plan(
+    recipe: Annotated[Path, typer.Argument(help="An ADAPT recipe.", exists=True, dir_okay=False)],
+    processes: Annotated[int, typer.Option(min=1, help="That will train together.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show what a recipe will do: tasks, budget, repeats, steps, meta steps and warnings.
+
+    Tokenises the data, which training then finds prepared; loads no model and needs no GPU.
+    """
+    import contextlib
+    import json
+    from dataclasses import asdict
+
+    # Axolotl logs to stdout, which is for the plan.
+    with contextlib.redirect_stdout(sys.stderr):
+        from adapt_axolotl.planning.forecast import forecast
+        from adapt_axolotl.planning.reading import read_plan
+        from adapt_axolotl.planning.table import plan_table
+        from adapt_axolotl.planning.warnings import warnings
+
+        read = read_plan(recipe, processes)
+        run = forecast(read.plan, read.tasks, read.adapt, read.meta)
+    found = warnings(run, read.sequence_len)
+    if as_json:
+        typer.echo(json.dumps({**asdict(run), "warnings": found}, indent=2))
+        return
+    from rich.console import Console
+
+    Console().print(plan_table(run, found, recipe.name))
+
+
+@app.command(epilog="Example: adapt-axolotl card runs/adapt_tiny_cpu --twin runs/uniform_tiny_cpu")
+def card(
+    run: Annotated[Path, typer.Argument(help="Output directory of a finished run.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The card's folder. Default: RUN/card.")
+    ] = None,
+    twin: Annotated[
+        Path | None, typer.Option(help="A run to compare with: its static twin.")
+    ] = None,
+    push_to_hub: Annotated[
+        str | None, typer.Option(help="Upload the folder to this model repository.")
+    ] = None,
+) -> None:
+    """Write a card that lets another person trust, run and improve a recipe.
+
+    README.md with recipe, data, budget, mixture, benchmark results and how to reproduce;
+    recipe.yml; mixture.png. Exit code 4: run and twin were not measured the same way.
+    """
+    from adapt_axolotl.card.evaluation import NotComparable
+    from adapt_axolotl.card.folder import push, write_card
+
+    folder = output or run / "card"
+    try:
+        write_card(run, folder, twin)
+    except NotComparable as error:
+        _fail(str(error), 4)
+    typer.echo(f"wrote {folder / 'README.md'}", err=True)
+    if push_to_hub is not None:
+        typer.echo(push(folder, push_to_hub))
+
+
+def _print_or_write(text: str, output: Path | None) -> None:
+    """Text to stdout, or to a file that does not exist yet."""
+    if output is None:
+        typer.echo(text, nl=False)
+        return
+    try:
+        with output.open("x", encoding="utf-8", newline="") as file:  # line ends stay as they are
+            file.write(text)
+    except FileExistsError as error:
+        raise ValueError(f"--output {output}: exists; remove it or name another file") from error
+    typer.echo(f"wrote {output}", err=True)
+
+
+def main() -> None:
+    """Console script. 0 done, 1 the machine or the network failed, 2 a mistake in what was asked
+    for, 130 interrupted; errors are one message, without a traceback."""
+    from click import ClickException
+
+    try:
+        code = app(standalone_mode=False)
+    except ClickException as error:
+        if error.format_message():  # none where the help was shown instead
+            _fail(error.format_message(), 2)
+        code = 2
+    except ValueError as error:
+        _fail(str(error), 2)
+    except OSError as error:
+        _fail(f"{error}; see to the file or the network and try again", 1)
+    except (KeyboardInterrupt, typer.Abort):
+        _fail("interrupted", 130)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    typer.echo(f"adapt-axolotl: {message}", err=True)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -60,6 +60,10 @@ class MetaSettings:
     estimators: Sequence[str]
     seed: int
 
+    def due(self, step: int, progress: float) -> bool:
+        """Whether optimizer step `step` (from 0), at this share of the budget, has a meta step."""
+        return progress >= self.start_after and step % self.update_every == 0
+
 
 class MetaStep:
     """Runs meta steps beside a training loop: `begin` before the forward of an optimizer step,
@@ -114,7 +118,7 @@ class MetaStep:
 
     def due(self, step: int, progress: float) -> bool:
         """Whether optimizer step `step` (from 0), at this share of the budget, has a meta step."""
-        return progress >= self._settings.start_after and step % self._settings.update_every == 0
+        return self._settings.due(step, progress)
 
     def rows(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         """(validation rows, training rows) of the meta step at `step`."""

@@ -17,7 +17,7 @@ from transformers import set_seed
 from adapt_axolotl.assembly import assemble_run, plan_run
 from adapt_axolotl.checkpoint import set_incomplete_checkpoints_aside
 from adapt_axolotl.config import AdaptConfig
-from adapt_axolotl.recipe import read_recipe, run_seed
+from adapt_axolotl.recipe import read_recipe, recipe_as_written, run_seed
 from adapt_axolotl.run import RunPlan
 from adapt_axolotl.tasks import Tasks, load_tasks
 from adapt_axolotl.trainer import AdaptTrainer
@@ -32,8 +32,10 @@ class AdaptPlugin(BasePlugin):
         super().__init__()
         self._tasks: Tasks | None = None
         self._plan: RunPlan | None = None
+        self._recipe = ""
 
     def register(self, cfg: dict) -> None:
+        self._recipe = recipe_as_written(cfg)
         read_recipe(cfg)
 
     def get_input_args(self) -> str:
@@ -73,7 +75,9 @@ class AdaptPlugin(BasePlugin):
     def post_trainer_create(self, cfg: DictDefault, trainer: AdaptTrainer) -> None:
         assert self._tasks is not None
         assert self._plan is not None
-        trainer.attach(assemble_run(cfg, adapt_block(cfg), self._tasks, self._plan, trainer))
+        adapt = adapt_block(cfg)
+        run = assemble_run(cfg, adapt, self._tasks, self._plan, trainer, self._recipe)
+        trainer.attach(run)
 
 
 def adapt_block(cfg: DictDefault) -> AdaptConfig:

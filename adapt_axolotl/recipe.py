@@ -12,9 +12,23 @@ from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from adapt_axolotl.config import AdaptConfig, parse_adapt_block
 from adapt_axolotl.mixture.static import static_proportions
+from adapt_axolotl.record import plain
 
+# What `axolotl train` puts into every recipe, asked for or not.
+_FROM_AXOLOTL = {
+    "axolotl_config_path",
+    "debug",
+    "debug_text_only",
+    "debug_num_examples",
+    "prompter",
+    "shard",
+}
+# A path with one of these endings is a file, not a name on the hub.
+DATA_FILES = {".jsonl", ".json", ".csv", ".parquet"}
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
@@ -43,6 +57,22 @@ def read_recipe(cfg: MutableMapping[str, Any]) -> AdaptConfig:
         "test_tasks": test_tasks,
     }
     return parse_adapt_block(cfg["adapt"])
+
+
+def recipe_as_written(cfg: Mapping[str, Any]) -> str:
+    """The text of a raw recipe, before `read_recipe`: its file byte for byte, or, where the command
+    line changed keys, what came of it as plain YAML."""
+
+    def asked(raw: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: plain(raw[key]) for key in raw if key not in _FROM_AXOLOTL}
+
+    file = cfg.get("axolotl_config_path")
+    if file is not None:
+        # Bytes, because reading as text would change the line ends.
+        text = Path(file).read_bytes().decode()
+        if asked(yaml.safe_load(text)) == asked(cfg):
+            return text
+    return yaml.safe_dump(asked(cfg), sort_keys=False, allow_unicode=True)
 
 
 def task_name(entry: Mapping[str, Any]) -> str:
@@ -114,7 +144,7 @@ def _expand_paths(entry: MutableMapping[str, Any], where: str) -> None:
         elif isinstance(value, list):
             entry[key] = [_expand(str(item), f"{where}.{key}") for item in value]
     path = entry.get("path")
-    if isinstance(path, str) and Path(path).suffix in {".jsonl", ".json", ".csv", ".parquet"}:
+    if isinstance(path, str) and Path(path).suffix in DATA_FILES:
         remote = "://" in path
         if not remote and not Path(path).is_file():
             raise ValueError(

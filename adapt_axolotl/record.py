@@ -44,22 +44,31 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
+# Written when a run ends; those of an earlier run in the same folder would pass for this one's.
+_FINAL = ("timing.json", "ledger.json", "mixture.json", "mixture.html", "mixture.png")
+
+
 class RunDirectory:
     """Writes the records of one run.
 
     Args:
         path: `<output_dir>/adapt`.
         config: the content of `config.yml`.
+        recipe: the content of `recipe.yml`, the text that the user wrote.
     """
 
-    def __init__(self, path: Path, config: dict[str, Any]) -> None:
+    def __init__(self, path: Path, config: dict[str, Any], recipe: str) -> None:
         self.path = path
         self._config = config
+        self._recipe = recipe
 
     def begin(self, steps_done: int) -> None:
         """Start the records, or go on with those up to a checkpoint: lines written after it are
         cut off, because the steps they tell of are done again."""
         self.path.mkdir(parents=True, exist_ok=True)
+        for name in _FINAL:
+            (self.path / name).unlink(missing_ok=True)
+        write_atomically(self.path / "recipe.yml", self._recipe)
         config = yaml.safe_dump(plain(self._config), sort_keys=False)
         write_atomically(self.path / "config.yml", config)
         kept = [line for line in read_history(self.path) if line["step"] <= steps_done]

@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +38,21 @@ from adapt_axolotl.split import CarveRequest, carve_validation, without_leaks
 
 LOG = get_logger("axolotl.adapt.tasks")
 
-_LAYOUT = 1  # raise when the prepared folder's content changes its meaning
+_LAYOUT = 2  # raise when the prepared folder's content changes its meaning
+_READ = "adapt_rows_read.json"  # beside the rows in the prepared folder
 _POOL_FROM_ROWS = 20_000  # fewer rows tokenise faster in this process than a pool starts
 _MODEL_COLUMNS = ("input_ids", "attention_mask", "labels", "position_ids", "token_type_ids")
+
+
+@dataclass(frozen=True)
+class RowsRead:
+    """Rows of a task's training files, and how many of them sequence_len left out."""
+
+    rows: int
+    unfit: int
+
+    def __add__(self, other: RowsRead) -> RowsRead:
+        return RowsRead(self.rows + other.rows, self.unfit + other.unfit)
 
 
 @dataclass(frozen=True)
@@ -52,12 +64,14 @@ class Tasks:
         pools: the training rows as index arrays.
         validation: tokenised validation rows of all tasks.
         validation_pools: the validation rows as index arrays.
+        read: of each task, what its training files held.
     """
 
     train: Dataset
     pools: TaskPools
     validation: Dataset
     validation_pools: TaskPools
+    read: dict[str, RowsRead]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -86,7 +100,7 @@ def load_tasks(cfg: DictDefault, adapt: AdaptConfig, tokenizer: Any, *, fresh: b
 
     def load_once() -> DatasetDict:
         if fresh or not (folder / "dataset_dict.json").is_file():
-            _save(_build(cfg, adapt, tokenizer, names), folder)
+            _save(*_build(cfg, adapt, tokenizer, names), folder)
         return load_from_disk(str(folder))
 
     lock = FileLockLoader(cfg)
@@ -99,14 +113,21 @@ def load_tasks(cfg: DictDefault, adapt: AdaptConfig, tokenizer: Any, *, fresh: b
         split: data.remove_columns([c for c in data.column_names if c.startswith("adapt_")])
         for split, data in prepared.items()
     }
-    return Tasks(plain["train"], pools["train"], plain["validation"], pools["validation"])
+    read = json.loads((folder / _READ).read_text(encoding="utf-8"))
+    return Tasks(
+        plain["train"],
+        pools["train"],
+        plain["validation"],
+        pools["validation"],
+        {name: RowsRead(**counts) for name, counts in read.items()},
+    )
 
 
 def _build(
     cfg: DictDefault, adapt: AdaptConfig, tokenizer: Any, names: Sequence[str]
-) -> DatasetDict:
-    train = _read_tasks(cfg, cfg.datasets, adapt.train_tasks, tokenizer, "train")
-    test = _read_tasks(cfg, cfg.test_datasets or [], adapt.test_tasks, tokenizer, "test")
+) -> tuple[DatasetDict, dict[str, RowsRead]]:
+    train, read = _read_tasks(cfg, cfg.datasets, adapt.train_tasks, tokenizer, "train")
+    test, _ = _read_tasks(cfg, cfg.test_datasets or [], adapt.test_tasks, tokenizer, "test")
     seed = run_seed(cfg)
     request = CarveRequest(adapt.val_examples, adapt.val_fraction)
     for name in names:
@@ -120,31 +141,34 @@ def _build(
         test[name] = train[name].select(np.flatnonzero(held_out))
         train[name] = train[name].select(np.flatnonzero(~held_out))
     _drop_leaks(train, test)
-    return DatasetDict(
+    prepared = DatasetDict(
         {
             split: _concatenate(rows, names)
             for split, rows in (("train", train), ("validation", test))
         }
     )
+    return prepared, read
 
 
 def _read_tasks(
     cfg: DictDefault, entries: Sequence[Any], tasks: Sequence[str], tokenizer: Any, split: str
-) -> dict[str, Dataset]:
+) -> tuple[dict[str, Dataset], dict[str, RowsRead]]:
     """Tokenised rows of each task; entries that share a name are joined."""
     parts: dict[str, list[Dataset]] = {}
+    read: dict[str, RowsRead] = {}
     key = "datasets" if split == "train" else "test_datasets"
     for index, (entry, task) in enumerate(zip(entries, tasks, strict=True)):
         for expanded in datasets_with_name_generator([entry]):
             where = f"{key}[{index}] ({expanded.path}) of task {task!r}"
-            rows = _read_entry(cfg, expanded, tokenizer, split, where)
+            rows, counts = _read_entry(cfg, expanded, tokenizer, split, where)
             parts.setdefault(task, []).append(rows)
-    return {task: _join(rows) for task, rows in parts.items()}
+            read[task] = read.get(task, RowsRead(0, 0)) + counts
+    return {task: _join(rows) for task, rows in parts.items()}, read
 
 
 def _read_entry(
     cfg: DictDefault, entry: DictDefault, tokenizer: Any, split: str, where: str
-) -> Dataset:
+) -> tuple[Dataset, RowsRead]:
     raw = load_dataset_with_config(entry, cfg.hf_use_auth_token)
     if isinstance(raw, dict):
         wanted = entry.split or split
@@ -182,7 +206,7 @@ def _read_entry(
         packed = one.sample_packing if split == "train" else cfg.eval_sample_packing
         if packed:
             supervised, _ = process_datasets_for_packing(one, supervised, None)
-    return supervised
+    return supervised, RowsRead(len(rows), len(rows) - len(fitting))
 
 
 def _with_supervision(rows: Dataset, where: str) -> Dataset:
@@ -314,9 +338,11 @@ def _file_stamps(path: str) -> list[tuple[str, int, int]]:
     return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
 
 
-def _save(prepared: DatasetDict, folder: Path) -> None:
+def _save(prepared: DatasetDict, read: dict[str, RowsRead], folder: Path) -> None:
     """Write beside, then rename: a killed run leaves no half-written folder under this name."""
     beside = folder.with_name(f"{folder.name}.{os.getpid()}")
     prepared.save_to_disk(str(beside))
+    counts = {name: asdict(rows) for name, rows in read.items()}
+    (beside / _READ).write_text(json.dumps(counts), encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)
     beside.rename(folder)

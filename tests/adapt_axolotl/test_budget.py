@@ -78,7 +78,13 @@ def test_used_counts_only_finished_steps_and_each_task() -> None:
     assert report["used"] == 43
     assert report["left"] == 57
     assert report["steps"] == 2
-    assert report["tasks"]["a"] == {"tokens": 3, "examples": 1, "available": 7, "repeats": 0.5}
+    assert report["tasks"]["a"] == {
+        "tokens": 3,
+        "examples": 1,
+        "available": 7,
+        "rows": 2,
+        "repeats": 0.5,
+    }
     assert report["tasks"]["b"]["tokens"] == 40
     assert report["tasks"]["b"]["repeats"] == 1.5
 

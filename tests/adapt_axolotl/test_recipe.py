@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from adapt_axolotl.config import parse_adapt_block
-from adapt_axolotl.recipe import read_recipe
+from adapt_axolotl.recipe import read_recipe, recipe_as_written
 
 
 @pytest.fixture
@@ -20,6 +20,14 @@ def raw(tmp_path: Path) -> dict[str, Any]:
         file.write_text("{}\n")
         datasets.append({"path": str(file), "task": name, "type": "chat_template"})
     return {"adapt": {"token_budget": "5%"}, "datasets": datasets}
+
+
+def test_a_recipe_is_kept_byte_for_byte_unless_the_command_line_changed_it(tmp_path: Path) -> None:
+    file = tmp_path / "recipe.yml"
+    file.write_bytes(b"# caf\xc3\xa9\r\nseed: 1   # why\r\n")
+    cfg = {"seed": 1, "debug": False, "axolotl_config_path": str(file)}
+    assert recipe_as_written(cfg).encode() == file.read_bytes()
+    assert recipe_as_written({**cfg, "learning_rate": 0.1}) == "seed: 1\nlearning_rate: 0.1\n"
 
 
 def test_names_and_paths_are_read_back(

@@ -41,7 +41,7 @@ def make_plan(**changes) -> RunPlan:
 
 
 def make_run(folder: Path | None = None, **changes) -> AdaptRun:
-    directory = None if folder is None else RunDirectory(folder / "adapt", {"seed": 0})
+    directory = None if folder is None else RunDirectory(folder / "adapt", {"seed": 0}, "seed: 0\n")
     losses = iter([np.array([3.0, 2.0, np.nan]), np.array([1.0, 1.5, 2.0])])
     return AdaptRun(make_plan(**changes), None, lambda rows: next(losses), directory)
 
@@ -174,6 +174,18 @@ def test_half_written_checkpoints_are_set_aside(tmp_path: Path) -> None:
     assert read_checkpoint(whole) == {"ranks": 1}
     with pytest.raises(ValueError, match=r"has no adapt_state\.json"):
         read_checkpoint(tmp_path / "checkpoint-30.incomplete")
+
+
+def test_the_end_of_an_earlier_run_does_not_pass_for_that_of_a_new_one(tmp_path: Path) -> None:
+    for stop in (None, 3):
+        run = make_run(tmp_path)
+        run.start()
+        train(run, stop=stop)
+        if stop is None:
+            run.finish()
+            assert (tmp_path / "adapt" / "ledger.json").is_file()
+    left = sorted(file.name for file in (tmp_path / "adapt").iterdir())
+    assert left == ["config.yml", "history.jsonl", "recipe.yml"]
 
 
 def test_runs_stand_side_by_side(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from axolotl.loaders import load_tokenizer
 
 from adapt_axolotl import tasks as tasks_module
 from adapt_axolotl.plugin import adapt_block
-from adapt_axolotl.tasks import Tasks, load_tasks
+from adapt_axolotl.tasks import RowsRead, Tasks, load_tasks
 
 from .launch import recipe
 
@@ -59,6 +59,16 @@ def config(tiny: Path, tmp_path: Path) -> dict[str, Any]:
 
 def prompts(tasks: Tasks, split: str) -> set[tuple[int, ...]]:
     return {tuple(row) for row in getattr(tasks, split)["input_ids"]}
+
+
+def test_rows_that_sequence_len_leaves_out_are_counted(
+    config: dict[str, Any], tmp_path: Path
+) -> None:
+    rows = [(f"a {number}", f"answer {number}") for number in range(40)]
+    write(tmp_path / "a.jsonl", [*rows, *((f"{prompt} " * 50, "x") for prompt, _ in rows[:30])])
+    for _ in range(2):  # tokenised, then from the prepared folder
+        tasks = load(config, tmp_path)
+        assert tasks.read == {"a": RowsRead(70, 30), "b": RowsRead(40, 0)}
 
 
 def test_a_split_is_carved_from_every_task_and_kept_apart(

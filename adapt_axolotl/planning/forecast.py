@@ -1,0 +1,207 @@
+"""What a run will draw under its first mixture, row by row, and what its meta steps will add.
+
+The rows are those that training draws: of a static run all figures are exact; a learned mixture
+moves, and so do they.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from adapt_axolotl.config import AdaptConfig
+from adapt_axolotl.meta_step import MetaSettings
+from adapt_axolotl.pools import TaskPools
+from adapt_axolotl.run import RunPlan
+from adapt_axolotl.tasks import Tasks
+
+# Up to four passes, repeated data is nearly worth new data (arXiv 2305.16264).
+REPEATS = 4.0
+
+# Cost of a token, in forwards.
+_FORWARD, _BOTH = 1.0, 3.0
+
+
+@dataclass(frozen=True)
+class TaskForecast:
+    """One task. Tokens are supervised tokens.
+
+    Attributes:
+        rows: of its training pool.
+        available: tokens of its training pool.
+        validation_rows: held out, or of its test_datasets.
+        rows_read: in its training files.
+        rows_unfit: of those, left out by sequence_len.
+        share: of the tokens drawn under the first mixture.
+        tokens: drawn under the first mixture.
+        repeats: passes over its rows under the first mixture.
+        limit: share of the budget above which it is repeated more than `REPEATS` times; None where
+            the mixture cannot get there.
+    """
+
+    name: str
+    rows: int
+    available: int
+    validation_rows: int
+    rows_read: int
+    rows_unfit: int
+    share: float
+    tokens: int
+    repeats: float
+    limit: float | None
+
+
+@dataclass(frozen=True)
+class MetaForecast:
+    """The meta steps of a learned run.
+
+    Attributes:
+        steps: how many.
+        update_every: optimizer steps from one to the next.
+        start_after: share of the budget before the first.
+        estimator: expected; the model may turn out to need another.
+        tokens: supervised tokens that they read beside the training batches, expected.
+        cost: their cost as a part of that of training, by counting passes over tokens.
+    """
+
+    steps: int
+    update_every: int
+    start_after: float
+    estimator: str
+    tokens: int
+    cost: float
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """A run under its first mixture. Tokens are supervised tokens.
+
+    Attributes:
+        mixture: as the recipe names it.
+        budget: tokens it may spend.
+        available: tokens of all training pools.
+        tokens: it will spend.
+        steps: optimizer steps.
+        rows_per_step: mean, all processes together.
+        tasks: in the order of the recipe.
+        meta: None for a static mixture.
+    """
+
+    mixture: str
+    budget: int
+    available: int
+    tokens: int
+    steps: int
+    rows_per_step: float
+    tasks: list[TaskForecast]
+    meta: MetaForecast | None
+
+
+def forecast(
+    plan: RunPlan, tasks: Tasks, adapt: AdaptConfig, meta: MetaSettings | None
+) -> Forecast:
+    """Draw a whole run: about 50,000 rows a second."""
+    pools, held_out = tasks.pools, tasks.validation_pools
+    ledger = plan.ledger()
+    sampler = plan.sampler(ledger, lambda: plan.proportions)
+    extra = 0 if meta is None else _meta_tokens(meta, pools, held_out)
+    step = meta_steps = 0
+    training = measuring = 0.0
+    while (block := sampler.plan(step)) is not None and step != plan.max_steps:
+        rows = block.rows()
+        length = int(pools.lengths[rows].sum())
+        if (
+            meta is not None
+            and meta.due(step, ledger.progress)
+            and ledger.spend_on_meta_step(extra)
+        ):
+            meta_steps += 1
+            measuring += _meta_cost(meta, pools, held_out, length)
+        training += _BOTH * length
+        ledger.commit(sampler.commit(step).rows())
+        step += 1
+    report = ledger.report()
+    return Forecast(
+        mixture=adapt.mixture,
+        budget=plan.budget,
+        available=int(pools.available_tokens.sum()),
+        tokens=report["used"],
+        steps=step,
+        rows_per_step=sum(one["examples"] for one in report["tasks"].values()) / step,
+        tasks=[
+            TaskForecast(
+                name=name,
+                rows=one["rows"],
+                available=one["available"],
+                validation_rows=int(held_out.rows_of_task[k]),
+                rows_read=tasks.read[name].rows,
+                rows_unfit=tasks.read[name].unfit,
+                share=one["tokens"] / report["used"],
+                tokens=one["tokens"],
+                repeats=one["repeats"],
+                limit=_limit(plan, adapt, one["available"]),
+            )
+            for k, (name, one) in enumerate(report["tasks"].items())
+        ],
+        meta=None
+        if meta is None
+        else MetaForecast(
+            steps=meta_steps,
+            update_every=meta.update_every,
+            start_after=meta.start_after,
+            estimator=meta.estimators[0],
+            tokens=meta_steps * extra,
+            cost=measuring / training,
+        ),
+    )
+
+
+def _limit(plan: RunPlan, adapt: AdaptConfig, available: int) -> float | None:
+    """See `TaskForecast.limit`."""
+    if plan.max_repeats is not None and plan.max_repeats <= REPEATS:
+        return None
+    count = len(plan.pools.tasks)
+    reachable = 1 - adapt.floor * (count - 1) / count if adapt.mixture == "learned" else 1.0
+    share = REPEATS * available / plan.budget
+    return share if share < reachable else None
+
+
+def _meta_tokens(meta: MetaSettings, pools: TaskPools, held_out: TaskPools) -> int:
+    """Supervised tokens that a meta step reads beside the training batch, expected."""
+    tokens = _drawn(held_out, held_out.supervised_tokens, meta)
+    if _has_rows_of_its_own(meta):
+        tokens += _drawn(pools, pools.supervised_tokens, meta)
+    return round(tokens)
+
+
+def _meta_cost(meta: MetaSettings, pools: TaskPools, held_out: TaskPools, step: int) -> float:
+    """Cost of a meta step, expected, in forwards of a token.
+
+    The validation losses and their gradient take a forward and a backward. Then the scores:
+    `in_backward` one more product a layer in the training step's backward, of `step`
+    tokens; `finite_difference` two forwards; `per_task` a forward, and a backward for each task.
+    Checks, padding and the copies of the weights are left out.
+    """
+    validation = _drawn(held_out, held_out.lengths, meta)
+    training = _drawn(pools, pools.lengths, meta)
+    cost = _BOTH * validation
+    if meta.look_ahead:
+        cost += _BOTH * training
+    if meta.estimators[0] == "in_backward":
+        return cost + _FORWARD * step
+    if meta.estimators[0] == "finite_difference":
+        return cost + 2 * _FORWARD * training
+    return cost + (_FORWARD + (_BOTH - _FORWARD) * meta.tasks_at_once) * training
+
+
+def _has_rows_of_its_own(meta: MetaSettings) -> bool:
+    return meta.look_ahead or meta.estimators[0] != "in_backward"
+
+
+def _drawn(pools: TaskPools, values: np.ndarray, meta: MetaSettings) -> float:
+    """Expected sum of `values`, (N,), over the rows that a meta step draws from the pools."""
+    rows = pools.rows_of_task
+    sums = np.bincount(pools.task_of_row, weights=values, minlength=len(pools.tasks))
+    all_tasks = float((np.minimum(rows, meta.rows_per_task) * sums / rows).sum())
+    return all_tasks * meta.tasks_at_once / len(pools.tasks)
