@@ -33,7 +33,7 @@ class MetaSchedule:
     Attributes:
         update_every: optimizer steps from one to the next.
         rows_per_task: validation rows of each task that is read.
-        tasks_at_once: tasks that are read.
+        tasks_at_once: tasks that are read, at most.
         share: of the run's time that this is expected to take.
     """
 

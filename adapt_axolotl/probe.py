@@ -22,13 +22,16 @@ SAMPLE_STREAM = 6
 
 
 def tasks_in_turn(num_tasks: int, at_once: int, turn: int, *, seed: int, stream: int) -> np.ndarray:
-    """The tasks whose turn it is, ascending: `at_once` of them, all once in each round of
-    ceil(K / at_once) turns (the last of a round may be short), in an order that is drawn anew for
-    each round."""
-    turns = -(-num_tasks // at_once)
+    """The tasks whose turn it is, ascending: at most `at_once`, all once in each round of
+    ceil(K / at_once) turns of like length, in an order that is drawn anew for each round."""
+    turns = turns_of_a_round(num_tasks, at_once)
     order = np.random.default_rng([seed, stream, turn // turns, 1]).permutation(num_tasks)
-    start = turn % turns * at_once
-    return np.sort(order[start : start + at_once])
+    return np.sort(np.array_split(order, turns)[turn % turns])
+
+
+def turns_of_a_round(num_tasks: int, at_once: int) -> int:
+    """In how many turns all tasks are read once."""
+    return -(-num_tasks // at_once)
 
 
 class ProbeRows:

@@ -13,6 +13,7 @@ import numpy as np
 from adapt_axolotl.config import AdaptConfig
 from adapt_axolotl.meta_step import MetaSettings
 from adapt_axolotl.pools import TaskPools
+from adapt_axolotl.probe import turns_of_a_round
 from adapt_axolotl.run import RunPlan
 from adapt_axolotl.tasks import Tasks
 
@@ -204,4 +205,4 @@ def _drawn(pools: TaskPools, values: np.ndarray, meta: MetaSettings) -> float:
     rows = pools.rows_of_task
     sums = np.bincount(pools.task_of_row, weights=values, minlength=len(pools.tasks))
     all_tasks = float((np.minimum(rows, meta.rows_per_task) * sums / rows).sum())
-    return all_tasks * meta.tasks_at_once / len(pools.tasks)
+    return all_tasks / turns_of_a_round(len(pools.tasks), meta.tasks_at_once)

@@ -17,6 +17,7 @@ def test_every_task_has_its_turn_once_a_round(num_tasks: int, at_once: int) -> N
             for turn in range(turns)
         ]
         assert all(len(tasks) <= at_once for tasks in seen)
+        assert max(map(len, seen)) - min(map(len, seen)) <= 1
         assert sorted(np.concatenate(seen)) == list(range(num_tasks))
 
 

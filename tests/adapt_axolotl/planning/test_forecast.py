@@ -81,7 +81,7 @@ def test_meta_steps_are_counted_and_cost_what_their_passes_cost() -> None:
     assert run.meta.tokens == run.meta.steps * 4 * 3 * 7
     in_turn = make_forecast(replace(META, tasks_at_once=2)).meta
     assert in_turn is not None
-    assert in_turn.tokens == in_turn.steps * 4 * 2 * 7
+    assert in_turn.tokens == in_turn.steps * 4 * 3 * 7 / 2  # two turns a round, 2 tasks and 1
     dearer = make_forecast(replace(META, estimators=("per_task",)))
     assert dearer.meta is not None
     assert dearer.meta.cost > run.meta.cost > 0
@@ -151,4 +151,4 @@ def test_the_plan_of_a_recipe_is_what_its_training_does(tiny: Path, tmp_path: Pa
         assert task["repeats"] == drawn["repeats"]
     assert told["meta"]["steps"] == len(history(tmp_path / "run"))
     assert told["meta"]["estimator"] == history(tmp_path / "run")[0]["estimator"]
-    assert told["meta"]["tokens"] == pytest.approx(report["meta_tokens"], rel=0.1)
+    assert told["meta"]["tokens"] == pytest.approx(report["meta_tokens"], rel=0.2)
