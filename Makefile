@@ -16,10 +16,10 @@ help:
 	@echo "make demo    train the tiny recipe and its uniform twin, show both side by side"
 	@echo "make results train all that docs/results.md tells of, and write it"
 	@echo "make bench   cost of meta steps and runs, the sampler, comparisons and their error rate"
-	@echo "make check   formatting, linting, types, shipped recipes up to date"
+	@echo "make check   formatting, linting, types; recipes, their list and docs/keys.md up to date"
 	@echo "make test    all tests (ADAPT_TEST_DATA=DIR adds those on real data)"
 	@echo "make format  write the formatting"
-	@echo "make grid    write the recipes of the paper's grid again"
+	@echo "make grid    write the recipes, their list and docs/keys.md again"
 
 env: $(VENV)/.ready
 
@@ -62,6 +62,8 @@ check: env
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python recipes/grid.py --check
+	$(BIN)/python recipes/catalogue.py --check
+	$(BIN)/python docs/keys.py --check
 
 test: env
 	$(BIN)/python -m pytest
@@ -72,6 +74,8 @@ format: env
 
 grid: env
 	$(BIN)/python recipes/grid.py
+	$(BIN)/python recipes/catalogue.py
+	$(BIN)/python docs/keys.py
 
 clean:
 	rm -rf $(VENV) runs data/tiny
