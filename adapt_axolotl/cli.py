@@ -165,6 +165,71 @@ def card(
         typer.echo(push(folder, push_to_hub))
 
 
+prepare = typer.Typer(no_args_is_help=True, help="Turn a collection into data for a recipe.")
+app.add_typer(prepare, name="prepare")
+
+
+@prepare.callback()
+def prepare_root() -> None:
+    """Keeps the collections named when there is only one."""
+
+
+@prepare.command(
+    "natural-instructions",
+    epilog="Example: adapt-axolotl prepare natural-instructions --source natural-instructions "
+    "--out data/natural_instructions",
+)
+def natural_instructions(
+    source: Annotated[Path, typer.Option(help="Clone of allenai/natural-instructions.")],
+    out: Annotated[Path, typer.Option(help="Folder for the data; finished types are kept.")],
+    types: Annotated[
+        list[str] | None,
+        typer.Option("--type", help="Take this type; repeatable. Default: the largest."),
+    ] = None,
+    largest: Annotated[int, typer.Option(min=2, help="How many of the largest types.")] = 20,
+    training_rows: Annotated[int, typer.Option(min=1, help="Of a type, at most.")] = 10_000,
+    validation_rows: Annotated[int, typer.Option(min=2, help="Of a type, at most.")] = 500,
+    keep_overlap: Annotated[
+        bool, typer.Option("--keep-overlap", help="Keep what benchmarks of ood11 were made from.")
+    ] = False,
+) -> None:
+    """Natural Instructions as one task for each type: English, split by input so that nothing
+    leaks, with a manifest of counts, licences and hashes, and the datasets: block of a recipe."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from adapt_axolotl.natural_instructions.prepare import prepare as write
+    from adapt_axolotl.natural_instructions.selection import Limits
+    from adapt_eval.suite import load_suite
+
+    names = [name for one in load_suite("ood11").benchmarks for name in one.names]
+    with Progress(console=Console(stderr=True)) as bar:
+        line = bar.add_task("")
+        done = write(
+            source,
+            out,
+            types=types or (),
+            largest=largest,
+            limits=Limits(training_rows, validation_rows),
+            benchmark_names=() if keep_overlap else names,
+            progress=lambda what, number, count: bar.update(
+                line, description=what, completed=number, total=count
+            ),
+        )
+    for name, one in done.manifest["types"].items():
+        state = "kept " if name in done.kept else "wrote"
+        rows = f"{one['train']['rows']:,} + {one['validation']['rows']:,} rows"
+        typer.echo(f"{state} {name}: {rows}; licences: {', '.join(one['licences'])}", err=True)
+    excluded = done.manifest["excluded"]
+    if excluded:
+        typer.echo(
+            f"left out, made from benchmarks of ood11 (--keep-overlap keeps them): "
+            f"{', '.join(excluded)}",
+            err=True,
+        )
+    typer.echo(done.block)
+
+
 def _print_or_write(text: str, output: Path | None) -> None:
     """Text to stdout, or to a file that does not exist yet."""
     if output is None:
