@@ -200,6 +200,7 @@ def natural_instructions(
 
     from adapt_axolotl.natural_instructions.prepare import prepare as write
     from adapt_axolotl.natural_instructions.selection import Limits
+    from adapt_eval.comparison.overlap import matches
     from adapt_eval.suite import load_suite
 
     names = [name for one in load_suite("ood11").benchmarks for name in one.names]
@@ -211,7 +212,7 @@ def natural_instructions(
             types=types or (),
             largest=largest,
             limits=Limits(training_rows, validation_rows),
-            benchmark_names=() if keep_overlap else names,
+            overlaps=lambda name: not keep_overlap and matches(name, names),
             progress=lambda what, number, count: bar.update(
                 line, description=what, completed=number, total=count
             ),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,7 +38,13 @@ def fingerprint_of(identity: dict[str, Any], one: Prepared) -> dict[str, Any]:
         for path, where in one.data.items()
     }
     # Through JSON, so that it is equal to what is read back.
-    full = json.loads(json.dumps({**identity, "data": data, "settings": dict(one.settings)}))
+    described = {**identity, "data": data, "settings": dict(one.settings)}
+    described["benchmark"] = asdict(one.benchmark)
+    if one.benchmark.runs_code:
+        from adapt_eval.sandbox import Sandbox
+
+        described["sandbox"] = Sandbox().name
+    full = json.loads(json.dumps(described))
     text = json.dumps(full, sort_keys=True)
     return {**full, "hash": hashlib.sha256(text.encode()).hexdigest()}
 

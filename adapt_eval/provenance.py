@@ -10,8 +10,19 @@ from pathlib import Path
 from typing import Any
 
 # Those that can change a score; a difference in one of them is a different measurement.
-SCORING_PACKAGES = ("lm_eval", "transformers", "torch", "tokenizers", "datasets", "peft")
-_OTHERS = ("adapt-axolotl", "axolotl", "accelerate", "evaluate", "numpy", "scipy", "vllm")
+SCORING_PACKAGES = (
+    "adapt-axolotl",
+    "lm_eval",
+    "transformers",
+    "torch",
+    "tokenizers",
+    "datasets",
+    "peft",
+    "vllm",
+    "langdetect",
+    "nltk",
+)
+_OTHERS = ("axolotl", "accelerate", "evaluate", "numpy", "scipy")
 
 
 def package_versions(names: tuple[str, ...] = SCORING_PACKAGES + _OTHERS) -> dict[str, str]:

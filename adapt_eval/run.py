@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 # Share of items on which two similar models differ: what a plan takes for want of results.
 _PLANNED_DISCORDANCE = 0.1
+_DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
 @dataclass(frozen=True)
@@ -182,8 +184,12 @@ def _check(options: Options, suite: Suite, roots: Sequence[Path]) -> None:
         raise ValueError(f"--profile {options.profile}: there are base and chat")
     if options.limit is not None and options.limit < 1:
         raise ValueError(f"--limit {options.limit}: at least 1")
-    if options.batch_size != "auto" and not options.batch_size.isdigit():
-        raise ValueError(f"--batch-size {options.batch_size}: a number, or auto")
+    if options.batch_size != "auto" and not re.fullmatch("[1-9][0-9]*", options.batch_size):
+        raise ValueError(f"--batch-size {options.batch_size}: a number of 1 or more, or auto")
+    if options.dtype not in _DTYPES:
+        raise ValueError(f"--dtype {options.dtype}: there are {', '.join(_DTYPES)}")
+    if not re.fullmatch(r"auto|cpu|mps|(cuda|xpu|npu)(:\d+)?", options.device):
+        raise ValueError(f"--device {options.device}: there are auto, cpu, mps, cuda, cuda:1...")
     coding = [one.task for one in suite.benchmarks if one.runs_code]
     if coding and not options.allow_code_execution:
         skips = " ".join(f"--skip {task}" for task in coding)

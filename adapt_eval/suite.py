@@ -51,11 +51,6 @@ class Benchmark:
     names: tuple[str, ...] = ()
 
     @property
-    def guess(self) -> float:
-        """The score that has to be beaten to show anything: the larger of chance and floor."""
-        return max(self.chance, self.floor or 0.0)
-
-    @property
     def runs_code(self) -> bool:
         """Whether scoring runs programs that the model wrote."""
         return CODE_EXECUTION in self.needs
@@ -158,5 +153,8 @@ def _benchmark(entry: Any, where: str) -> Benchmark:
     for key in ("shots", "items"):
         if not isinstance(entry[key], int) or entry[key] < 0:
             raise ValueError(f"{name}: {key} is a whole number, not {entry[key]!r}")
+    for key in ("needs", "names"):
+        if not isinstance(entry.get(key) or [], list):
+            raise ValueError(f"{name}: {key} is a list, as in [{entry[key]}], not {entry[key]!r}")
     lists = {key: tuple(entry.get(key) or ()) for key in ("needs", "names")}
     return Benchmark(**{**entry, **lists})

@@ -69,7 +69,7 @@ def prepare(
     types: Sequence[str] = (),
     largest: int = 20,
     limits: Limits,
-    benchmark_names: Sequence[str] = (),
+    overlaps: Callable[[str], bool] = lambda name: False,
     progress: Progress = lambda what, done, count: None,
 ) -> Prepared:
     """Go through a clone twice: once for what is there, once for the chosen types. Types that an
@@ -77,7 +77,7 @@ def prepare(
 
     Args:
         types: instead of the `largest`.
-        benchmark_names: task files with one of these in their name are left out.
+        overlaps: whether a task file of this name is made from a benchmark; it is left out.
 
     Raises:
         ValueError: no clone, a damaged file, or a type that is not there.
@@ -88,7 +88,7 @@ def prepare(
         progress("reading the clone", number, len(paths))
         headers.append(read_header(path))
     english = [file for file in headers if file.english]
-    usable, excluded = without_benchmarks(english, benchmark_names)
+    usable, excluded = without_benchmarks(english, overlaps)
     groups = choose_types(usable, types, largest)
     described, kept = {}, []
     for number, (name, files) in enumerate(groups.items()):

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from adapt_axolotl.natural_instructions.source import Instance, TaskFile
@@ -27,14 +27,13 @@ class Limits:
 
 
 def without_benchmarks(
-    files: Iterable[TaskFile], names: Sequence[str]
+    files: Iterable[TaskFile], overlaps: Callable[[str], bool]
 ) -> tuple[list[TaskFile], list[TaskFile]]:
-    """(files to use, files made from the source of a benchmark, by parts of their names)."""
+    """(files to use, files made from the source of a benchmark, as their names tell)."""
     kept: list[TaskFile] = []
     excluded: list[TaskFile] = []
     for file in files:
-        overlaps = any(name in f"{file.name.lower()}_" for name in names)
-        (excluded if overlaps else kept).append(file)
+        (excluded if overlaps(file.name) else kept).append(file)
     return kept, excluded
 
 

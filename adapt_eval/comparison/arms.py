@@ -56,7 +56,10 @@ def read_arms(specifications: Sequence[str], suite: str | None) -> list[Arm]:
         name, separator, places = text.partition("=")
         if not separator or Path(text).exists():
             name, places = Path(text).resolve().name, text
-        runs = [read_run(Path(place), suite) for place in places.split(",")]
+        seeds = [Path(place) for place in places.split(",")]
+        if len({place.resolve() for place in seeds}) < len(seeds):
+            raise ValueError(f"{text}: one run is given twice; seeds are different runs")
+        runs = [read_run(place, suite) for place in seeds]
         arms.append(Arm(name, runs))
     names = [arm.name for arm in arms]
     if twice := sorted({name for name in names if names.count(name) > 1}):

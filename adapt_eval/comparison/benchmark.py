@@ -41,7 +41,7 @@ class Comparison:
     more: dict[str, Any]
 
 
-def compare_pairs(pairs: Pairs, guess: float) -> Comparison:
+def compare_pairs(pairs: Pairs, guess: float, margin: float = 0.03) -> Comparison:
     """Compare two arms item by item.
 
     Clustered items: Student's test on the clustered error. Others: McNemar's mid-p if both arms
@@ -49,6 +49,7 @@ def compare_pairs(pairs: Pairs, guess: float) -> Comparison:
 
     Args:
         guess: score of guessing; both arms near it say nothing.
+        margin: how far above guessing is near.
     """
     d = pairs.a - pairs.b
     difference = estimate(d, pairs.clusters)
@@ -67,7 +68,8 @@ def compare_pairs(pairs: Pairs, guess: float) -> Comparison:
         else:
             p_value, test = sign_flip_p_value(d), "sign flips"
             interval = bootstrap_interval(d)
-    near = {side: _near(scores, pairs, guess) for side, scores in (("a", pairs.a), ("b", pairs.b))}
+    sides = (("a", pairs.a), ("b", pairs.b))
+    near = {side: _near(scores, pairs, guess, margin) for side, scores in sides}
     more["at_chance"] = near
     more["says_nothing"] = all(near.values())
     more["note"] = _BELOW_CHANCE if more["says_nothing"] else ""
@@ -88,7 +90,8 @@ def _binary(scores: NDArray[np.float64]) -> bool:
     return bool(np.all((scores == 0) | (scores == 1)))
 
 
-def _near(scores: NDArray[np.float64], pairs: Pairs, guess: float) -> bool:
-    """Whether the interval of the mean score reaches down to guessing."""
+def _near(scores: NDArray[np.float64], pairs: Pairs, guess: float, margin: float) -> bool:
+    """Whether the mean score is hardly above guessing and its interval reaches down to it: the
+    interval of a few items alone reaches far, whatever the score."""
     own = estimate(scores, pairs.clusters)
-    return bool(own.interval()[0] <= guess)
+    return bool(own.interval()[0] <= guess and own.mean <= guess + margin)

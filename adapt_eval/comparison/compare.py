@@ -67,7 +67,9 @@ def compare(
         for arm in arms
     }
     benchmarks = [
-        _benchmark(arm, base, task, scores, allow_differences) for arm in others for task in tasks
+        _benchmark(arm, base, task, scores, allow_differences, smallest_effect)
+        for arm in others
+        for task in tasks
     ]
     parts = {(one["run"], one["task"]): one for one in benchmarks}
     families, suites = [], []
@@ -186,12 +188,13 @@ def _benchmark(
     task: str,
     scores: dict[str, dict[str, tuple[Items, list[float]]]],
     allow: bool,
+    smallest_effect: float,
 ) -> dict[str, Any]:
     content = arm.runs[0].results[task].content
     (ours, our_seeds), (theirs, their_seeds) = scores[arm.name][task], scores[base.name][task]
     pairs = pair(ours, theirs, f"{task}, {arm.name} and {base.name}", strict=not allow)
     guess = max(float(content["chance"]), float(content["floor"] or 0))
-    compared = compare_pairs(pairs, guess)
+    compared = compare_pairs(pairs, guess, smallest_effect)
     return {
         "run": arm.name,
         "task": task,
@@ -212,10 +215,10 @@ def _pooled(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     What could be found and what is ruled out are the parts' own in quadrature: 2.80 SE where items
     differ, while a benchmark on which none does adds what its items cannot exclude, not nothing.
     """
-    estimates = [
-        Estimate(one["difference"], one["standard_error"], one["df"], one["n"]) for one in parts
-    ]
-    pooled = pool(estimates)
+    unknown = [one["task"] for one in parts if one["df"] < 1]
+    if len(unknown) < len(parts):  # one item, or one cluster, tells of no error
+        parts = [one for one in parts if one["df"] >= 1]
+    pooled = _pool(parts)
     halves = [one["ruled_out_above"] - abs(one["difference"]) for one in parts]
     compared = Comparison(
         statistics.fmean(one["a"] for one in parts),
@@ -235,7 +238,27 @@ def _pooled(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     note = ""
     if silent:
         note = f"both runs are at or below chance on {silent} of {len(parts)} benchmarks"
-    return {**numbers, "note": note, "says_nothing": silent == len(parts)}
+    if unknown:
+        said = f"too small to have an error, left out of the mean: {', '.join(unknown)}"
+        note = f"{note}; {said}" if note else said
+    return {
+        **numbers,
+        "note": note,
+        "says_nothing": silent == len(parts),
+        "on_guesses": 0 < silent < len(parts) and not _differ_without_guesses(parts, pooled),
+    }
+
+
+def _pool(parts: Sequence[dict[str, Any]]) -> Estimate:
+    return pool(
+        [Estimate(one["difference"], one["standard_error"], one["df"], one["n"]) for one in parts]
+    )
+
+
+def _differ_without_guesses(parts: Sequence[dict[str, Any]], pooled: Estimate) -> bool:
+    """Whether the benchmarks that say something differ the same way, at 5 %."""
+    rest = _pool([one for one in parts if not one["says_nothing"]])
+    return rest.p_value < 0.05 and rest.mean * pooled.mean > 0
 
 
 def _numbers(one: Comparison) -> dict[str, Any]:
@@ -258,7 +281,7 @@ def _numbers(one: Comparison) -> dict[str, Any]:
 def _judge(lines: list[dict[str, Any]], smallest_effect: float) -> None:
     adjusted = holm([1.0 if math.isnan(one["p_value"]) else one["p_value"] for one in lines])
     for one, p_value in zip(lines, adjusted, strict=True):
-        one["p_holm"] = p_value
+        one["p_holm"] = math.nan if math.isnan(one["p_value"]) else p_value
         one["verdict"] = verdict(
             one["difference"],
             p_value,
@@ -266,6 +289,7 @@ def _judge(lines: list[dict[str, Any]], smallest_effect: float) -> None:
             one["ruled_out_above"],
             smallest_effect,
             one["says_nothing"],
+            one.get("on_guesses", False),
         )
 
 

@@ -19,6 +19,7 @@ from adapt_eval.results import Result, read_json, write_json
 WORDS = 13
 _LEAST = 8  # shorter fields are found everywhere and prove nothing
 _WORD = re.compile(r"\w+")
+_NAME = re.compile(r"[a-z0-9]+")
 FILE = "overlap.json"
 
 
@@ -34,6 +35,12 @@ def overlap_table(arms: Sequence[Arm], tasks: Sequence[str]) -> list[dict[str, A
             any_result = next(iter(run.results.values()))
             stored = any_result.folder / FILE
             texts = read_json(stored)["benchmarks"] if stored.is_file() else None
+            if texts is not None:  # of items that were measured again since: not these
+                texts = {
+                    name: one
+                    for name, one in texts.items()
+                    if name in run.results and one.get("samples") == _samples(run.results[name])
+                }
             for task in tasks:
                 names = run.results[task].content.get("names", ())
                 for one in dict.fromkeys([*training, *((texts or {}).get(task, {}).get("by", ()))]):
@@ -55,9 +62,14 @@ def overlap_table(arms: Sequence[Arm], tasks: Sequence[str]) -> list[dict[str, A
 
 
 def matches(training_task: str, names: Iterable[str]) -> bool:
-    """Whether the name of a training task carries one of a benchmark's names."""
-    lowered = training_task.lower()
-    return any(name.lower() in lowered for name in names)
+    """Whether the name of a training task carries one of a benchmark's names, as whole words:
+    `task309_race_questions` carries `race`, `trace_links` does not."""
+    words = _NAME.findall(training_task.lower())
+    return any(
+        list(window) == wanted
+        for wanted in (_NAME.findall(name.lower()) for name in names)
+        for window in _windows(words, len(wanted))
+    )
 
 
 def sequences(text: str) -> Iterator[tuple[str, ...]]:
@@ -175,12 +187,18 @@ def write_overlap(
     results: Sequence[Result], training: Mapping[str, Iterable[str]]
 ) -> dict[str, Any]:
     """Compare a run's benchmarks with training rows by text, and keep it beside the results."""
+    found = overlap_of_texts({one.task: item_texts(one) for one in results}, training)
     content = {
         "words": WORDS,
-        "benchmarks": overlap_of_texts({one.task: item_texts(one) for one in results}, training),
+        "benchmarks": {one.task: {**found[one.task], "samples": _samples(one)} for one in results},
     }
     write_json(results[0].folder / FILE, content)
     return content
+
+
+def _samples(result: Result) -> str:
+    """Hash of the items that were compared."""
+    return str(result.content["samples"]["sha256"])
 
 
 def _strings(value: Any) -> Iterator[str]:

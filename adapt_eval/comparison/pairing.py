@@ -142,12 +142,12 @@ def pair(a: Items, b: Items, where: str, strict: bool = True) -> Pairs:
 
 def check_settings(a: Result, b: Result, where: str) -> list[str]:
     """What differs between two results that would make their scores mean different things."""
-    differ = []
-    for key, one in _flat(a.content["settings"]).items():
-        other = _flat(b.content["settings"]).get(key)
-        if one != other:
-            differ.append(f"{where}: {key} is {one!r} in one, {other!r} in the other")
-    return differ
+    ours, theirs = _flat(a.content["settings"]), _flat(b.content["settings"])
+    return [
+        f"{where}: {key} is {ours.get(key)!r} in one, {theirs.get(key)!r} in the other"
+        for key in dict.fromkeys([*ours, *theirs])
+        if ours.get(key) != theirs.get(key)
+    ]
 
 
 def _flat(settings: Mapping[str, object], prefix: str = "") -> dict[str, object]:

@@ -64,9 +64,13 @@ def remarks(result: Mapping[str, Any]) -> list[str]:
             "at chance: both runs score no better than guessing. Guesses differ too, by which "
             "answer a model happens to prefer; whatever p is, that makes neither better"
         )
+    if any(one["on_guesses"] for one in [*result["families"], *result["suites"]]):
+        lines.append(
+            "rests on guesses: the mean differs only by benchmarks on which both runs guess"
+        )
     lines.append(
-        f"underpowered: the smallest difference found in 4 of 5 cases is more than "
-        f"{points(result['smallest_effect'])} points, so that silence says nothing"
+        "underpowered: the smallest difference found in 4 of 5 cases, before correction, is more "
+        f"than {points(result['smallest_effect'])} points, so that silence says nothing"
     )
     lines.append(
         "p (Holm) is corrected over benchmarks x runs; intervals are not corrected; the suite's "

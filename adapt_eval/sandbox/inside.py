@@ -7,6 +7,7 @@ Input: one JSON object {"program", "limits", "hook", "token", "become"}. Output:
 {"token", "passed", "error"} on the standard output, which the program itself does not get.
 """
 
+import importlib
 import json
 import os
 import resource
@@ -24,7 +25,23 @@ _STARTS = (
     "pty.spawn",
     "subprocess.Popen",
 )
-_REACHES_OUT = ("ctypes.", "socket.", "os.kill", "os.killpg", "signal.pthread_kill", "syslog.")
+_REACHES_OUT = (
+    "ctypes.",
+    "socket.",
+    "os.kill",
+    "os.killpg",
+    "resource.prlimit",
+    "signal.pthread_kill",
+    "syslog.",
+)
+# These reach out too, and tell no hook of it.
+_SILENT = (
+    ("os", "mknod"),
+    ("os", "mkfifo"),
+    ("os", "pidfd_open"),
+    ("signal", "pidfd_send_signal"),
+    ("_posixsubprocess", "fork_exec"),
+)
 _CHANGES_FILES = (
     "os.chflags",
     "os.chmod",
@@ -85,8 +102,15 @@ def bolt(room: str) -> None:
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if event == "open":
             path, _, flags = arguments
-            if isinstance(flags, int) and flags & _WRITING and not within(path):
+            writes = isinstance(flags, int) and flags & _WRITING
+            if writes and not within(path):
                 raise PermissionError(f"sandbox: may not write {path!r}")
+            # Other calls could name files relative to it, which no event tells of.
+            if not within(path) and os.path.isdir(path):
+                raise PermissionError(f"sandbox: may not hold {path!r} open")
+        elif event == "sqlite3.connect" and arguments[0] != ":memory:":
+            if not within(arguments[0]):
+                raise PermissionError(f"sandbox: may not write {arguments[0]!r}")
         elif event in _STARTS:
             raise PermissionError(f"sandbox: may not start a process ({event})")
         elif event.startswith(_REACHES_OUT) and event != "socket.gethostname":
@@ -96,6 +120,13 @@ def bolt(room: str) -> None:
         ):
             raise PermissionError(f"sandbox: may not {event} outside of its directory")
 
+    def refuse(*_: Any, **__: Any) -> None:
+        raise PermissionError("sandbox: may not do that")
+
+    for module, name in _SILENT:
+        loaded = importlib.import_module(module)
+        if hasattr(loaded, name):
+            setattr(loaded, name, refuse)
     sys.addaudithook(hook)
 
 

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from importlib.resources import files
@@ -74,7 +74,7 @@ class Sandbox:
             "become": _NOBODY if self.bubblewrap and os.geteuid() == 0 else None,
         }
         with (
-            tempfile.TemporaryDirectory(prefix="adapt-eval-", ignore_cleanup_errors=True) as room,
+            _room() as room,
             # A file, not a pipe: the limit on file sizes then holds for the report too.
             tempfile.TemporaryFile() as report,
             tempfile.TemporaryFile() as stdin,
@@ -126,13 +126,26 @@ class Sandbox:
         return False
 
 
+@contextlib.contextmanager
+def _room() -> Iterator[str]:
+    """An empty directory, removed whatever a program left in it."""
+    room = tempfile.mkdtemp(prefix="adapt-eval-")
+    try:
+        yield room
+    finally:
+        # Not shutil.rmtree: directories nested deeply enough exhaust Python's stack.
+        subprocess.run(["rm", "-rf", "--", room], stderr=subprocess.DEVNULL, check=False)
+
+
 def _read_report(said: bytes, token: str) -> Outcome:
     try:
         report = json.loads(said)
         if report["token"] != token:
             return Outcome(False, "its report is not genuine")
-        return Outcome(bool(report["passed"]), str(report["error"]))
-    except (ValueError, KeyError, TypeError):
+        # A message may hold what no file can: half of a surrogate pair.
+        error = str(report["error"]).encode("utf-8", "backslashreplace").decode()
+        return Outcome(bool(report["passed"]), error)
+    except (ValueError, KeyError, TypeError, RecursionError):
         return Outcome(False, "ended without a verdict (killed by a limit, or left early)")
 
 
@@ -156,7 +169,7 @@ def _bubblewrap_command(room: str, limits: Limits) -> list[str]:
         isolation += ["--unshare-all"]
     return [
         *isolation,
-        *("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"),
+        *("--ro-bind", "/", "/", "--dev", "/dev", "--remount-ro", "/dev", "--proc", "/proc"),
         *moved,
         *("--perms", "0777", "--size", str(limits.disk_bytes), "--tmpfs", room),
         *("--chdir", room, "--", interpreter),

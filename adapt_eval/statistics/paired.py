@@ -49,7 +49,8 @@ def estimate(values: Array, clusters: NDArray[np.int64] | None = None) -> Estima
 
     Without clusters SE = sd(ddof=1)/sqrt(n), which makes the test `scipy.stats.ttest_rel`'s. With
     them SE^2 = C/(C-1) * sum_c (sum_{i in c} (d_i - mean))^2 / n^2: Miller's clustered SE with the
-    correction for few clusters, so that clusters of one item give the same as none.
+    correction for few clusters, so that clusters of one item give the same as none. Where all
+    differ by the same, the error is that of the 3/C that may not (ours).
 
     Args:
         values: (n,), differences or scores.
@@ -65,6 +66,9 @@ def estimate(values: Array, clusters: NDArray[np.int64] | None = None) -> Estima
     if groups < 2:
         return Estimate(mean, float("nan"), groups - 1, n)
     squared = groups / (groups - 1) * float(np.sum(sums**2)) / n**2
+    if mean != 0 and squared <= (1e-12 * mean) ** 2:
+        # All alike is not certain: as many as 3 of C may still differ (the rule of three).
+        squared = 3 * mean**2 / groups**2
     return Estimate(mean, float(np.sqrt(squared)), groups - 1, n)
 
 

@@ -102,7 +102,7 @@ def test_an_unknown_metric_task_or_column(command: Command, own: Path, tmp_path:
     ("arguments", "says"),
     [
         (["--limit", "0"], "--limit 0: at least 1"),
-        (["--batch-size", "many"], "--batch-size many: a number, or auto"),
+        (["--batch-size", "many"], "--batch-size many: a number of 1 or more, or auto"),
         (["--profile", "instruct"], "there are base and chat"),
         (["--skip", "mmlu"], "no benchmark mmlu"),
         (["--device", "cuda"], "there is no CUDA device here"),

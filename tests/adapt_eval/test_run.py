@@ -9,11 +9,13 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet
 import pytest
+import yaml
 
 from adapt_eval.comparison.pairing import read_items
 from adapt_eval.fetch import save
@@ -95,6 +97,24 @@ def test_results_of_another_model_or_config_are_never_reused(own: Path) -> None:
     write_model(own, seed=7)
     with pytest.raises(ValueError, match="measured with another model; --force"):
         plan_and_run(options(own, only=only), Quiet())  # type: ignore[arg-type]
+
+
+def test_a_result_belongs_to_what_the_suite_says_of_its_benchmark(
+    own: Path, tmp_path: Path
+) -> None:
+    shipped = yaml.safe_load(files("adapt_eval").joinpath("suites/tiny.yaml").read_text())
+    file = tmp_path / "tiny.yaml"
+    file.write_text(yaml.safe_dump(shipped))
+    chosen = {"suite": str(file), "only": ["tiny_sums"], "output": str(tmp_path / "results")}
+    plan_and_run(options(own, **chosen), Quiet())  # type: ignore[arg-type]
+    again = Quiet()
+    plan_and_run(options(own, **chosen), again)  # type: ignore[arg-type]
+    assert again.measured == []
+    for benchmark in shipped["benchmarks"]:
+        benchmark["chance"] = 0.6
+    file.write_text(yaml.safe_dump(shipped))
+    with pytest.raises(ValueError, match="measured with another benchmark; --force"):
+        plan_and_run(options(own, **chosen), Quiet())  # type: ignore[arg-type]
 
 
 @pytest.mark.slow

@@ -245,3 +245,49 @@ def test_the_gate_fails_only_when_something_got_worse(tmp_path: Path, command: C
     assert "worse: bad suite, bad sums" in failed.stderr
     (line,) = [one for one in failed.stdout.splitlines() if one.startswith("| sums |")]
     assert line.endswith("| worse |")
+
+
+def test_a_clear_difference_of_few_items_is_not_called_chance(tmp_path: Path) -> None:
+    """20 items: the interval of 9 right reaches far down, the score is far above a quarter."""
+    result = compared(
+        made_run(tmp_path / "base", {"sums": [1.0] * 9 + [0.0] * 11}, chance=0.25),
+        made_run(tmp_path / "new", {"sums": [0.0] * 20}, chance=0.25),
+    )
+    assert result["benchmarks"][0]["verdict"] == "worse"
+
+
+def test_a_mean_that_differs_only_by_guesses_says_so_and_does_not_fail_the_gate(
+    tmp_path: Path, command: Command
+) -> None:
+    guesses = [float(number % 100 < 26) for number in range(2000)]
+    other = [float(number % 100 < 18) for number in range(2000)]
+    same = coins(5, 400, 0.7)
+    runs = [
+        made_run(tmp_path / "base", {"sums": guesses, "logic": same}, chance=0.25),
+        made_run(tmp_path / "new", {"sums": other, "logic": same}, chance=0.25),
+    ]
+    result = compared(*runs)
+    assert result["benchmarks"][0]["verdict"] == "at chance"
+    assert result["suite"]["verdict"] == "rests on guesses"
+    assert result["suite"]["p_value"] < 0.05
+    assert command("compare", *runs, "--fail-on", "regression").returncode == 0
+    # With a benchmark that speaks, the mean speaks.
+    speaks = [
+        made_run(tmp_path / "b" / "base", {"sums": guesses, "logic": [1.0] * 400}, chance=0.25),
+        made_run(tmp_path / "b" / "new", {"sums": other, "logic": same}, chance=0.25),
+    ]
+    assert compared(*speaks)["suite"]["verdict"] == "worse"
+
+
+def test_a_benchmark_of_one_cluster_is_left_out_of_the_mean(tmp_path: Path) -> None:
+    one = {"clusters": {"passages": ["p"] * 20}}
+    better, worse = coins(1, 300, 0.6), coins(2, 300, 0.2)
+    result = compared(
+        made_run(tmp_path / "base", {"sums": worse, "passages": [0.0] * 20}, **one),
+        made_run(tmp_path / "new", {"sums": better, "passages": coins(3, 20, 0.5)}, **one),
+    )
+    assert result["suite"]["verdict"] == "better"
+    assert "left out of the mean: passages" in result["suite"]["note"]
+    (line,) = (line for line in result["benchmarks"] if line["task"] == "passages")
+    assert math.isnan(line["p_holm"])
+    assert line["verdict"] == "underpowered"

@@ -47,6 +47,18 @@ def test_natural_instructions_tasks_are_known_by_number() -> None:
     assert not matches("task228_arc_answer_generation_easy", names["boolq"])
 
 
+@pytest.mark.parametrize("name", ["drop", "race", "bbh", "BIG-bench", "arc", "arc-challenge"])
+def test_a_benchmark_in_the_mixture_is_known_by_its_name(name: str) -> None:
+    all_names = [part for one in load_suite("ood11").benchmarks for part in one.names]
+    assert matches(name, all_names)
+
+
+@pytest.mark.parametrize("name", ["trace_links", "embrace_text", "backdrop_story", "archive"])
+def test_a_name_inside_of_a_word_is_no_benchmark(name: str) -> None:
+    all_names = [part for one in load_suite("ood11").benchmarks for part in one.names]
+    assert not matches(name, all_names)
+
+
 def test_the_command_compares_texts_and_compare_shows_them(
     tmp_path: Path, command: Command
 ) -> None:
@@ -75,6 +87,10 @@ def test_the_command_compares_texts_and_compare_shows_them(
     by_task = {one["training_task"]: one for one in lines}
     assert (by_task["leaky"]["by_text"], by_task["leaky"]["items"]) == (1, 2)
     assert by_task["clean"]["by_text"] == 0
+    # Measured again since, on other items: what was compared then is not these.
+    made_run(runs[0], {"sums": [1.0]}, ledger=ledger, names=["boolq"], documents=["{}"])
+    after = overlap_table(read_arms([str(one) for one in runs], None), ["sums"])
+    assert {one["by_text"] for one in after} == {None}
 
 
 def test_training_rows_come_from_the_recipe_of_the_run(tmp_path: Path) -> None:

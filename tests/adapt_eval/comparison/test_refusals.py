@@ -36,6 +36,18 @@ def test_other_settings(base: Path, tmp_path: Path) -> None:
     assert any("in spite of a difference" in note for note in result["notes"])
 
 
+def test_settings_that_only_one_of_the_runs_has(base: Path, tmp_path: Path) -> None:
+    other = made_run(tmp_path / "other", SCORES, settings={"temperature": 1.0})
+    refused(base, other, "temperature is None in one, 1.0 in the other")
+    refused(other, base, "temperature is 1.0 in one, None in the other")
+
+
+def test_a_run_is_no_second_seed_of_itself(base: Path, tmp_path: Path) -> None:
+    other = made_run(tmp_path / "other", SCORES)
+    with pytest.raises(ValueError, match="one run is given twice; seeds are different runs"):
+        read_arms([f"a={base},{base}", str(other)], None)
+
+
 def test_other_prompts_unless_allowed_and_other_targets_always(base: Path, tmp_path: Path) -> None:
     prompts = made_run(tmp_path / "prompts", SCORES, prompt="another")
     targets = made_run(tmp_path / "targets", SCORES, target="another")

@@ -170,3 +170,55 @@ def _alive(mark: str) -> bool:
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue
     return found
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "import os; os.write(3, b'[' * 60000); os._exit(0)",
+        "raise ValueError(chr(0xd800))",
+        "import os\nfor _ in range(3000):\n    os.mkdir('d'); os.chdir('d')\nassert False",
+    ],
+)
+def test_a_report_or_a_room_that_python_cannot_handle(
+    sandbox: Sandbox, program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    tmp_path.chmod(0o755)
+    assert_fails(sandbox, program)
+    assert sandbox.run(program).error.encode()
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_way_round_the_hook_leads_out_of_the_room(tmp_path: Path) -> None:
+    """With the audit hook alone; every program here would do its harm without it."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "kept").write_text("x")
+    place = str(outside)
+    programs = [
+        f"import shutil; shutil.rmtree({place!r})",
+        f"import os; d = os.open({place!r}, os.O_RDONLY); os.open('x', os.O_CREAT, dir_fd=d)",
+        f"import sqlite3; sqlite3.connect({place + '/x.db'!r}).execute('create table t (a)')",
+        f"import os; os.mknod({place + '/n'!r})",
+        "import os, signal; signal.pidfd_send_signal(os.pidfd_open(os.getppid()), 0)",
+        "import os, resource as r; r.prlimit(os.getppid(), r.RLIMIT_CORE, (0, 0))",
+        "from multiprocessing.util import spawnv_passfds as s; s(b'/bin/true', [b'true'], [])",
+    ]
+    sandbox = Sandbox(LIMITS, bubblewrap=False)
+    for program in programs:
+        outcome = sandbox.run(program)
+        assert not outcome.passed, program
+        assert "sandbox: may not" in outcome.error, (program, outcome.error)
+    assert [file.name for file in outside.iterdir()] == ["kept"]
+    assert sandbox.run(
+        "import sqlite3, shutil, os\nsqlite3.connect(':memory:')\nsqlite3.connect('own.db')\n"
+        "os.mkdir('a')\nshutil.rmtree('a')"
+    ).passed
+
+
+def test_devices_give_no_room_beyond_the_limit() -> None:
+    if not bubblewrap_works():
+        pytest.skip("bubblewrap is not installed or may not make namespaces here")
+    program = "open('/dev/shm/x', 'w').write('x')"
+    assert not Sandbox(LIMITS, bubblewrap=True, hook=False).run(program).passed

@@ -73,3 +73,13 @@ def test_values_that_do_not_vary_and_single_values() -> None:
     assert estimate(np.zeros(10)).p_value == 1.0
     assert math.isnan(estimate(np.ones(1)).p_value)
     assert math.isnan(estimate(np.ones(5), np.zeros(5, dtype=np.int64)).standard_error)
+
+
+def test_differences_that_are_all_alike_are_not_certain() -> None:
+    """The rule of three: 3 of C may still differ. Two items won of two prove nothing."""
+    few = estimate(np.ones(2))
+    assert few.standard_error == pytest.approx(np.sqrt(3) / 2)
+    assert pool([few, few]).p_value > 0.2
+    assert estimate(np.ones(1000)).p_value < 1e-6
+    grouped = estimate(np.full(40, 0.5), np.repeat([0, 1, 2, 3], 10))
+    assert grouped.standard_error == pytest.approx(0.5 * np.sqrt(3) / 4)

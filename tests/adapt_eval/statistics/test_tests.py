@@ -107,3 +107,9 @@ def test_items_that_all_agree_do_not_rule_out_every_difference() -> None:
     same = estimate(np.zeros(100))
     assert largest_effect(same, same.interval()) == pytest.approx(0.03)
     assert minimum_detectable_effect(same) > 0.03
+
+
+def test_clusters_that_all_agree_rule_out_less_than_their_items_would() -> None:
+    same = estimate(np.zeros(270), np.repeat(np.arange(27), 10))
+    assert largest_effect(same, same.interval()) == pytest.approx(3 / 27)
+    assert minimum_detectable_effect(same) == pytest.approx(2.8 * math.sqrt(3) / 27)
