@@ -13,10 +13,11 @@ from __future__ import annotations
 import argparse
 import functools
 import os
-import resource
+import re
 import statistics
 import subprocess
 import sys
+from pathlib import Path
 
 import torch
 from meta_steps import LOOPS, SMALL, WIDE, Bench
@@ -91,7 +92,11 @@ def peak_of(loop: str, tasks: int, lora: bool) -> tuple[int, int]:
     bench = Bench(WIDE, tasks, lora=lora, dtype=torch.float32, device="cpu")
     bench.step()  # The optimizer's state is in place.
     getattr(bench, loop)()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, bench.parameter_bytes
+    # Not ru_maxrss: a process inherits that of its parent.
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    found = re.search(r"VmHWM:\s+(\d+) kB", status)
+    assert found is not None
+    return int(found[1]) * 1024, bench.parameter_bytes
 
 
 if __name__ == "__main__":
