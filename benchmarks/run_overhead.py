@@ -3,8 +3,8 @@
     python benchmarks/run_overhead.py [--repeats 3] [--steps 200]
 
 Both runs are the project's own (`AdaptRun`) in a plain PyTorch loop on one model and rows; they
-alternate within one process. Ratios of processor time a supervised token, median [least, most]. The losses
-over the whole validation pools before and after, which both runs take, are not timed.
+alternate within one process. Ratios of processor time a supervised token, median [least, most].
+The losses before and after, which both runs take, are not timed.
 """
 
 from __future__ import annotations
