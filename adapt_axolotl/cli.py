@@ -165,6 +165,48 @@ def card(
         typer.echo(push(folder, push_to_hub))
 
 
+@app.command(
+    epilog="Example: adapt-axolotl validate recipes/adapt_tiny_cpu.yml theirs.yml --allow uploads"
+)
+def validate(
+    recipes: Annotated[list[Path], typer.Argument(help="ADAPT recipes.")],
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Accept remote_code, plugins, imports, paths, uploads, or all; repeatable."
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Check recipes without running anything of them: all mistakes at once, files and tasks, what a
+    stranger's recipe could do beyond training, licences of datasets on the hub."""
+    import contextlib
+    import json
+    from dataclasses import asdict
+
+    with contextlib.redirect_stdout(sys.stderr):  # Axolotl logs to stdout
+        from adapt_axolotl.validating.dangers import KINDS
+        from adapt_axolotl.validating.verdict import validate as judge
+
+        found = [judge(recipe, allow or ()) for recipe in recipes]
+    if as_json:
+        typer.echo(json.dumps([{**asdict(one), "passed": one.passed} for one in found], indent=2))
+    else:
+        for one in found:
+            typer.echo(f"{one.recipe}: {'fine' if one.passed else 'not accepted'}")
+            for mistake in one.mistakes:
+                typer.echo(f"  mistake  {mistake}")
+            for danger in one.dangers:
+                typer.echo(
+                    f"  danger   {danger.key}: {danger.value}: {KINDS[danger.kind]}; "
+                    f"--allow {danger.kind} accepts it"
+                )
+            for name, licence in one.licences.items():
+                typer.echo(f"  licence  {name}: {licence}")
+    if not all(one.passed for one in found):
+        raise typer.Exit(2)
+
+
 prepare = typer.Typer(no_args_is_help=True, help="Turn a collection into data for a recipe.")
 app.add_typer(prepare, name="prepare")
 

@@ -6,9 +6,11 @@ and long before a model is loaded.
 
 from __future__ import annotations
 
+import copy
 import os
 import re
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,23 +42,51 @@ def read_recipe(cfg: MutableMapping[str, Any]) -> AdaptConfig:
         ValueError: what is wrong, with the key and the remedy.
     """
     adapt = parse_adapt_block(cfg.get("adapt"))
-    _refuse_unsupported(cfg)
-    if adapt.mixture == "learned":
-        _refuse_sharded_parameters(cfg)
-    for key in ("datasets", "test_datasets"):
-        for index, entry in enumerate(cfg.get(key) or []):
-            _expand_paths(entry, f"{key}[{index}]")
-    train_tasks = [task_name(entry) for entry in cfg.get("datasets") or []]
-    test_tasks = [task_name(entry) for entry in cfg.get("test_datasets") or []]
-    _check_tasks(adapt, train_tasks, test_tasks)
+    for check in _checks(cfg, adapt):
+        check()
     # Axolotl hands the same mapping to its schema, so the names travel inside the adapt: block.
     cfg["adapt"] = {
         **cfg["adapt"],
         **_held_out_share(cfg, adapt),
-        "train_tasks": train_tasks,
-        "test_tasks": test_tasks,
+        "train_tasks": _task_names(cfg, "datasets"),
+        "test_tasks": _task_names(cfg, "test_datasets"),
     }
     return parse_adapt_block(cfg["adapt"])
+
+
+def mistakes(recipe: Mapping[str, Any]) -> list[str]:
+    """All that `read_recipe` would refuse, where that stops at the first; `recipe` stays."""
+    cfg = copy.deepcopy(dict(recipe))
+    found = []
+    try:
+        adapt = parse_adapt_block(cfg.get("adapt"))
+    except ValueError as error:
+        found.append(str(error))
+        # What does not depend on the block is checked all the same.
+        adapt = AdaptConfig(token_budget="100%", mixture="uniform")
+    for check in _checks(cfg, adapt):
+        try:
+            check()
+        except ValueError as error:
+            found.append(str(error))
+    return found
+
+
+def _checks(cfg: MutableMapping[str, Any], adapt: AdaptConfig) -> Iterator[Callable[[], object]]:
+    """Each raises ValueError if its part of the recipe is wrong."""
+    yield lambda: _refuse_unsupported(cfg)
+    if adapt.mixture == "learned":
+        yield lambda: _refuse_sharded_parameters(cfg)
+    for key in ("datasets", "test_datasets"):
+        for index, entry in enumerate(cfg.get(key) or []):
+            yield partial(_expand_paths, entry, f"{key}[{index}]")
+    train_tasks, test_tasks = _task_names(cfg, "datasets"), _task_names(cfg, "test_datasets")
+    yield lambda: _check_tasks(adapt, train_tasks, test_tasks)
+    yield lambda: _held_out_share(cfg, adapt)
+
+
+def _task_names(cfg: Mapping[str, Any], key: str) -> list[str]:
+    return [task_name(entry) for entry in cfg.get(key) or [] if isinstance(entry, Mapping)]
 
 
 def recipe_as_written(cfg: Mapping[str, Any]) -> str:
@@ -137,6 +167,10 @@ def _held_out_share(cfg: Mapping[str, Any], adapt: AdaptConfig) -> dict[str, flo
 
 
 def _expand_paths(entry: MutableMapping[str, Any], where: str) -> None:
+    if not isinstance(entry, Mapping):
+        raise ValueError(
+            f"{where}: must be a block of keys, such as path: and type:; got {entry!r}"
+        )
     for key in ("path", "data_files"):
         value = entry.get(key)
         if isinstance(value, str):

@@ -1,0 +1,1 @@
+"""Look at a recipe without running anything of it: `adapt-axolotl validate`."""

@@ -1,0 +1,101 @@
+"""Everything that is wrong with a recipe, or needs the user's word, at once."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from adapt_axolotl.recipe import mistakes
+from adapt_axolotl.validating.dangers import KINDS, Danger, dangers
+from adapt_axolotl.validating.licences import hub_datasets, licence
+
+_PLUGIN = "adapt_axolotl.AdaptPlugin"
+# Keys of Axolotl's that are no field of its schema, because the plugin or the loader takes them.
+_TAKEN = {"adapt"}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was found.
+
+    Attributes:
+        recipe: the file.
+        mistakes: with these it does not train as written.
+        dangers: what it could do that was not allowed.
+        licences: of datasets on the hub, by name.
+    """
+
+    recipe: str
+    mistakes: list[str]
+    dangers: list[Danger]
+    licences: dict[str, str]
+
+    @property
+    def passed(self) -> bool:
+        return not self.mistakes and not self.dangers
+
+
+def validate(file: Path, allow: Collection[str] = ()) -> Verdict:
+    """
+    Args:
+        allow: kinds of dangers to accept, or `all`.
+
+    Raises:
+        ValueError: `allow` names no kind.
+    """
+    if unknown := set(allow) - {*KINDS, "all"}:
+        raise ValueError(
+            f"--allow {', '.join(sorted(unknown))}: no such kind; there are all, {', '.join(KINDS)}"
+        )
+    try:
+        recipe: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return Verdict(str(file), ["there is no such file; correct the path"], [], {})
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        return Verdict(str(file), [f"is not plain YAML ({error}); correct it there"], [], {})
+    if not isinstance(recipe, dict):
+        return Verdict(str(file), ["is no recipe; write keys such as base_model:"], [], {})
+    found = [*_plugin(recipe), *_axolotl_mistakes(recipe), *mistakes(recipe)]
+    left = [one for one in dangers(recipe) if "all" not in allow and one.kind not in allow]
+    return Verdict(str(file), found, left, {name: licence(name) for name in hub_datasets(recipe)})
+
+
+def _plugin(recipe: dict[str, Any]) -> list[str]:
+    if _PLUGIN in (recipe.get("plugins") or []):
+        return []
+    return [f"plugins: does not list {_PLUGIN}; add it (adapt-axolotl init does)"]
+
+
+def _axolotl_mistakes(recipe: dict[str, Any]) -> list[str]:
+    """What Axolotl's schema refuses, and what it would drop without a word. Its own command would
+    import the recipe's plugins first; the schema by itself imports nothing of the recipe."""
+    from axolotl.utils.schemas.config import AxolotlInputConfig
+    from pydantic import ValidationError
+
+    found = []
+    # With plugins of others their keys cannot be told from slips.
+    if all(str(one) == _PLUGIN for one in recipe.get("plugins") or []):
+        known = set(AxolotlInputConfig.model_fields)
+        for key in (str(one) for one in recipe):
+            if key not in known | _TAKEN:
+                close = difflib.get_close_matches(key, known, n=1)
+                meant = f"did you mean {close[0]}?" if close else "remove it"
+                found.append(f"{key}: Axolotl has no such key and would drop it; {meant}")
+    asked = {str(key): value for key, value in recipe.items() if key not in _TAKEN}
+    for key in ("datasets", "test_datasets"):  # its checks break on entries that are no blocks
+        if isinstance(asked.get(key), list):
+            asked[key] = [entry for entry in asked[key] if isinstance(entry, dict)]
+    try:
+        AxolotlInputConfig(**asked)
+    except (AttributeError, KeyError, TypeError) as error:
+        found.append(f"recipe: Axolotl's schema breaks on it ({error}); look at the keys' types")
+    except ValidationError as error:
+        for one in error.errors():
+            where = ".".join(map(str, one["loc"])) or "recipe"
+            found.append(f"{where}: {one['msg'].removeprefix('Value error, ')}; correct it")
+    return found
