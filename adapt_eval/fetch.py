@@ -41,13 +41,25 @@ def fill(root: Path, suite: Suite, reporter: Reporter) -> None:
     tasks = Tasks(suite.benchmarks, [])
     for benchmark in suite.benchmarks:
         for hub_path, configurations in tasks.sources(benchmark).items():
-            if (root / hub_path / "README.md").is_file():
+            there = fetched(root / hub_path)
+            if {name or "default" for name in configurations} <= there:
                 reporter.say(f"{hub_path} is there")
                 continue
+            # The folder is written anew, with what other suites took from it.
+            configurations |= {None if name == "default" else name for name in there}
             reporter.say(f"fetching {hub_path} for {benchmark.task}")
             save(
                 root / hub_path, hub_path, {name: _load(hub_path, name) for name in configurations}
             )
+
+
+def fetched(folder: Path) -> set[str]:
+    """Names of the configurations that a folder of the mirror has."""
+    readme = folder / "README.md"
+    if not readme.is_file():
+        return set()
+    header = yaml.safe_load(readme.read_text(encoding="utf-8").split("---")[1]) or {}
+    return {one["config_name"] for one in header.get("configs", [])}
 
 
 def save(folder: Path, hub_path: str, configurations: dict[str | None, Any]) -> None:

@@ -167,6 +167,7 @@ class Tasks:
         except (OSError, KeyError, datasets.exceptions.DatasetNotFoundError) as error:
             raise RunFailed(_no_data(benchmark, self._manager.data, error)) from error
         leaves = dict(_leaves(tasks))
+        _check_column(benchmark, leaves)
         templated = chat and all(one.OUTPUT_TYPE == "generate_until" for one in leaves.values())
         self._manager.ready[name] = tasks
         return Prepared(
@@ -200,9 +201,11 @@ class Tasks:
         """Ask the model and score its answers. A prepared benchmark can be measured once.
 
         Raises:
-            ValueError: lm-eval does not report the suite's metric, or ignored its shots.
+            ValueError: lm-eval does not report the suite's metric, or ignored its shots; the
+                model has no room for the answers.
         """
         benchmark, name = prepared.benchmark, prepared.settings["task"]
+        _check_room(benchmark, prepared.leaves, model)
         if "lm_eval.tasks.ifeval" in sys.modules:
             import langdetect
 
@@ -330,6 +333,34 @@ def _metrics(results: Mapping[str, Mapping[str, Any]], leaves: set[str]) -> dict
     return metrics
 
 
+def _check_column(benchmark: Benchmark, leaves: Mapping[str, ConfigurableTask]) -> None:
+    """The column that tells clusters apart must be there, before anything is measured."""
+    if benchmark.cluster in ("", "subtask"):
+        return
+    for leaf in leaves.values():
+        columns = list(leaf.eval_docs[0]) if len(leaf.eval_docs) else []
+        if columns and benchmark.cluster not in columns:
+            raise ValueError(
+                f"{benchmark.task}: its documents have no column {benchmark.cluster!r}, only "
+                f"{', '.join(columns)}. Change `cluster:` in the suite"
+            )
+
+
+def _check_room(benchmark: Benchmark, leaves: Mapping[str, ConfigurableTask], model: LM) -> None:
+    """Prompt and answer share the model's context."""
+    context = getattr(model, "max_length", None)
+    for leaf in leaves.values():
+        if leaf.OUTPUT_TYPE != "generate_until" or context is None:
+            continue
+        asked = leaf.config.generation_kwargs or {}
+        tokens = asked.get("max_gen_toks", getattr(model, "max_gen_toks", 0))
+        if tokens >= context:
+            raise ValueError(
+                f"{benchmark.task}: answers may take {tokens} tokens and the model's whole context "
+                f"is {context}; take a model with a longer one, or --skip {benchmark.task}"
+            )
+
+
 def _row(benchmark: Benchmark, leaf: str, sample: Mapping[str, Any]) -> dict[str, Any]:
     """One row of the samples file."""
     metric, filter_name = benchmark.metric.rsplit(",", 1)
@@ -337,11 +368,6 @@ def _row(benchmark: Benchmark, leaf: str, sample: Mapping[str, Any]) -> dict[str
     if benchmark.cluster == "subtask":
         cluster = leaf
     elif benchmark.cluster:
-        if benchmark.cluster not in sample["doc"]:
-            raise ValueError(
-                f"{benchmark.task}: its documents have no column {benchmark.cluster!r}, only "
-                f"{', '.join(sample['doc'])}. Change `cluster:` in the suite"
-            )
         cluster = str(sample["doc"][benchmark.cluster])
     else:
         cluster = ""

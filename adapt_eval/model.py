@@ -8,6 +8,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from adapt_eval.errors import RunFailed
 
@@ -125,15 +126,30 @@ def _need_weights(folder: Path, kind: str) -> None:
         raise ValueError(f"{folder}: the {kind} has no weights ({', '.join(_WEIGHTS)}); copy them")
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        parts = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        parts = set(read_object(index).get("weight_map", {}).values())
         if missing := sorted(parts - {file.name for file in files}):
             raise ValueError(f"{folder}: weights are missing: {', '.join(missing)}; copy them too")
     if empty := [file.name for file in files if file.stat().st_size == 0]:
         raise ValueError(f"{folder}: weight files are empty: {', '.join(empty)}; copy them again")
 
 
+def read_object(file: Path) -> dict[str, Any]:
+    """A JSON object that belongs to a model.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{file}: is not JSON ({error}); copy it again") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{file}: is not a JSON object; copy it again")
+    return content
+
+
 def _base_of(adapter: Path) -> Path:
-    config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    config = read_object(adapter / "adapter_config.json")
     base = config.get("base_model_name_or_path") or ""
     for place in (Path(base), adapter / base):
         if base and (place / "config.json").is_file():

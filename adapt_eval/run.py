@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from adapt_eval import mirror
 from adapt_eval.errors import RunFailed
 from adapt_eval.identity import fingerprint_of, identity_of, is_finished, write_manifest
-from adapt_eval.model import Model, check_fits, resolve
+from adapt_eval.model import Model, check_fits, read_object, resolve
 from adapt_eval.progress import Reporter
 from adapt_eval.results import read_json, write_result
 from adapt_eval.suite import PUNKT, Suite, load_suite
@@ -210,7 +210,7 @@ def _check_template(model: Model) -> None:
         config = folder / "tokenizer_config.json"
         if (folder / "chat_template.jinja").is_file():
             return
-        if config.is_file() and json.loads(config.read_text("utf-8")).get("chat_template"):
+        if config.is_file() and read_object(config).get("chat_template"):
             return
     raise ValueError(f"{model.name}: its tokenizer has no chat template; use --profile base")
 

@@ -21,6 +21,8 @@ def write_page(path: Path, result: Mapping[str, Any], arms: Sequence[Arm]) -> No
     Args:
         result: what `compare` returned for the arms.
     """
+    if path.is_dir():
+        raise ValueError(f"--output {path}: is a folder; name a file in it")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.part")
     temporary.write_text(page(result, arms), encoding="utf-8")

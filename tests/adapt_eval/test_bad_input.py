@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import shutil
+from importlib.resources import files
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import yaml
 
+from adapt_eval.suite import load_suite
 from tests.adapt_eval.conftest import Command
 
 TINY = ["--suite", "tiny", "--allow-code-execution"]
@@ -156,3 +160,49 @@ def test_chat_without_a_template(command: Command, own: Path) -> None:
 
 def test_code_is_not_run_by_default(command: Command, own: Path) -> None:
     check(command, 2, "Add --allow-code-execution", own, "--suite", "tiny")
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "says"),
+    [
+        ("--dtype", "float31", "--dtype float31: there are auto, float32"),
+        ("--device", "foo", "--device foo: there are auto, cpu"),
+        ("--batch-size", "0", "--batch-size 0: a number of 1 or more"),
+    ],
+)
+def test_values_that_do_not_exist(
+    command: Command, own: Path, flag: str, value: str, says: str
+) -> None:
+    check(command, 2, says, own, *SUMS, flag, value)
+
+
+def test_a_cluster_column_that_is_not_there_is_found_before_anything_is_measured(
+    command: Command, own: Path, tmp_path: Path
+) -> None:
+    suite = yaml.safe_load(files("adapt_eval").joinpath("suites/tiny.yaml").read_text())
+    for benchmark in suite["benchmarks"]:
+        if benchmark["task"] == "tiny_passages":
+            benchmark["cluster"] = "chapter"
+    file = tmp_path / "mine.yaml"
+    file.write_text(yaml.safe_dump(suite))
+    only = ["--suite", file, "--only", "tiny_passages", "--dry-run"]
+    check(command, 2, "have no column 'chapter', only", own, *only)
+    suite["benchmarks"][0]["names"] = "boolq"
+    file.write_text(yaml.safe_dump(suite))
+    check(command, 2, "names is a list, as in [boolq]", own, *only)
+
+
+def test_answers_that_leave_no_room_for_the_prompt(own: Path) -> None:
+    from adapt_eval.harness import Tasks, _check_room
+
+    (benchmark,) = load_suite("tiny").select(only=["tiny_programs"]).benchmarks
+    leaves = Tasks([benchmark], []).prepare(benchmark, chat=False).leaves
+    model: Any = SimpleNamespace(max_length=8, max_gen_toks=256)
+    with pytest.raises(ValueError, match=r"whole context is 8; .* --skip tiny_programs"):
+        _check_room(benchmark, leaves, model)
+
+
+def test_a_damaged_adapter(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "adapter_config.json").write_text("{")
+    (tmp_path / "adapter_model.safetensors").write_bytes(b"x")
+    check(command, 2, "adapter_config.json: is not JSON", tmp_path, *SUMS)

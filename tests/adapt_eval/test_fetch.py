@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import datasets
+import pytest
 
-from adapt_eval.fetch import save
+from adapt_eval import fetch, mirror
+from adapt_eval.fetch import fetched, save
 from adapt_eval.harness import Tasks
 from adapt_eval.suite import load_suite
 from tests.adapt_eval.conftest import Command
@@ -36,3 +39,33 @@ def test_without_a_network_it_says_so_and_fails_with_1(tmp_path: Path, command: 
     assert done.returncode == 1
     assert "the environment forbids the Hub" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_configuration_that_another_suite_needs_is_fetched_beside_those_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = datasets.Dataset.from_list([{"question": "1 + 1", "answer": "2"}])
+    asked: list[str | None] = []
+
+    def load(hub_path: str, name: str | None) -> Any:
+        asked.append(name)
+        return {"test": rows}
+
+    monkeypatch.setattr(fetch, "_load", load)
+    monkeypatch.setattr(mirror, "offline", lambda: False)
+    suite = load_suite("ood11").select(only=["gsm8k"])
+    save(tmp_path / "openai" / "gsm8k", "openai/gsm8k", {"socratic": {"test": rows}})
+    assert fetched(tmp_path / "openai" / "gsm8k") == {"socratic"}
+    fetch.fill(tmp_path, suite, Silent())  # type: ignore[arg-type]
+    assert sorted(str(name) for name in asked) == ["main", "socratic"]
+    assert fetched(tmp_path / "openai" / "gsm8k") == {"main", "socratic"}
+    asked.clear()
+    fetch.fill(tmp_path, suite, Silent())  # type: ignore[arg-type]
+    assert asked == []
+
+
+class Silent:
+    """A reporter."""
+
+    def say(self, text: str) -> None:
+        pass

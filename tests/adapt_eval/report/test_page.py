@@ -128,3 +128,10 @@ def test_chromium_shows_it_without_a_word_on_the_console(
     wide, window, high = map(int, found.groups())
     assert wide <= window  # nothing runs over the side
     assert high > 1500
+
+
+def test_a_folder_is_no_place_for_the_page(runs: list[str], tmp_path: Path) -> None:
+    arms = read_arms(runs, None)
+    with pytest.raises(ValueError, match="is a folder; name a file in it"):
+        write_page(tmp_path, compare(arms), arms)
+    assert not list(tmp_path.parent.glob("*.part"))
