@@ -62,7 +62,6 @@ check: env
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python recipes/grid.py --check
-	$(BIN)/python recipes/catalogue.py --check
 	$(BIN)/python docs/keys.py --check
 
 test: env
@@ -74,7 +73,6 @@ format: env
 
 grid: env
 	$(BIN)/python recipes/grid.py
-	$(BIN)/python recipes/catalogue.py
 	$(BIN)/python docs/keys.py
 
 clean:

@@ -189,8 +189,8 @@ def meta_settings(
     """When and how meta steps run. Without a trainer, before there is a model, the estimator is the
     one that nothing in the recipe speaks against."""
     learned = adapt.learned
-    estimators = choose_estimators(cfg, adapt, estimate, trainer)
-    num_tasks = len(dict.fromkeys(adapt.train_tasks))
+    num_tasks = len(set(adapt.train_tasks))  # entries may share a task
+    estimators = choose_estimators(cfg, adapt, estimate, num_tasks, trainer)
     schedule = meta_schedule(
         steps=estimate.steps,
         rows_per_step=estimate.rows_per_step,
@@ -218,13 +218,16 @@ def meta_settings(
 
 
 def choose_estimators(
-    cfg: DictDefault, adapt: AdaptConfig, estimate: Estimate, trainer: AdaptTrainer | None
+    cfg: DictDefault,
+    adapt: AdaptConfig,
+    estimate: Estimate,
+    num_tasks: int,
+    trainer: AdaptTrainer | None,
 ) -> list[str]:
     """The estimators to try in order; the last one, the reference, always works."""
     chosen = adapt.learned.estimator
     if chosen == "auto":
-        tasks = len(dict.fromkeys(adapt.train_tasks))
-        obstacle = in_backward_obstacle(cfg, estimate, tasks, trainer)
+        obstacle = in_backward_obstacle(cfg, estimate, num_tasks, trainer)
         if obstacle is not None:
             LOG.info(f"task scores: not in_backward, because {obstacle}")
         chosen = "in_backward" if obstacle is None else "finite_difference"

@@ -185,24 +185,13 @@ def validate(
     from dataclasses import asdict
 
     with contextlib.redirect_stdout(sys.stderr):  # Axolotl logs to stdout
-        from adapt_axolotl.validating.dangers import KINDS
         from adapt_axolotl.validating.verdict import validate as judge
 
         found = [judge(recipe, allow or ()) for recipe in recipes]
     if as_json:
         typer.echo(json.dumps([{**asdict(one), "passed": one.passed} for one in found], indent=2))
     else:
-        for one in found:
-            typer.echo(f"{one.recipe}: {'fine' if one.passed else 'not accepted'}")
-            for mistake in one.mistakes:
-                typer.echo(f"  mistake  {mistake}")
-            for danger in one.dangers:
-                typer.echo(
-                    f"  danger   {danger.key}: {danger.value}: {KINDS[danger.kind]}; "
-                    f"--allow {danger.kind} accepts it"
-                )
-            for name, licence in one.licences.items():
-                typer.echo(f"  licence  {name}: {licence}")
+        typer.echo("\n".join(line for one in found for line in one.lines()))
     if not all(one.passed for one in found):
         raise typer.Exit(2)
 

@@ -262,6 +262,14 @@ def parse_adapt_block(raw: object) -> AdaptConfig:
     raise ValueError("the adapt: block has mistakes:\n  - " + "\n  - ".join(problems))
 
 
+def axolotl_says(error: ValidationError) -> list[str]:
+    """A line for each mistake that Axolotl's own schema found in a recipe."""
+    return [
+        f"{'.'.join(map(str, one['loc'])) or 'recipe'}: {one['msg'].removeprefix('Value error, ')}"
+        for one in error.errors()
+    ]
+
+
 def _sentence(problem: Any) -> str:
     """One line for one of pydantic's errors."""
     path = [str(part) for part in problem["loc"]]

@@ -11,11 +11,8 @@ from typing import Any
 
 import yaml
 
-from adapt_axolotl.recipe import read_recipe
+from adapt_axolotl.recipe import PLUGIN, TRAINER, read_recipe
 from adapt_axolotl.recipe_text import RecipeText
-
-PLUGIN = "adapt_axolotl.AdaptPlugin"
-TRAINER = "adapt_axolotl.trainer.AdaptTrainer"
 
 # Names of splits: they tell the files of one task apart, not the tasks.
 _SPLIT = r"(?:train(?:ing)?|val(?:id(?:ation)?)?|eval(?:uation)?|dev|test(?:ing)?|data)"

@@ -29,8 +29,12 @@ _FROM_AXOLOTL = {
     "prompter",
     "shard",
 }
+# As a recipe names them.
+PLUGIN = "adapt_axolotl.AdaptPlugin"
+TRAINER = "adapt_axolotl.trainer.AdaptTrainer"
 # A path with one of these endings is a file, not a name on the hub.
 DATA_FILES = {".jsonl", ".json", ".csv", ".parquet"}
+_HUB_NAME = re.compile(r"\w[\w.-]*(?:/\w[\w.-]*)?")
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
@@ -108,6 +112,12 @@ def recipe_as_written(cfg: Mapping[str, Any]) -> str:
 def task_name(entry: Mapping[str, Any]) -> str:
     """`task:` of a dataset entry, else its path."""
     return str(entry.get("task") or entry.get("path"))
+
+
+def is_hub_name(path: str) -> bool:
+    """Whether a path names a repository of the hub (`name` or `owner/name`) and nothing here."""
+    place = Path(path)
+    return bool(_HUB_NAME.fullmatch(path) and place.suffix not in DATA_FILES and not place.exists())
 
 
 def run_seed(cfg: Mapping[str, Any]) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -49,18 +50,21 @@ def fingerprint_of(identity: dict[str, Any], one: Prepared) -> dict[str, Any]:
     return {**full, "hash": hashlib.sha256(text.encode()).hexdigest()}
 
 
-def is_finished(folder: Path, benchmark: Benchmark, fingerprint: dict[str, Any]) -> bool:
-    """Whether there is a result of exactly this measurement.
+def finished(
+    folder: Path, benchmark: Benchmark, fingerprint: dict[str, Any]
+) -> Mapping[str, Any] | None:
+    """The result of exactly this measurement, if there is one.
 
     Raises:
         ValueError: there is one, but of another model, config or version.
     """
     path = folder / f"{benchmark.task}.json"
     if not path.exists():
-        return False
-    found = read_result(path).content["fingerprint"]
+        return None
+    content = read_result(path).content
+    found = content["fingerprint"]
     if found == fingerprint:
-        return True
+        return content
     differ = sorted(
         key
         for key in set(found) | set(fingerprint)

@@ -57,7 +57,7 @@ class Result:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write all or nothing."""
-    _replace(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+    write_atomically(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
 
 
 def write_result(
@@ -79,7 +79,7 @@ def write_result(
     pyarrow.parquet.write_table(table, sink, compression="zstd", row_group_size=10_000)
     file = folder / f"{task}.samples.parquet"
     data = sink.getvalue().to_pybytes()
-    _replace(file, data)
+    write_atomically(file, data)
     samples = {
         "file": file.name,
         "rows": table.num_rows,
@@ -144,7 +144,8 @@ def result_files(folder: Path) -> list[Path]:
     return sorted(file for file in folder.glob("*.json") if file.name not in others)
 
 
-def _replace(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write all or nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:

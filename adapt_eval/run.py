@@ -6,14 +6,14 @@ import json
 import math
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adapt_eval import mirror
 from adapt_eval.errors import RunFailed
-from adapt_eval.identity import fingerprint_of, identity_of, is_finished, write_manifest
+from adapt_eval.identity import fingerprint_of, finished, identity_of, write_manifest
 from adapt_eval.model import Model, check_fits, read_object, resolve
 from adapt_eval.progress import Reporter
 from adapt_eval.results import read_json, write_result
@@ -92,13 +92,15 @@ def plan_and_run(options: Options, reporter: Reporter, dry: bool = False) -> dic
     tasks = Tasks(suite.benchmarks, roots)
     folder = _folder(options, suite, model)
     identity = identity_of(model, resolved)
-    prepared, done = [], {}
+    prepared: list[tuple[Prepared, dict[str, Any]]] = []
+    done: dict[str, Mapping[str, Any]] = {}
     for benchmark in suite.benchmarks:
         reporter.say(f"reading the data of {benchmark.task}")
         one = tasks.prepare(benchmark, options.profile == "chat")
         fingerprint = fingerprint_of(identity, one)
-        if not options.force and is_finished(folder, benchmark, fingerprint):
-            done[benchmark.task] = read_json(folder / f"{benchmark.task}.json")
+        found = None if options.force else finished(folder, benchmark, fingerprint)
+        if found is not None:
+            done[benchmark.task] = found
         prepared.append((one, fingerprint))
     if dry:
         return _plan(suite, folder, prepared, done, options.limit)
@@ -123,7 +125,7 @@ def _measure(
     model: Model,
     resolved: dict[str, Any],
     reporter: Reporter,
-    done: dict[str, Any],
+    done: dict[str, Mapping[str, Any]],
 ) -> None:
     from adapt_eval.harness import build_model
 
@@ -235,7 +237,7 @@ def _plan(
     suite: Suite,
     folder: Path,
     prepared: Sequence[tuple[Prepared, dict[str, Any]]],
-    done: dict[str, Any],
+    done: dict[str, Mapping[str, Any]],
     limit: int | None,
 ) -> dict[str, Any]:
     from adapt_eval.statistics.power import FACTOR
@@ -262,6 +264,6 @@ def _plan(
     }
 
 
-def _line(content: dict[str, Any]) -> dict[str, Any]:
+def _line(content: Mapping[str, Any]) -> dict[str, Any]:
     keys = ("task", "family", "metric", "score", "items", "chance", "floor", "seconds")
     return {key: content[key] for key in keys}

@@ -58,7 +58,7 @@ def main(simulations: int = 2000) -> None:
         p_values = []
         for name, items, size, graded in SHAPES:
             pairs = draw(random, items, size, graded, effect=0.4)
-            one = compare_pairs(pairs, guess=0.0)
+            one = compare_pairs(pairs, 0.0)
             parts.append(one.difference)
             p_values.append(one.p_value)
             rejected[name] += one.p_value < 0.05

@@ -15,6 +15,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 
 from adapt_axolotl.config import AdaptConfig, Block, LearnedConfig
+from adapt_eval.report.markdown import table
 
 PAGE = Path(__file__).resolve().parent / "keys.md"
 # Filled in by the plugin from `datasets:` and `test_datasets:`.
@@ -42,7 +43,7 @@ The task that the entry's rows belong to; entries may share one. Without it, the
 
 
 def main(arguments: list[str]) -> int:
-    content = TEXT.format(adapt=table(AdaptConfig), learned=table(LearnedConfig))
+    content = TEXT.format(adapt=keys(AdaptConfig), learned=keys(LearnedConfig))
     if "--check" not in arguments:
         PAGE.write_text(content, encoding="utf-8")
         return 0
@@ -52,14 +53,14 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def table(block: type[Block]) -> str:
-    lines = [("key", "values", "default", "meaning"), ("---",) * 4]
-    for name, field in block.model_fields.items():
-        if name not in NOT_THE_USERS:
-            lines.append((f"`{name}`", values(field), default(field), field.description or ""))
-    return "\n".join(
-        "| " + " | ".join(cell.replace("|", "\\|") for cell in x) + " |" for x in lines
-    )
+def keys(block: type[Block]) -> str:
+    """The table of a block's keys."""
+    rows = [
+        (f"`{name}`", values(field), default(field), field.description or "")
+        for name, field in block.model_fields.items()
+        if name not in NOT_THE_USERS
+    ]
+    return table(("key", "values", "default", "meaning"), rows, set())
 
 
 def values(field: FieldInfo) -> str:

@@ -1,7 +1,4 @@
-"""Write recipes/README.md from the recipes: what each trains, on what, and whether it was run.
-`--check` fails when the file on disk is not what this makes.
-
-    python recipes/catalogue.py [--check]
+"""The list of the recipes: what each trains, on what, and whether it was run. `grid.py` writes it.
 
 Hardware and status stand in a recipe's opening comment, the rest in its keys.
 """
@@ -9,34 +6,23 @@ Hardware and status stand in a recipe's opening comment, the rest in its keys.
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 
 import yaml
 
-HERE = Path(__file__).resolve().parent
+from adapt_eval.report.markdown import table
+
 COLUMNS = ("recipe", "model", "budget", "mixture", "tasks", "hardware", "status")
 TEXT = """\
 # Recipes
 
-Written by `recipes/catalogue.py` from the recipes; `make grid` writes both again. A learned recipe
+Made from the recipes; `make grid` writes both again. A learned recipe
 (`adapt_...`) and its two twins differ in the mixture and the output directory alone, so that a
 comparison of their runs is one of mixtures. Each recipe's opening comment says what it needs and
 how to launch it. `adapt-axolotl plan RECIPE` tells what it will do before it is run.
 
 {table}
 """
-
-
-def main(arguments: list[str]) -> int:
-    path, content = HERE / "README.md", catalogue(HERE)
-    if "--check" not in arguments:
-        path.write_text(content, encoding="utf-8")
-        return 0
-    if not path.is_file() or path.read_text(encoding="utf-8") != content:
-        print("recipes/README.md is out of date; run python recipes/catalogue.py")
-        return 1
-    return 0
 
 
 def catalogue(folder: Path) -> str:
@@ -47,9 +33,7 @@ def catalogue(folder: Path) -> str:
     """
     rows = [row(file) for file in sorted(folder.glob("*.yml"))]
     rows.sort(key=lambda one: one[-1].startswith("not yet"))
-    lines = [COLUMNS, ("---",) * len(COLUMNS), *rows]
-    table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    return TEXT.format(table=table)
+    return TEXT.format(table=table(COLUMNS, rows, set()))
 
 
 def row(file: Path) -> tuple[str, ...]:
@@ -74,7 +58,3 @@ def comment(text: str, key: str, file: Path) -> str:
     if found is None:
         raise ValueError(f"{file}: its opening comment has no line `# {key}:`; add one")
     return found[1]
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

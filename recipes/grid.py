@@ -1,4 +1,4 @@
-"""Write the shipped recipes: one text a model and budget, three mixtures each.
+"""Write the shipped recipes, one text a model and budget, three mixtures each, and their list.
 
 Twins are made from one template, so an ADAPT recipe and its baselines differ in the mixture and the
 output directory only. `--check` fails when a file on disk is not what this makes.
@@ -11,6 +11,8 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+from catalogue import catalogue
 
 HERE = Path(__file__).resolve().parent
 MIXTURES = {"adapt": "learned", "uniform": "uniform", "proportional": "proportional"}
@@ -301,10 +303,12 @@ def main(arguments: list[str]) -> int:
     if "--check" not in arguments:
         for name, content in recipes.items():
             (HERE / name).write_text(content, encoding="utf-8")
+        (HERE / "README.md").write_text(catalogue(HERE), encoding="utf-8")
         return 0
+    made = {**recipes, "README.md": catalogue(HERE)}
     stale = [
         name
-        for name, content in recipes.items()
+        for name, content in made.items()
         if not (HERE / name).is_file() or (HERE / name).read_text(encoding="utf-8") != content
     ]
     if stale:

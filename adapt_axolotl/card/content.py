@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -13,11 +12,9 @@ from huggingface_hub import ModelCardData
 
 from adapt_axolotl.card.evaluation import comparison, header, scores, table
 from adapt_axolotl.finished import FinishedRun
-from adapt_axolotl.recipe import DATA_FILES, task_name
+from adapt_axolotl.recipe import is_hub_name, task_name
 from adapt_axolotl.show import markdown_table
 from adapt_eval.comparison.arms import Run
-
-_ON_THE_HUB = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def card(
@@ -68,13 +65,8 @@ def _on_the_hub(names: Iterable[Any]) -> list[str] | None:
     """Those that name a repository of the hub, None if none does: a header must not link to a
     local folder."""
 
-    def is_there(name: str) -> bool:
-        path = Path(name)
-        return bool(
-            _ON_THE_HUB.fullmatch(name) and path.suffix not in DATA_FILES and not path.exists()
-        )
-
-    return [name for name in dict.fromkeys(map(str, names)) if is_there(name)] or None
+    every = dict.fromkeys(map(str, names))
+    return [name for name in every if "/" in name and is_hub_name(name)] or None
 
 
 def _summary(run: FinishedRun, raw: Mapping[str, Any]) -> str:

@@ -107,6 +107,7 @@ def forecast(
     ledger = plan.ledger()
     sampler = plan.sampler(ledger, lambda: plan.proportions)
     extra = 0 if meta is None else _meta_tokens(meta, pools, held_out)
+    passes = 0.0 if meta is None else _meta_cost(meta, pools, held_out)
     step = meta_steps = 0
     training = measuring = 0.0
     while (block := sampler.plan(step)) is not None and step != plan.max_steps:
@@ -118,7 +119,9 @@ def forecast(
             and ledger.spend_on_meta_step(extra)
         ):
             meta_steps += 1
-            measuring += _meta_cost(meta, pools, held_out, length)
+            # `in_backward`: one more product a layer in the training step's own backward.
+            read = length if meta.estimators[0] == "in_backward" else 0
+            measuring += passes + _FORWARD * read
         training += _BOTH * length
         ledger.commit(sampler.commit(step).rows())
         step += 1
@@ -176,13 +179,12 @@ def _meta_tokens(meta: MetaSettings, pools: TaskPools, held_out: TaskPools) -> i
     return round(tokens)
 
 
-def _meta_cost(meta: MetaSettings, pools: TaskPools, held_out: TaskPools, step: int) -> float:
-    """Cost of a meta step, expected, in forwards of a token.
+def _meta_cost(meta: MetaSettings, pools: TaskPools, held_out: TaskPools) -> float:
+    """Cost of a meta step's own rows, expected, in forwards of a token.
 
     The validation losses and their gradient take a forward and a backward. Then the scores:
-    `in_backward` one more product a layer in the training step's backward, of `step`
-    tokens; `finite_difference` two forwards; `per_task` a forward, and a backward for each task.
-    Checks, padding and the copies of the weights are left out.
+    `finite_difference` two forwards; `per_task` a forward, and a backward for each task;
+    `in_backward` none. Checks, padding and the copies of the weights are left out.
     """
     validation = _drawn(held_out, held_out.lengths, meta)
     training = _drawn(pools, pools.lengths, meta)
@@ -190,7 +192,7 @@ def _meta_cost(meta: MetaSettings, pools: TaskPools, held_out: TaskPools, step: 
     if meta.look_ahead:
         cost += _BOTH * training
     if meta.estimators[0] == "in_backward":
-        return cost + _FORWARD * step
+        return cost
     if meta.estimators[0] == "finite_difference":
         return cost + 2 * _FORWARD * training
     return cost + (_FORWARD + (_BOTH - _FORWARD) * meta.tasks_at_once) * training

@@ -15,9 +15,10 @@ from axolotl.utils.dict import DictDefault
 from pydantic import ValidationError
 
 from adapt_axolotl.assembly import meta_settings, plan_run
-from adapt_axolotl.config import AdaptConfig
+from adapt_axolotl.config import AdaptConfig, axolotl_says
 from adapt_axolotl.meta_step import MetaSettings
 from adapt_axolotl.plugin import adapt_block
+from adapt_axolotl.recipe import PLUGIN
 from adapt_axolotl.run import RunPlan
 from adapt_axolotl.tasks import Tasks, load_tasks
 
@@ -74,9 +75,9 @@ def _resolve(recipe: Path) -> DictDefault:
         raise ValueError(f"{recipe}: is not YAML: {error}; correct it there") from error
     if not isinstance(raw, dict):
         raise ValueError(f"{recipe}: is no recipe; give a YAML file with keys such as base_model:")
-    if "adapt_axolotl.AdaptPlugin" not in (raw.get("plugins") or []):
+    if PLUGIN not in (raw.get("plugins") or []):
         raise ValueError(
-            f"{recipe}: plugins: does not list adapt_axolotl.AdaptPlugin; `adapt-axolotl init "
+            f"{recipe}: plugins: does not list {PLUGIN}; `adapt-axolotl init "
             f"{recipe}` adds what is missing"
         )
     cfg = DictDefault(raw)
@@ -85,9 +86,7 @@ def _resolve(recipe: Path) -> DictDefault:
     try:
         cfg = validate_config(cfg, _ANY_GPU, {"torch_version": torch_version})
     except ValidationError as error:
-        mistakes = "\n  - ".join(
-            f"{'.'.join(map(str, one['loc'])) or 'recipe'}: {one['msg']}" for one in error.errors()
-        )
+        mistakes = "\n  - ".join(axolotl_says(error))
         raise ValueError(
             f"{recipe}: Axolotl does not accept it; correct:\n  - {mistakes}"
         ) from error

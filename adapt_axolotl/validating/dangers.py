@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
+from adapt_axolotl.recipe import PLUGIN, TRAINER
+
 KINDS = {
     "remote_code": "runs code that comes with a model or a dataset",
     "plugins": "imports a plugin or a trainer",
@@ -17,8 +19,7 @@ KINDS = {
     "paths": "reads or writes outside of the working directory",
     "uploads": "sends models, data or metrics elsewhere",
 }
-_OURS = ("adapt_axolotl.AdaptPlugin", "adapt_axolotl.trainer.AdaptTrainer")
-_UPLOADS = ("hub_", "push_", "wandb_", "mlflow_", "comet_", "swanlab_", "trackio_", "use_")
+_UPLOADS = ("hub_", "push_", "wandb_", "mlflow_", "comet_", "swanlab_", "trackio_")
 _REPORTERS = (
     "use_wandb",
     "use_mlflow",
@@ -58,11 +59,15 @@ def _kind(path: str, key: str, value: Any) -> str | None:
     if key == "trust_remote_code":
         return "remote_code" if value else None
     if key in ("plugins", "trainer_cls"):
-        harmless = value is None or value in _OURS or str(value).startswith("axolotl.integrations.")
+        harmless = (
+            value is None
+            or value in (PLUGIN, TRAINER)
+            or str(value).startswith("axolotl.integrations.")
+        )
         return None if harmless else "plugins"
     if (key in _IMPORTS and value) or (key == "type" and "datasets" in path and _imports(value)):
         return "imports"
-    if value and (key in _REPORTERS or (key.startswith(_UPLOADS) and not key.startswith("use_"))):
+    if value and (key in _REPORTERS or key.startswith(_UPLOADS)):
         return "uploads"
     return "paths" if isinstance(value, str) and _leaves_directory(value) else None
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from adapt_axolotl.recipe import DATA_FILES
+from adapt_axolotl.recipe import is_hub_name
 
 
 def hub_datasets(recipe: Mapping[str, Any]) -> list[str]:
     """Names on the hub among the paths of the datasets, each once."""
     entries = [*(recipe.get("datasets") or []), *(recipe.get("test_datasets") or [])]
     paths = [str(entry.get("path")) for entry in entries if isinstance(entry, Mapping)]
-    return list(dict.fromkeys(path for path in paths if _is_hub_name(path)))
+    return list(dict.fromkeys(path for path in paths if is_hub_name(path)))
 
 
 def licence(name: str) -> str:
@@ -34,8 +33,3 @@ def licence(name: str) -> str:
     if not stated:
         return "none stated on its card"
     return ", ".join(stated) if isinstance(stated, list) else str(stated)
-
-
-def _is_hub_name(path: str) -> bool:
-    outside = path.startswith(("/", ".", "~", "${")) or "://" in path
-    return not outside and Path(path).suffix not in DATA_FILES and not Path(path).exists()

@@ -10,11 +10,11 @@ from typing import Any
 
 import yaml
 
-from adapt_axolotl.recipe import mistakes
+from adapt_axolotl.config import axolotl_says
+from adapt_axolotl.recipe import PLUGIN, mistakes
 from adapt_axolotl.validating.dangers import KINDS, Danger, dangers
 from adapt_axolotl.validating.licences import hub_datasets, licence
 
-_PLUGIN = "adapt_axolotl.AdaptPlugin"
 # Keys of Axolotl's that are no field of its schema, because the plugin or the loader takes them.
 _TAKEN = {"adapt"}
 
@@ -38,6 +38,19 @@ class Verdict:
     @property
     def passed(self) -> bool:
         return not self.mistakes and not self.dangers
+
+    def lines(self) -> list[str]:
+        """For the terminal."""
+        return [
+            f"{self.recipe}: {'fine' if self.passed else 'not accepted'}",
+            *(f"  mistake  {one}" for one in self.mistakes),
+            *(
+                f"  danger   {one.key}: {one.value}: {KINDS[one.kind]}; --allow {one.kind} "
+                "accepts it"
+                for one in self.dangers
+            ),
+            *(f"  licence  {name}: {one}" for name, one in self.licences.items()),
+        ]
 
 
 def validate(file: Path, allow: Collection[str] = ()) -> Verdict:
@@ -66,9 +79,9 @@ def validate(file: Path, allow: Collection[str] = ()) -> Verdict:
 
 
 def _plugin(recipe: dict[str, Any]) -> list[str]:
-    if _PLUGIN in (recipe.get("plugins") or []):
+    if PLUGIN in (recipe.get("plugins") or []):
         return []
-    return [f"plugins: does not list {_PLUGIN}; add it (adapt-axolotl init does)"]
+    return [f"plugins: does not list {PLUGIN}; add it (adapt-axolotl init does)"]
 
 
 def _axolotl_mistakes(recipe: dict[str, Any]) -> list[str]:
@@ -79,7 +92,7 @@ def _axolotl_mistakes(recipe: dict[str, Any]) -> list[str]:
 
     found = []
     # With plugins of others their keys cannot be told from slips.
-    if all(str(one) == _PLUGIN for one in recipe.get("plugins") or []):
+    if all(str(one) == PLUGIN for one in recipe.get("plugins") or []):
         known = set(AxolotlInputConfig.model_fields)
         for key in (str(one) for one in recipe):
             if key not in known | _TAKEN:
@@ -95,7 +108,5 @@ def _axolotl_mistakes(recipe: dict[str, Any]) -> list[str]:
     except (AttributeError, KeyError, TypeError) as error:
         found.append(f"recipe: Axolotl's schema breaks on it ({error}); look at the keys' types")
     except ValidationError as error:
-        for one in error.errors():
-            where = ".".join(map(str, one["loc"])) or "recipe"
-            found.append(f"{where}: {one['msg'].removeprefix('Value error, ')}; correct it")
+        found += [f"{mistake}; correct it" for mistake in axolotl_says(error)]
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,14 +42,19 @@ class Comparison:
     more: dict[str, Any]
 
 
-def compare_pairs(pairs: Pairs, guess: float, margin: float = 0.03) -> Comparison:
+def guess(benchmark: Mapping[str, Any]) -> float:
+    """The score that has to be beaten to show anything: the larger of chance and floor."""
+    return max(float(benchmark["chance"]), float(benchmark["floor"] or 0))
+
+
+def compare_pairs(pairs: Pairs, guessing: float, margin: float = 0.03) -> Comparison:
     """Compare two arms item by item.
 
     Clustered items: Student's test on the clustered error. Others: McNemar's mid-p if both arms
     scored each item right or wrong; sign flips and the bootstrap for scores between.
 
     Args:
-        guess: score of guessing; both arms near it say nothing.
+        guessing: score of guessing; both arms near it say nothing.
         margin: how far above guessing is near.
     """
     d = pairs.a - pairs.b
@@ -69,7 +75,7 @@ def compare_pairs(pairs: Pairs, guess: float, margin: float = 0.03) -> Compariso
             p_value, test = sign_flip_p_value(d), "sign flips"
             interval = bootstrap_interval(d)
     sides = (("a", pairs.a), ("b", pairs.b))
-    near = {side: _near(scores, pairs, guess, margin) for side, scores in sides}
+    near = {side: _near(scores, pairs, guessing, margin) for side, scores in sides}
     more["at_chance"] = near
     more["says_nothing"] = all(near.values())
     more["note"] = _BELOW_CHANCE if more["says_nothing"] else ""
@@ -90,8 +96,8 @@ def _binary(scores: NDArray[np.float64]) -> bool:
     return bool(np.all((scores == 0) | (scores == 1)))
 
 
-def _near(scores: NDArray[np.float64], pairs: Pairs, guess: float, margin: float) -> bool:
+def _near(scores: NDArray[np.float64], pairs: Pairs, guessing: float, margin: float) -> bool:
     """Whether the mean score is hardly above guessing and its interval reaches down to it: the
     interval of a few items alone reaches far, whatever the score."""
     own = estimate(scores, pairs.clusters)
-    return bool(own.interval()[0] <= guess and own.mean <= guess + margin)
+    return bool(own.interval()[0] <= guessing and own.mean <= guessing + margin)

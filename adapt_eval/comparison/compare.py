@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from adapt_eval.comparison.arms import Arm, Run
-from adapt_eval.comparison.benchmark import Comparison, compare_pairs
+from adapt_eval.comparison.benchmark import Comparison, compare_pairs, guess
 from adapt_eval.comparison.overlap import overlap_table
 from adapt_eval.comparison.pairing import Items, average, check_settings, pair, read_items
 from adapt_eval.comparison.tokens import reallocation, spent
@@ -193,8 +193,7 @@ def _benchmark(
     content = arm.runs[0].results[task].content
     (ours, our_seeds), (theirs, their_seeds) = scores[arm.name][task], scores[base.name][task]
     pairs = pair(ours, theirs, f"{task}, {arm.name} and {base.name}", strict=not allow)
-    guess = max(float(content["chance"]), float(content["floor"] or 0))
-    compared = compare_pairs(pairs, guess, smallest_effect)
+    compared = compare_pairs(pairs, guess(content), smallest_effect)
     return {
         "run": arm.name,
         "task": task,

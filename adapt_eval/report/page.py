@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import json
-import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -12,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from adapt_eval.comparison.arms import Arm
-from adapt_eval.report import plots, words
+from adapt_eval.comparison.benchmark import guess
+from adapt_eval.report import plots, rows, words
+from adapt_eval.results import write_atomically
 
 
 def write_page(path: Path, result: Mapping[str, Any], arms: Sequence[Arm]) -> None:
@@ -23,10 +24,7 @@ def write_page(path: Path, result: Mapping[str, Any], arms: Sequence[Arm]) -> No
     """
     if path.is_dir():
         raise ValueError(f"--output {path}: is a folder; name a file in it")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(page(result, arms), encoding="utf-8")
-    os.replace(temporary, path)
+    write_atomically(path, page(result, arms).encode())
 
 
 def page(result: Mapping[str, Any], arms: Sequence[Arm]) -> str:
@@ -60,22 +58,11 @@ def _comparison(result: Mapping[str, Any], suite: Mapping[str, Any]) -> str:
         *({**one, "label": one["family"], "level": 1} for one in families),
         {**suite, "label": "the suite", "level": 1},
     ]
-    rows = [
-        (
-            one["task"],
-            words.points(one["a"]),
-            words.points(one["b"]),
-            words.points(max(one["chance"], one["floor"] or 0)),
-            f"{one['n']:,}",
-            words.points(one["difference"], True),
-            words.interval(one),
-            words.p_value(one["p_value"]),
-            words.p_value(one["p_holm"]),
-            words.points(one["minimum_detectable_effect"]),
-            one["verdict"],
-        )
-        for one in benchmarks
-    ]
+    lines = []
+    for one in benchmarks:
+        ours, theirs, *rest = rows.figures(one)
+        beside = (words.points(guess(one)), f"{one['n']:,}")
+        lines.append((one["task"], ours, theirs, *beside, *rest, one["verdict"]))
     heads: tuple[str, ...] = ("benchmark", run, baseline, "guessing", "items", "difference", "95 %")
     heads = (*heads, "p", "p (Holm)", "detectable", "verdict")
     margin = words.points(result["smallest_effect"])
@@ -85,30 +72,16 @@ def _comparison(result: Mapping[str, Any], suite: Mapping[str, Any]) -> str:
         f"band is ±{margin} points, the least that would matter.</p>"
         f"{plots.forest(shown, result['smallest_effect'])}</section>"
         f"<section><h2>Items won, tied and lost</h2>{plots.wins(benchmarks, run, baseline)}"
-        f"</section><section><h2>Figures</h2>{_table(heads, rows, range(1, 10))}</section>"
+        f"</section><section><h2>Figures</h2>{_table(heads, lines, range(1, 10))}</section>"
     )
 
 
 def _tokens(result: Mapping[str, Any]) -> str:
-    rows = []
-    for run, one in result["tokens"].items():
-        if one is None:
-            rows.append((run, "no ledger", "", "", ""))
-            continue
-        per = one["score_per_million"]
-        counts = (words.tokens(one["used"]), words.tokens(one["meta_tokens"]))
-        rows.append(
-            (run, *counts, words.points(one["score"]), "" if per is None else words.points(per))
-        )
     heads: tuple[str, ...] = ("run", "effective training tokens", "meta tokens", "score")
     heads = (*heads, "score per million tokens")
-    text = f"<section><h2>Tokens spent</h2>{_table(heads, rows, range(1, 5))}"
-    if result["reallocation"]:
-        runs = list(result["reallocation"][0]["shares"])
-        shares = [
-            (one["task"], *(words.points(one["shares"].get(run, 0.0)) for run in runs))
-            for one in result["reallocation"]
-        ]
+    text = f"<section><h2>Tokens spent</h2>{_table(heads, rows.tokens(result), range(1, 5))}"
+    runs, shares = rows.shares(result)
+    if shares:
         heads = ("training task", *(f"{run}, %" for run in runs))
         text += f"<h3>Where they went</h3>{_table(heads, shares, range(1, len(heads)))}"
     return text + "</section>"
@@ -140,8 +113,7 @@ def _history(run: Path) -> list[dict[str, Any]]:
 
 def _overlap(result: Mapping[str, Any]) -> str:
     lines = words.overlap_lines(result)
-    heads = ("training task", "benchmark", "by name", "by text")
-    shown = _table(heads, lines, range(0)) if lines else ""
+    shown = _table(rows.OVERLAP, lines, range(0)) if lines else ""
     said = _text(words.overlap_remark(result))
     return f"<section><h2>Overlap with the training data</h2><p>{said}.</p>{shown}</section>"
 
@@ -152,11 +124,11 @@ def _remarks(result: Mapping[str, Any]) -> str:
 
 
 def _made(arms: Sequence[Arm]) -> str:
-    rows = []
+    models = []
     for arm in arms:
         for run in arm.runs:
             versions = run.manifest.get("versions", {})
-            rows.append(
+            models.append(
                 (
                     arm.name,
                     str(run.manifest["model"]["name"]),
@@ -167,10 +139,12 @@ def _made(arms: Sequence[Arm]) -> str:
             )
     heads = ("run", "model", "hash", "lm-eval", "measured")
     now = datetime.now(UTC).isoformat(timespec="minutes")
-    return f"<section><h2>Models</h2>{_table(heads, rows, range(0))}<p>Written {now}.</p></section>"
+    return (
+        f"<section><h2>Models</h2>{_table(heads, models, range(0))}<p>Written {now}.</p></section>"
+    )
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], right: range) -> str:
+def _table(heads: Sequence[str], lines: Sequence[Sequence[str]], right: range) -> str:
     def cells(tag: str, texts: Sequence[str]) -> str:
         return "".join(
             f'<{tag} class="number">{_text(text)}</{tag}>'
@@ -179,7 +153,7 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], right: range) ->
             for number, text in enumerate(texts)
         )
 
-    body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
+    body = "".join(f"<tr>{cells('td', row)}</tr>" for row in lines)
     head = f"<thead><tr>{cells('th', heads)}</tr></thead>"
     return f'<div class="wide"><table>{head}<tbody>{body}</tbody></table></div>'
 

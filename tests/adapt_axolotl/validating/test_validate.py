@@ -219,6 +219,8 @@ def test_licences_are_those_of_the_hubs_cards(
         "org/away": "unknown: the hub cannot be reached",
     }
     assert licences.hub_datasets({"datasets": [{"path": "data.jsonl"}, {"path": "/x"}]}) == []
+    # No name of the hub's, which would not be asked about it but refuse it.
+    assert licences.hub_datasets({"datasets": [{"path": "data/one/two"}]}) == []
 
 
 def test_shipped_recipes_lack_nothing_but_their_data(tiny: Path) -> None:
