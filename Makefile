@@ -46,16 +46,14 @@ results: env
 	done
 	$(BIN)/python benchmarks/results.py
 
-# About an hour on two cores; docs/cost.md and docs/evaluation.md keep what it printed.
+# About an hour on two cores. What each prints is kept under docs/measured.
+BENCHES = meta_step_cost run_overhead many_rows gpu compare_speed null_simulation
 bench: env
-	$(BIN)/python benchmarks/meta_step_cost.py
-	$(BIN)/python benchmarks/run_overhead.py
-	$(BIN)/python benchmarks/many_rows.py
-	$(BIN)/python benchmarks/gpu.py
 	$(BIN)/adapt-axolotl tiny data/tiny
-	if [ -n "$$ADAPT_TEST_DATA" ]; then $(BIN)/python benchmarks/start_up.py; fi
-	$(BIN)/python benchmarks/compare_speed.py
-	$(BIN)/python benchmarks/null_simulation.py
+	for name in $(BENCHES) $${ADAPT_TEST_DATA:+start_up}; do \
+		$(BIN)/python benchmarks/$$name.py > docs/measured/$$name.txt || exit 1; \
+		cat docs/measured/$$name.txt; \
+	done
 
 check: env
 	$(BIN)/ruff format --check .
