@@ -43,7 +43,7 @@ class InBackward:
         self._parameters = list(parameters)
         self._owners = _owners(model, self._parameters)
         self._handles: list[Any] = []
-        self._parts: dict[int, Tensor] = {}
+        self._shares_of: dict[str, Shares] = {}
         self._row_of_token: Tensor | None = None
         self._shares: Tensor | None = None
         self._fired: set[str] = set()
@@ -55,8 +55,16 @@ class InBackward:
 
     def listen(self, v: Sequence[Tensor]) -> None:
         """Install the hooks. v: a tensor for each parameter."""
-        self._parts = {id(p): part for p, part in zip(self._parameters, v, strict=True)}
+        part_of = {id(p): part for p, part in zip(self._parameters, v, strict=True)}
         for name, module in self._owners.items():
+            parts = {
+                own: part_of[id(parameter)]
+                for own, parameter in module.named_parameters(recurse=False)
+                if id(parameter) in part_of
+            }
+            rule = _rule(module)
+            assert rule is not None, f"{name} is uncovered"
+            self._shares_of[name] = rule(module, parts)
             hook = self._forward_hook(name)
             self._handles.append(module.register_forward_hook(hook))
 
@@ -96,7 +104,7 @@ class InBackward:
         """Remove the hooks and let go of v."""
         for handle in self._handles:
             handle.remove()
-        self._handles, self._parts = [], {}
+        self._handles, self._shares_of = [], {}
         self._row_of_token = self._shares = None
 
     def _forward_hook(self, name: str) -> Callable[..., Any]:
@@ -111,16 +119,9 @@ class InBackward:
     def hear(self, name: str, inputs: Tensor, gradient: Tensor) -> None:
         """Add a module's share. inputs: what it was given; gradient: of its output."""
         assert self._row_of_token is not None, "begin() comes before the forward"
-        module = self._owners[name]
-        parts = {
-            own: self._parts[id(parameter)]
-            for own, parameter in module.named_parameters(recurse=False)
-            if id(parameter) in self._parts
-        }
-        rule = _rule(module)
-        assert rule is not None
         with torch.no_grad():
-            shares = _per_token(rule(module, parts, inputs, gradient), inputs, self._row_of_token)
+            shares = self._shares_of[name](inputs, gradient)
+            shares = _per_token(shares, inputs, self._row_of_token)
         self._shares = shares if self._shares is None else self._shares + shares
         self._fired.add(name)
 
@@ -144,36 +145,53 @@ class _Heard(torch.autograd.Function):
         return gradients[0], None, None, None
 
 
-Rule = Callable[[nn.Module, dict[str, Tensor], Tensor, Tensor], Tensor]
-"""(module, its parts of v, input, gradient of output) -> shares, summed over features only."""
+Shares = Callable[[Tensor, Tensor], Tensor]
+"""(input, gradient of output) -> shares of the tokens, summed over features only."""
+
+Rule = Callable[[nn.Module, dict[str, Tensor]], Shares]
+"""(module, its parts of v) -> how to tell its shares."""
 
 
-def _linear_rule(
-    module: nn.Module, parts: dict[str, Tensor], inputs: Tensor, gradient: Tensor
-) -> Tensor:
-    """b . (x G^T + g): shares of the shape of the output without its last axis."""
-    wide = _accumulation_type(gradient)
-    shares = gradient.new_zeros(gradient.shape[:-1], dtype=wide)
-    if "weight" in parts:
-        part, x = parts["weight"].to(gradient.dtype), inputs.to(gradient.dtype)
-        if part.shape[0] > part.shape[1]:  # a large vocabulary: b G is smaller than x G^T
-            shares = shares + ((gradient @ part) * x).sum(-1, dtype=wide)
-        else:
-            shares = shares + (gradient * linear(x, part)).sum(-1, dtype=wide)
-    if "bias" in parts:
-        shares = shares + (gradient * parts["bias"].to(gradient.dtype)).sum(-1, dtype=wide)
+def _linear_rule(module: nn.Module, parts: dict[str, Tensor]) -> Shares:
+    """b . (x G^T + g)."""
+
+    def shares(inputs: Tensor, gradient: Tensor) -> Tensor:
+        wide = _accumulation_type(gradient)
+        terms = []
+        if "weight" in parts:
+            part, x = parts["weight"].to(gradient.dtype), inputs.to(gradient.dtype)
+            if part.shape[0] > part.shape[1]:  # a large vocabulary: b G is smaller than x G^T
+                terms.append(((gradient @ part) * x).sum(-1, dtype=wide))
+            else:
+                terms.append((gradient * linear(x, part)).sum(-1, dtype=wide))
+        if "bias" in parts:
+            terms.append((gradient * parts["bias"].to(gradient.dtype)).sum(-1, dtype=wide))
+        return terms[0] if len(terms) == 1 else terms[0] + terms[1]
+
     return shares
 
 
-def _affine_rule(
-    module: nn.Module, parts: dict[str, Tensor], inputs: Tensor, gradient: Tensor
-) -> Tensor:
+def _affine_rule(module: nn.Module, parts: dict[str, Tensor]) -> Shares:
     """b . (f(x; G) - f(x; 0)) for any module that is affine in its parameters."""
-    at_v = _forward_with(module, parts, inputs)
-    if not isinstance(module, nn.Embedding):  # an embedding is linear: f(x; 0) = 0
-        zeros = {name: torch.zeros_like(part) for name, part in parts.items()}
-        at_v = at_v - _forward_with(module, zeros, inputs)
-    return (gradient * at_v.to(gradient.dtype)).sum(-1, dtype=_accumulation_type(gradient))
+    zeros = {name: torch.zeros_like(part) for name, part in parts.items()}
+    constant = not isinstance(module, nn.Embedding) and _has_constant(module, zeros)
+
+    def shares(inputs: Tensor, gradient: Tensor) -> Tensor:
+        at_v = _forward_with(module, parts, inputs)
+        if constant:
+            at_v = at_v - _forward_with(module, zeros, inputs)
+        return (gradient * at_v.to(gradient.dtype)).sum(-1, dtype=_accumulation_type(gradient))
+
+    return shares
+
+
+def _has_constant(norm: nn.Module, zeros: dict[str, Tensor]) -> bool:
+    """Whether f(x; 0) is something: it is for norms that scale by 1 + weight. Where it is nothing
+    it need not be computed. A random x, because a real one may be padding, which norms to 0."""
+    like = next(iter(zeros.values()))
+    x = torch.randn(like.shape[-1], generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        return bool(_forward_with(norm, zeros, x.to(like).expand(1, 1, -1)).any())
 
 
 def _forward_with(module: nn.Module, values: dict[str, Tensor], inputs: Tensor) -> Tensor:

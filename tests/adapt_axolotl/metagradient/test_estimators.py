@@ -205,7 +205,12 @@ def test_self_check_catches_an_estimator_that_is_wrong(monkeypatch: pytest.Monke
     from adapt_axolotl.metagradient import in_backward
 
     rule = in_backward._linear_rule
-    monkeypatch.setattr(in_backward, "_linear_rule", lambda *args: 1.5 * rule(*args))
+
+    def wrong_rule(module: torch.nn.Module, parts: dict[str, torch.Tensor]) -> in_backward.Shares:
+        shares = rule(module, parts)
+        return lambda inputs, gradient: 1.5 * shares(inputs, gradient)
+
+    monkeypatch.setattr(in_backward, "_linear_rule", wrong_rule)
     check = check_estimator("in_backward", model, parameters, batches, v, 2)
     assert not check.passed
     assert "off by" in check.reason
