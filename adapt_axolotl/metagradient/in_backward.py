@@ -173,25 +173,27 @@ def _linear_rule(module: nn.Module, parts: dict[str, Tensor]) -> Shares:
 
 def _affine_rule(module: nn.Module, parts: dict[str, Tensor]) -> Shares:
     """b . (f(x; G) - f(x; 0)) for any module that is affine in its parameters."""
-    zeros = {name: torch.zeros_like(part) for name, part in parts.items()}
-    constant = not isinstance(module, nn.Embedding) and _has_constant(module, zeros)
+    constant = None if isinstance(module, nn.Embedding) else _constant_of(module, parts)
 
     def shares(inputs: Tensor, gradient: Tensor) -> Tensor:
         at_v = _forward_with(module, parts, inputs)
-        if constant:
-            at_v = at_v - _forward_with(module, zeros, inputs)
+        if constant is not None:
+            at_v = at_v - constant(inputs)
         return (gradient * at_v.to(gradient.dtype)).sum(-1, dtype=_accumulation_type(gradient))
 
     return shares
 
 
-def _has_constant(norm: nn.Module, zeros: dict[str, Tensor]) -> bool:
-    """Whether f(x; 0) is something: it is for norms that scale by 1 + weight. Where it is nothing
-    it need not be computed. A random x, because a real one may be padding, which norms to 0."""
+def _constant_of(norm: nn.Module, parts: dict[str, Tensor]) -> Callable[[Tensor], Tensor] | None:
+    """x -> f(x; 0), or None where it is always 0. Norms that scale by 1 + weight have one. Told by
+    a random x, because a real one may be padding, which norms to 0."""
+    zeros = {name: torch.zeros_like(part) for name, part in parts.items()}
     like = next(iter(zeros.values()))
     x = torch.randn(like.shape[-1], generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        return bool(_forward_with(norm, zeros, x.to(like).expand(1, 1, -1)).any())
+        if not _forward_with(norm, zeros, x.to(like).expand(1, 1, -1)).any():
+            return None
+    return lambda inputs: _forward_with(norm, zeros, inputs)
 
 
 def _forward_with(module: nn.Module, values: dict[str, Tensor], inputs: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,20 @@ from axolotl.integrations.base import PluginManager
 from axolotl.train import setup_model_and_trainer
 from transformers import TrainerCallback
 
+from adapt_axolotl.metagradient.in_backward import InBackward
+
 from .launch import recipe
 
 
 class CompareWithGradient(TrainerCallback):
-    """At each meta step: the rows' shares, weighted as in the loss, add up to <v, .grad>."""
+    """At each meta step: the rows' shares, weighted as in the loss, add up to <v, .grad>.
 
-    def __init__(self, trainer: Any) -> None:
+    `directions` gets each v that is listened for.
+    """
+
+    def __init__(self, trainer: Any, directions: list[Sequence[torch.Tensor]]) -> None:
         self.meta = trainer.run.meta
+        self._directions = directions
         self.errors: list[float] = []
         self._heard = 0.0
 
@@ -37,13 +44,15 @@ class CompareWithGradient(TrainerCallback):
 
         self.meta._listener.collect = recording
 
-    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+    def on_pre_optimizer_step(
+        self, args: Any, state: Any, control: Any, model: Any, **_: Any
+    ) -> None:
         if not self.meta.listening:
             return
-        listener = self.meta._listener
+        parameters = [p for p in model.parameters() if p.requires_grad]
         product = sum(
-            float((listener._parts[id(p)].double() * p.grad.double()).sum())
-            for p in listener._parameters
+            float((part.double() * p.grad.double()).sum())
+            for part, p in zip(self._directions[-1], parameters, strict=True)
         )
         self.errors.append(abs(self._heard - product) / abs(product))
 
@@ -52,8 +61,20 @@ class CompareWithGradient(TrainerCallback):
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_the_shares_of_all_rows_add_up_to_the_gradient(
-    tiny: Path, tmp_path: Path, packed: bool, checkpointing: bool
+    tiny: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    packed: bool,
+    checkpointing: bool,
 ) -> None:
+    directions: list[Sequence[torch.Tensor]] = []
+    listen = InBackward.listen
+
+    def remembering(self: InBackward, v: Sequence[torch.Tensor]) -> None:
+        directions.append(v)
+        listen(self, v)
+
+    monkeypatch.setattr(InBackward, "listen", remembering)
     config = recipe(
         tiny,
         tmp_path,
@@ -72,7 +93,7 @@ def test_the_shares_of_all_rows_add_up_to_the_gradient(
     cfg = load_cfg(str(file))
     meta_data = PluginManager.get_instance().load_datasets(cfg)
     trainer = setup_model_and_trainer(cfg, meta_data)[0]
-    compare = CompareWithGradient(trainer)
+    compare = CompareWithGradient(trainer, directions)
     trainer.add_callback(compare)  # after the run's own, so it begins when the hooks are in
     trainer.train()
     assert len(compare.errors) > 2
