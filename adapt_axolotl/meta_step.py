@@ -307,7 +307,7 @@ class MetaStep:
             if failed.item() == 0:
                 LOG.info(
                     f"task scores by {self.estimator}: agrees with one backward a task to "
-                    f"{check.max_relative_error:.1e} (allowed {check.tolerance:.0e})"
+                    f"{check.max_relative_error:.1e} (allowed {check.tolerance:.2g})"
                 )
                 return
             self._drop_estimator(check.reason)

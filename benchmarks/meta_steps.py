@@ -22,6 +22,9 @@ from adapt_axolotl.metagradient.scores import scores_from_rows
 from adapt_axolotl.metagradient.task_batch import TaskBatch
 from adapt_axolotl.validation import measuring
 
+# Processor time is what a CPU run is measured in; threads that wait for each other spend it too.
+torch.set_num_threads(1)
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -193,7 +196,10 @@ class Bench:
         """DoGE (arXiv 2310.15393, algorithm 1) with a validation target: a gradient of every task
         from its own rows, all kept, then W_k = <g_k, g_validation>, then theta moves along
         sum_k alpha_k g_k."""
-        kept = torch.stack([self._task_gradient(task) for task in range(self.num_tasks)])
+        size = sum(p.numel() for p in self.parameters)
+        kept = self.parameters[0].new_empty(self.num_tasks, size)
+        for task in range(self.num_tasks):
+            kept[task] = self._task_gradient(task)
         scores = kept @ self._flat(self.v())
         combined = self.weights.to(kept.dtype) @ kept
         start = 0

@@ -1,4 +1,9 @@
-"""The reference estimator: one backward a task. Exact, and as dear as K is large. K tasks."""
+"""The reference estimator: one forward and one backward a task, over its lines alone. Exact, and
+the dearer, the fewer rows of a task a micro-batch holds. K tasks.
+
+Never two backwards through one forward: kernels that save memory, such as Liger's, write their
+gradients over what they kept of the forward, and a second backward is wrong without an error.
+"""
 
 from __future__ import annotations
 
@@ -28,16 +33,10 @@ def per_task_scores(
     device = v[0].device
     totals = torch.zeros(3, num_tasks, dtype=torch.float64, device=device)
     for batch in batches:
-        sums, tokens = row_losses(model, batch)
-        present = torch.unique(batch.task_of_row).tolist()
-        for place, task in enumerate(present):
+        for task in torch.unique(batch.task_of_row).tolist():
             mine = batch.task_of_row == task
-            gradients = torch.autograd.grad(
-                sums[mine].sum(),
-                list(parameters),
-                retain_graph=place + 1 < len(present),
-                allow_unused=True,
-            )
+            sums, tokens = row_losses(model, batch.lines_of(mine))
+            gradients = torch.autograd.grad(sums[mine].sum(), list(parameters), allow_unused=True)
             for part, gradient in zip(v, gradients, strict=True):
                 if gradient is not None:
                     totals[0, task] += (part.double() * gradient.double()).sum()

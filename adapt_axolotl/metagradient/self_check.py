@@ -68,7 +68,7 @@ def check_estimator(
     error_size = float(((got - expected).abs() / scale).nan_to_num(nan=torch.inf).max())
     if error_size > tolerance:
         return Check(
-            error_size, tolerance, False, f"it is off by {error_size:.1e}, allowed {tolerance:.0e}"
+            error_size, tolerance, False, f"it is off by {error_size:.1e}, allowed {tolerance:.2g}"
         )
     gap = expected.max() - expected.min()
     if gap > 2 * tolerance * scale and not torch.equal(got.argsort(), expected.argsort()):

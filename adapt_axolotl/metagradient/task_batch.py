@@ -45,6 +45,17 @@ class TaskBatch:
             self.task_of_row.to(device),
         )
 
+    def lines_of(self, rows: Tensor) -> TaskBatch:
+        """The lines that hold any of these rows, (R,) bool; rows keep their numbers."""
+        inside = self.row_of_token >= 0
+        lines = (rows[self.row_of_token.clamp(min=0)] & inside).any(dim=1)
+        return TaskBatch(
+            {name: tensor[lines] for name, tensor in self.inputs.items()},
+            self.labels[lines],
+            self.row_of_token[lines],
+            self.task_of_row,
+        )
+
     def learned(self) -> Tensor:
         """(B, T-1) bool: position t predicts a supervised token of its own row at t + 1."""
         row = self.row_of_token

@@ -183,8 +183,8 @@ def _meta_cost(meta: MetaSettings, pools: TaskPools, held_out: TaskPools) -> flo
     """Cost of a meta step's own rows, expected, in forwards of a token.
 
     The validation losses and their gradient take a forward and a backward. Then the scores:
-    `finite_difference` two forwards; `per_task` a forward, and a backward for each task;
-    `in_backward` none. Checks, padding and the copies of the weights are left out.
+    `finite_difference` two forwards; `per_task` a forward and a backward; `in_backward` none.
+    Checks, padding and the copies of the weights are left out.
     """
     validation = _drawn(held_out, held_out.lengths, meta)
     training = _drawn(pools, pools.lengths, meta)
@@ -195,7 +195,7 @@ def _meta_cost(meta: MetaSettings, pools: TaskPools, held_out: TaskPools) -> flo
         return cost
     if meta.estimators[0] == "finite_difference":
         return cost + 2 * _FORWARD * training
-    return cost + (_FORWARD + (_BOTH - _FORWARD) * meta.tasks_at_once) * training
+    return cost + _BOTH * training
 
 
 def _has_rows_of_its_own(meta: MetaSettings) -> bool:

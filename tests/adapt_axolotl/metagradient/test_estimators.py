@@ -33,16 +33,66 @@ def read_in_backward(model, parameters, batches, v, scale=1.0, context=torch.ena
     listener = InBackward(model, parameters)
     listener.listen(v)
     products = []
-    for batch in batches:
-        listener.begin(batch.row_of_token)
-        with context():
-            sums, _ = row_losses(model, batch)
-        torch.autograd.grad(scale * sums.sum(), parameters, allow_unused=True)
-        products.append(listener.collect(scale, len(batch.task_of_row)))
-    listener.stop()
+    try:
+        for batch in batches:
+            listener.begin(batch.row_of_token)
+            with context():
+                sums, _ = row_losses(model, batch)
+            torch.autograd.grad(scale * sums.sum(), parameters, allow_unused=True)
+            products.append(listener.collect(scale, len(batch.task_of_row)))
+    finally:
+        listener.stop()
     tokens = torch.cat([batch.tokens_of_rows() for batch in batches])
     tasks = torch.cat([batch.task_of_row for batch in batches])
     return scores_from_rows(torch.cat(products), tokens, tasks, 4)
+
+
+@pytest.mark.parametrize("layout", [padded, packed])
+def test_the_reference_is_the_gradient_of_each_task_alone(layout) -> None:
+    model = make_model("qwen3", dtype=torch.float64)
+    parameters = trained(model)
+    batches = [layout(make_rows(6, seed), TASKS) for seed in (1, 2)]
+    v = random_v(parameters)
+    products = []
+    for task in range(4):
+        total = tokens = 0.0
+        for batch in batches:
+            sums, counts = row_losses(model, batch)
+            mine = batch.task_of_row == task
+            total, tokens = total + sums[mine].sum(), tokens + counts[mine].sum()
+        gradients = torch.autograd.grad(total / tokens, parameters)
+        products.append(sum((part * one).sum() for part, one in zip(v, gradients, strict=True)))
+    found = per_task_scores(model, parameters, batches, v, 5)
+    # Norms compute in float32 whatever the weights are.
+    assert relative_error(found.inner_products[:4], torch.stack(products)) < 1e-5
+    assert torch.isnan(found.inner_products[4])
+    assert found.rows.tolist() == [4, 4, 2, 2, 0]
+
+
+class SquareOnce(torch.autograd.Function):
+    """Writes its gradient over what it kept of its input, as memory-saving kernels do."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.kept = x.detach().clone()
+        return x * x
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return ctx.kept.mul_(2 * gradient)
+
+
+def test_the_reference_goes_once_through_what_a_kernel_kept() -> None:
+    model = make_model("llama")
+    parameters = trained(model)
+    batches = [padded(make_rows(6, 1), TASKS)]
+    v = random_v(parameters)
+    mlp = model.model.layers[0].mlp
+    scores = []
+    for square in (torch.square, SquareOnce.apply):
+        mlp.forward = lambda x, square=square: mlp.down_proj(square(mlp.gate_proj(x)))
+        scores.append(per_task_scores(model, parameters, batches, v, 4).inner_products)
+    assert relative_error(scores[1], scores[0]) < 1e-6
 
 
 @pytest.mark.parametrize("family", FAMILIES)
