@@ -55,13 +55,13 @@ def main() -> None:
 
 
 def meta_step_ratios(bench: Bench, loop: str, repeats: int) -> list[float]:
-    """(time of the loop - time of a training step) / time of a training step, each time anew; two
-    repeats are enough of what takes over five seconds."""
+    """(time of the loop - time of a training step) / time of a training step, each time anew; three
+    repeats are enough of what takes over four seconds."""
     work = getattr(bench, loop)
     bench.step()
-    slow = bench.seconds(work) > 5
+    slow = bench.seconds(work) > 4
     ratios = []
-    for _ in range(2 if slow else repeats):
+    for _ in range(3 if slow else repeats):
         before = bench.seconds(bench.step)
         whole = bench.seconds(work)
         after = bench.seconds(bench.step)

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -75,36 +75,38 @@ def start(
     processes: int = 1,
     together: bool = True,
     deepspeed: bool = False,
+    environment: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[str]:
-    """Start a run; its output is one stream of lines."""
+    """Start a run; its output is one stream of lines. `environment` is added to this process's."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "recipe.yml"
     file.write_text(yaml.safe_dump(config), encoding="utf-8")
     launcher = ["--launcher", "python"]
-    environment = {
+    variables = {
         **os.environ,
         "OMP_NUM_THREADS": "1",
         "PYTHONUNBUFFERED": "1",
         # axolotl finds torchrun by name.
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        **(environment or {}),
     }
     if processes > 1:
         launcher = ["--launcher", "torchrun", "--", f"--nproc_per_node={processes}"]
         if together:
-            environment |= {"ACCELERATE_USE_CPU": "1", "ACCELERATE_TORCH_DEVICE": "cpu"}
+            variables |= {"ACCELERATE_USE_CPU": "1", "ACCELERATE_TORCH_DEVICE": "cpu"}
     command = [str(Path(sys.executable).with_name("axolotl")), "train", str(file), *launcher]
     if deepspeed:
         shim = str(Path(__file__).with_name("deepspeed_on_cpu.py"))
         torchrun = str(Path(sys.executable).with_name("torchrun"))
         command = [torchrun, f"--nproc_per_node={processes}", shim, str(file)]
         for name in ("ACCELERATE_USE_CPU", "ACCELERATE_TORCH_DEVICE"):
-            environment.pop(name, None)
+            variables.pop(name, None)
     return subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env=environment,
+        env=variables,
         start_new_session=True,
     )
 
@@ -116,9 +118,12 @@ def train(
     processes: int = 1,
     fails: bool = False,
     deepspeed: bool = False,
+    environment: Mapping[str, str] | None = None,
 ) -> str:
     """Run to the end; gives the output. Asserts the exit code."""
-    process = start(config, folder, processes=processes, deepspeed=deepspeed)
+    process = start(
+        config, folder, processes=processes, deepspeed=deepspeed, environment=environment
+    )
     output, _ = process.communicate()
     assert (process.returncode != 0) == fails, output[-6000:]
     return output
