@@ -39,9 +39,15 @@ def per_task_scores(
             gradients = torch.autograd.grad(sums[mine].sum(), list(parameters), allow_unused=True)
             for part, gradient in zip(v, gradients, strict=True):
                 if gradient is not None:
-                    totals[0, task] += (part.double() * gradient.double()).sum()
+                    totals[0, task] += _product(part, gradient)
             totals[1, task] += tokens[mine].sum()
             totals[2, task] += mine.sum()
     totals = reduce(totals)
     nothing = torch.full((num_tasks,), torch.nan, dtype=torch.float64, device=device)
     return TaskScores(totals[0] / totals[1], nothing, totals[2].long())
+
+
+def _product(part: Tensor, gradient: Tensor) -> Tensor:
+    """<part, gradient>, added up in float64; the products themselves need no more than float32."""
+    wide = torch.float64 if gradient.dtype == torch.float64 else torch.float32
+    return (part.to(wide) * gradient.to(wide)).sum(dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""Small models and batches for the estimators' tests. Dimensions as in the released shapes."""
+"""Models and batches for the estimators' tests."""
 
 from __future__ import annotations
 
@@ -31,9 +31,42 @@ _COMMON = {
     "use_cache": False,
 }
 
+# Of Qwen3-0.6B, Llama-3.2-1B and Gemma-3-1B: all sizes but the number of layers.
+RELEASED: dict[str, dict[str, int]] = {
+    "qwen3": {
+        "vocab_size": 151_936,
+        "hidden_size": 1024,
+        "intermediate_size": 3072,
+        "num_attention_heads": 16,
+        "num_key_value_heads": 8,
+        "head_dim": 128,
+    },
+    "llama": {
+        "vocab_size": 128_256,
+        "hidden_size": 2048,
+        "intermediate_size": 8192,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "head_dim": 64,
+    },
+    "gemma3": {
+        "vocab_size": 262_144,
+        "hidden_size": 1152,
+        "intermediate_size": 6912,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 1,
+        "head_dim": 256,
+    },
+}
+
 
 def make_model(
-    family: str, *, dtype: torch.dtype = torch.float32, seed: int = 0, **changes: object
+    family: str,
+    *,
+    dtype: torch.dtype = torch.float32,
+    seed: int = 0,
+    moved_by: float = 0.1,
+    **changes: object,
 ):
     torch.manual_seed(seed)
     values = {**_COMMON, "attn_implementation": "eager", **changes}
@@ -52,7 +85,7 @@ def make_model(
     # Norm weights start at 1 or 0; move everything, so that no rule is tested at a special point.
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter += 0.1 * torch.randn_like(parameter)
+            parameter += moved_by * torch.randn_like(parameter)
     model = model.to(dtype).eval()
     for module in model.modules():
         if hasattr(module, "inv_freq"):

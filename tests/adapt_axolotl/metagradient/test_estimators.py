@@ -19,7 +19,7 @@ from adapt_axolotl.metagradient.per_task import per_task_scores
 from adapt_axolotl.metagradient.scores import scores_from_rows
 from adapt_axolotl.metagradient.self_check import check_estimator, fingerprint
 
-from .models import FAMILIES, make_model, make_rows, packed, padded, random_v, trained
+from .models import FAMILIES, RELEASED, make_model, make_rows, packed, padded, random_v, trained
 
 TASKS = [0, 1, 2, 0, 3, 1]
 
@@ -107,6 +107,26 @@ def test_in_backward_agrees_with_the_reference(family: str, layout) -> None:
     assert relative_error(found.inner_products, expected) < 1e-4
     assert found.rows.tolist() == [4, 4, 2, 2]
     assert InBackward.uncovered(model, parameters) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES)
+def test_in_backward_agrees_with_the_reference_in_released_shapes(family: str) -> None:
+    # A random model of full width must keep the released scale, or its activations explode.
+    model = make_model(family, moved_by=0.01, **RELEASED[family])
+    parameters = trained(model)
+    batches = [padded(make_rows(4, 1, length=(20, 40)), [0, 1, 2, 0])]
+    v = direction(model, parameters, [padded(make_rows(3, 2), [0, 1, 2])], torch.ones(3)).v
+    expected = per_task_scores(model, parameters, batches, v, 3).inner_products
+    listener = InBackward(model, parameters)
+    listener.listen(v)
+    listener.begin(batches[0].row_of_token)
+    sums, tokens = row_losses(model, batches[0])
+    sums.sum().backward()
+    products = listener.collect(1.0, 4)
+    listener.stop()
+    found = scores_from_rows(products, tokens, batches[0].task_of_row, 3).inner_products
+    assert relative_error(found, expected) < 1e-4
 
 
 @pytest.mark.parametrize("family", FAMILIES)
