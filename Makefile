@@ -16,7 +16,7 @@ help:
 	@echo "make demo    train the tiny recipe and its uniform twin, show both side by side"
 	@echo "make results train all that docs/results.md tells of, and write it"
 	@echo "make bench   cost of meta steps and runs, the sampler, comparisons and their error rate"
-	@echo "make check   formatting, linting, types; recipes, their list and docs/keys.md up to date"
+	@echo "make check   formatting, linting, types; recipes, their list and generated docs up to date"
 	@echo "make test    all tests (ADAPT_TEST_DATA=DIR adds those on real data)"
 	@echo "make format  write the formatting"
 	@echo "make grid    write the recipes, their list and docs/keys.md again"
@@ -54,6 +54,7 @@ bench: env
 		$(BIN)/python benchmarks/$$name.py > docs/measured/$$name.txt || exit 1; \
 		cat docs/measured/$$name.txt; \
 	done
+	$(BIN)/python docs/cost.py
 
 check: env
 	$(BIN)/ruff format --check .
@@ -61,6 +62,7 @@ check: env
 	$(BIN)/mypy
 	$(BIN)/python recipes/grid.py --check
 	$(BIN)/python docs/keys.py --check
+	$(BIN)/python docs/cost.py --check
 
 test: env
 	$(BIN)/python -m pytest

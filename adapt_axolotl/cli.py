@@ -217,6 +217,12 @@ def natural_instructions(
         list[str] | None,
         typer.Option("--type", help="Take this type; repeatable. Default: the largest."),
     ] = None,
+    recipe: Annotated[
+        Path | None,
+        typer.Option(
+            help="Take the types that are this recipe's tasks.", exists=True, dir_okay=False
+        ),
+    ] = None,
     largest: Annotated[int, typer.Option(min=2, help="How many of the largest types.")] = 20,
     training_rows: Annotated[int, typer.Option(min=1, help="Of a type, at most.")] = 10_000,
     validation_rows: Annotated[int, typer.Option(min=2, help="Of a type, at most.")] = 500,
@@ -231,16 +237,22 @@ def natural_instructions(
 
     from adapt_axolotl.natural_instructions.prepare import prepare as write
     from adapt_axolotl.natural_instructions.selection import Limits
+    from adapt_axolotl.recipe import task_name
+    from adapt_axolotl.recipe_text import RecipeText
     from adapt_eval.comparison.overlap import matches
     from adapt_eval.suite import load_suite
 
+    wanted = list(types or ())
+    if recipe is not None:
+        entries = RecipeText(recipe.read_text(encoding="utf-8")).values.get("datasets") or []
+        wanted += dict.fromkeys(task_name(entry) for entry in entries)
     names = [name for one in load_suite("ood11").benchmarks for name in one.names]
     with Progress(console=Console(stderr=True)) as bar:
         line = bar.add_task("")
         done = write(
             source,
             out,
-            types=types or (),
+            types=wanted,
             largest=largest,
             limits=Limits(training_rows, validation_rows),
             overlaps=lambda name: not keep_overlap and matches(name, names),

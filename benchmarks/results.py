@@ -1,4 +1,5 @@
-"""Write docs/results.md from the runs under runs/, so that no figure in it is typed by hand.
+"""Write docs/results.md and the README's table from the runs under runs/, so that no figure in them
+is typed by hand.
 
 make results        trains the tiny and the real recipes (ADAPT_TEST_DATA must be set), then this
 """
@@ -7,14 +8,18 @@ from __future__ import annotations
 
 import json
 import shutil
+import statistics
 from pathlib import Path
 
 import yaml
 
+from adapt_axolotl.record import read_ledger
 from adapt_axolotl.show import markdown_table
+from adapt_eval.report.markdown import table
 
 ROOT = Path(__file__).resolve().parent.parent
 KINDS = ("adapt", "uniform", "proportional")
+START, END = "<!-- results: written by benchmarks/results.py -->", "<!-- end of results -->"
 
 TEXT = """\
 # Results
@@ -57,22 +62,53 @@ adapt-axolotl show --markdown {real_runs}
 {real_note}
 """
 
+HEADS = ("", "learned", "uniform", "proportional")
+
+
+def summary(tiny: list[Path], real: list[Path]) -> str:
+    """The README's table."""
+
+    def losses(runs: list[Path]) -> list[str]:
+        return [
+            f"{statistics.fmean(one['last_validation_loss'] for one in tasks(run)):.3f}"
+            for run in runs
+        ]
+
+    def tasks(run: Path) -> list[dict[str, float]]:
+        return list(read_ledger(run)["tasks"].values())
+
+    def spent(run: Path) -> str:
+        ledger = read_ledger(run)
+        return f"{ledger['used']:,} of {ledger['budget']:,}"
+
+    rows = [
+        (f"mean loss of {len(tasks(tiny[0]))} made tasks, at the end", *losses(tiny)),
+        (f"mean loss of {len(tasks(real[0]))} real tasks, at the end", *losses(real)),
+        ("supervised tokens of the budget, real tasks", *map(spent, real)),
+        ("time in meta steps, real tasks", *map(share_of_meta_steps, real)),
+    ]
+    return table(HEADS, rows, {1, 2, 3})
+
+
+def share_of_meta_steps(run: Path) -> str:
+    timing = json.loads((run / "adapt" / "timing.json").read_text())
+    return f"{timing['meta_steps'] / timing['training']:.1%}"
+
 
 def note(runs: list[Path]) -> str:
     """What the tables say of cost, in a sentence, from the same files."""
     timing = [json.loads((run / "adapt" / "timing.json").read_text()) for run in runs]
-    ledgers = [json.loads((run / "adapt" / "ledger.json").read_text()) for run in runs]
+    ledgers = [read_ledger(run) for run in runs]
     learned, uniform = ledgers[0], ledgers[1]
     history = (runs[0] / "adapt" / "history.jsonl").read_text().splitlines()
     per_token = [t["training"] / ledger["used"] for t, ledger in zip(timing, ledgers, strict=True)]
-    share = timing[0]["meta_steps"] / timing[0]["training"]
     estimators = sorted({json.loads(line)["estimator"] for line in history})
     extra = per_token[0] / per_token[1] - 1
     return (
         f"The learned run took {timing[0]['training']:.0f} s in {learned['steps']} steps, uniform "
         f"{timing[1]['training']:.0f} s in {uniform['steps']}: {extra:+.0%} a supervised token, in "
         f"separate processes on a noisy machine. Within the learned run, {len(history)} meta steps "
-        f"({', '.join(estimators)}) took {share:.1%} of the time; they read "
+        f"({', '.join(estimators)}) took {share_of_meta_steps(runs[0])} of the time; they read "
         f"{learned['meta_tokens']:,} supervised tokens beside the {learned['used']:,} trained."
     )
 
@@ -94,6 +130,11 @@ def main() -> None:
         real_runs=" ".join(f"runs/{run.name}" for run in runs["real"]),
     )
     (ROOT / "docs" / "results.md").write_text(text, encoding="utf-8")
+    readme = ROOT / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    start, end = text.index(START) + len(START), text.index(END)
+    found = summary(runs["tiny"], runs["real"])
+    readme.write_text(f"{text[:start]}\n{found}\n{text[end:]}", encoding="utf-8")
     for group, paths in runs.items():
         shutil.copy(paths[0] / "adapt" / "mixture.png", ROOT / "docs" / f"mixture_{group}.png")
 

@@ -267,9 +267,11 @@ def grid_recipe(kind: str, model: Model, budget: int) -> tuple[str, str]:
     header = HEADER.format(
         title=f"{model.hub}, 20 Natural Instructions task types, {budget} % of the supervised "
         f"tokens, {MIXTURES[kind]} mixture.",
-        prerequisites="pip install adapt-axolotl flash-attn ; hub access "
+        prerequisites="pip install -c constraints.txt -e . && pip install flash-attn ; hub access "
         f"({model.hub} is {model.licence}) ;\n"
-        "#                data/natural_instructions/<type>/{train,validation}.jsonl in chat format",
+        "#                git clone https://github.com/allenai/natural-instructions ;\n"
+        "#                adapt-axolotl prepare natural-instructions --source natural-instructions"
+        f" --out data/natural_instructions --recipe recipes/{name}.yml",
         name=name,
         override="--micro-batch-size 2 --gradient-accumulation-steps 8",
         hardware="one GPU with 24 GB or more",

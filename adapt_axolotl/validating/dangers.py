@@ -13,7 +13,7 @@ from typing import Any
 from adapt_axolotl.recipe import PLUGIN, TRAINER
 
 KINDS = {
-    "remote_code": "runs code that comes with a model or a dataset",
+    "remote_code": "runs code that comes with a model or a dataset, or from the hub",
     "plugins": "imports a plugin or a trainer",
     "imports": "imports Python code by its name",
     "paths": "reads or writes outside of the working directory",
@@ -28,6 +28,8 @@ _REPORTERS = (
     "use_trackio",
     "use_otel_metrics",
 )
+# Axolotl's own plugins that send rows away, or clone and start what the recipe names.
+_REACHING_OUT = ("axolotl.integrations.hatchery.", "axolotl.integrations.nemo_gym.")
 _IMPORTS = ("reward_funcs", "rollout_func", "reward_processes", "env_class")
 
 
@@ -56,20 +58,22 @@ def dangers(recipe: Mapping[str, Any]) -> list[Danger]:
 
 
 def _kind(path: str, key: str, value: Any) -> str | None:
-    if key == "trust_remote_code":
+    if key in ("trust_remote_code", "use_kernels"):
         return "remote_code" if value else None
+    if key == "attn_implementation" and "/" in str(value):  # a kernel's name on the hub
+        return "remote_code"
     if key in ("plugins", "trainer_cls"):
-        harmless = (
-            value is None
-            or value in (PLUGIN, TRAINER)
-            or str(value).startswith("axolotl.integrations.")
-        )
-        return None if harmless else "plugins"
-    if (key in _IMPORTS and value) or (key == "type" and "datasets" in path and _imports(value)):
+        return None if value is None or _ours_or_axolotls(str(value)) else "plugins"
+    if (key in _IMPORTS and value) or (key == "type" and "dataset" in path and _imports(value)):
         return "imports"
     if value and (key in _REPORTERS or key.startswith(_UPLOADS)):
         return "uploads"
     return "paths" if isinstance(value, str) and _leaves_directory(value) else None
+
+
+def _ours_or_axolotls(name: str) -> bool:
+    known = name in (PLUGIN, TRAINER) or name.startswith("axolotl.integrations.")
+    return known and not name.startswith(_REACHING_OUT)
 
 
 def _imports(dataset_type: Any) -> bool:

@@ -172,12 +172,28 @@ def test_what_cannot_be_prepared_says_what_to_do(clone: Path, tmp_path: Path) ->
         run(clone, tmp_path / "out")
 
 
+def prepare_command(clone: Path, out: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    call = [sys.executable, "-m", "adapt_axolotl.cli", "prepare", "natural-instructions"]
+    call += ["--source", str(clone), "--out", str(out), *options]
+    return subprocess.run(call, capture_output=True, text=True, check=True)
+
+
+def test_a_recipe_names_the_types_that_it_needs(clone: Path, tmp_path: Path) -> None:
+    file = tmp_path / "recipe.yml"
+    entries = [
+        {"path": f"data/{name}/train.jsonl", "task": name}
+        for name in ("fill_in_the_blank", "title_generation", "title_generation")
+    ]
+    file.write_text(yaml.safe_dump({"base_model": "x", "datasets": entries}))
+    prepare_command(clone, tmp_path / "data", "--recipe", str(file))
+    there = sorted(folder.name for folder in (tmp_path / "data").iterdir() if folder.is_dir())
+    assert there == ["fill_in_the_blank", "title_generation"]
+
+
 @pytest.mark.slow
 def test_the_command_writes_a_block_that_trains(clone: Path, tiny: Path, tmp_path: Path) -> None:
     out = tmp_path / "data"
-    call = [sys.executable, "-m", "adapt_axolotl.cli", "prepare", "natural-instructions"]
-    call += ["--source", str(clone), "--out", str(out), "--largest", "3"]
-    done = subprocess.run(call, capture_output=True, text=True, check=True)
+    done = prepare_command(clone, out, "--largest", "3")
     assert done.stdout == f"{out / 'datasets.yml'}\n"
     assert "task026_drop_question_generation, task1389_hellaswag_completion" in done.stderr
     blocks = yaml.safe_load((out / "datasets.yml").read_text())

@@ -13,7 +13,7 @@ import httpx
 import pytest
 import yaml
 
-from adapt_axolotl.recipe import mistakes, read_recipe
+from adapt_axolotl.recipe import PLUGIN, mistakes, read_recipe
 from adapt_axolotl.validating import licences
 from adapt_axolotl.validating.dangers import dangers
 from adapt_axolotl.validating.verdict import validate
@@ -93,8 +93,15 @@ def test_what_is_refused_in_training_is_a_mistake_here(raw: dict[str, Any]) -> N
     ("change", "kind", "key"),
     [
         ({"trust_remote_code": True}, "remote_code", "trust_remote_code"),
-        ({"plugins": ["adapt_axolotl.AdaptPlugin", "evil.P"]}, "plugins", "plugins[1]"),
+        ({"plugins": [PLUGIN, "evil.P"]}, "plugins", "plugins[1]"),
         ({"trainer_cls": "evil.Trainer"}, "plugins", "trainer_cls"),
+        ({"attn_implementation": "evil/kernel"}, "remote_code", "attn_implementation"),
+        ({"use_kernels": True}, "remote_code", "use_kernels"),
+        (
+            {"plugins": [PLUGIN, "axolotl.integrations.nemo_gym.NemoGymPlugin"]},
+            "plugins",
+            "plugins[1]",
+        ),
         ({"trl": {"reward_funcs": ["evil.f"]}}, "imports", "trl.reward_funcs[0]"),
         ({"datasets": [{"path": "a", "type": "evil.strategy"}]}, "imports", "datasets[0].type"),
         ({"datasets": [{"path": "/etc/x", "type": "alpaca"}]}, "paths", "datasets[0].path"),
@@ -123,6 +130,7 @@ def test_what_ordinary_recipes_have_is_no_danger(raw: dict[str, Any]) -> None:
     raw["datasets"][0]["type"] = "sharegpt.load_role"
     raw["datasets"][1]["type"] = {"system_prompt": "", "format": "{instruction}"}
     raw |= {"trust_remote_code": False, "wandb_project": None, "use_wandb": False}
+    raw["attn_implementation"] = "flash_attention_2"
     assert dangers(raw) == []
 
 
