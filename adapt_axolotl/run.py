@@ -216,6 +216,7 @@ class AdaptRun:
                 step,
                 validation_loss=update.validation_losses,
                 scores=update.scores,
+                score_ages=update.ages,
                 objective=update.objective if np.isfinite(update.objective) else None,
                 estimator=self.meta.estimator,
             )
@@ -251,6 +252,7 @@ class AdaptRun:
         *,
         validation_loss: np.ndarray | None = None,
         scores: np.ndarray | None = None,
+        score_ages: np.ndarray | None = None,
         objective: float | None = None,
         estimator: str | None = None,
     ) -> None:
@@ -274,6 +276,7 @@ class AdaptRun:
                 "proportions": named(self._current()),
                 "validation_loss": named(validation_loss),
                 "scores": named(scores),
+                "score_ages": named(score_ages),
                 "objective": objective,
                 "entropy": float(entropy(self._current())),
                 "estimator": estimator,

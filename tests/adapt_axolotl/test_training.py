@@ -48,6 +48,8 @@ def test_every_meta_step_is_recorded_and_the_mixture_moves(learned: tuple[Path, 
         shares = list(line["proportions"].values())
         assert sum(shares) == pytest.approx(1, abs=1e-12)
         assert list(line["proportions"]) == list(line["scores"]) == list(TASKS)
+        assert list(line["score_ages"]) == list(TASKS)
+        assert 0 in line["score_ages"].values()
         assert line["estimator"] == "in_backward"
         assert line["entropy"] == pytest.approx(-sum(p * np.log(p) for p in shares), abs=1e-12)
     assert max(lines[-1]["proportions"].values()) > 0.22
