@@ -104,6 +104,8 @@ class MetaStep:
         self._checked = False
         self._listener: InBackward | None = None
         self._heard: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._unheard: str | None = None
+        self._reading = False
         self._scores: TaskScores | None = None
 
     @property
@@ -164,7 +166,7 @@ class MetaStep:
             if self.estimator != "in_backward":
                 self._scores = self._score(v, probe)
                 return
-        self._heard = []
+        self._reading, self._heard, self._unheard = True, [], None
         self._listener = InBackward(self._model, self._parameters)
         self._listener.listen(v)
 
@@ -190,7 +192,8 @@ class MetaStep:
         try:
             products = self._listener.collect(loss_weight(), len(task_of_row))
         except UnfiredHooks as error:
-            self._drop_estimator(str(error))
+            self._unheard = str(error)
+            self._stop_listening()
             return
         counted = row_of_token[:, 1:][labels[:, 1:] != -100]
         tokens = torch.bincount(counted, minlength=len(task_of_row))
@@ -198,14 +201,9 @@ class MetaStep:
 
     def finish(self, step: int) -> MetaUpdate:
         """Move the mixture by what `begin` and the training backwards measured."""
-        if self._listener is not None:
-            self._listener.stop()
-            self._listener = None
-            products, tokens, tasks = (torch.cat(parts) for parts in zip(*self._heard, strict=True))
-            self._scores = scores_from_rows(
-                products, tokens, tasks, len(self.mixture.tasks), reduce=self._ranks.sum
-            )
-            self._heard = []
+        if self._reading:
+            self._reading = False
+            self._scores = self._scores_read()
         if self._scores is None:
             nothing = np.full(len(self.mixture.tasks), np.nan)
             return self.mixture.update(nothing, nothing, step=step)
@@ -217,6 +215,28 @@ class MetaStep:
         proportions = torch.as_tensor(update.proportions).to(self._parameters[0].device)
         assert self._ranks.agree(proportions), f"processes hold different mixtures at step {step}"
         return update
+
+    def _scores_read(self) -> TaskScores | None:
+        """What all processes heard; None, and no more of it, if a module of any was passed by."""
+        self._stop_listening()
+        heard, self._heard = self._heard, []
+        if self._any_rank(self._unheard is not None):
+            self._drop_estimator(self._unheard or "another process did not hear all modules")
+            return None
+        products, tokens, tasks = (torch.cat(parts) for parts in zip(*heard, strict=True))
+        return scores_from_rows(
+            products, tokens, tasks, len(self.mixture.tasks), reduce=self._ranks.sum
+        )
+
+    def _stop_listening(self) -> None:
+        if self._listener is not None:
+            self._listener.stop()
+            self._listener = None
+
+    def _any_rank(self, here: bool) -> bool:
+        """Whether it is so on any process; every process must ask."""
+        flag = torch.tensor(float(here), device=self._parameters[0].device)
+        return self._ranks.sum(flag).item() > 0
 
     def _batches(self, source: ProbeRows, rows: np.ndarray) -> list[TaskBatch]:
         return source.batches(rows, rank=self._ranks.rank, ranks=self._ranks.count)
@@ -303,14 +323,13 @@ class MetaStep:
                 len(self.mixture.tasks),
                 epsilon=self._epsilon(),
             )
-            failed = self._ranks.sum(torch.tensor(0.0 if check.passed else 1.0).to(v[0].device))
-            if failed.item() == 0:
+            if not self._any_rank(not check.passed):
                 LOG.info(
                     f"task scores by {self.estimator}: agrees with one backward a task to "
                     f"{check.max_relative_error:.1e} (allowed {check.tolerance:.2g})"
                 )
                 return
-            self._drop_estimator(check.reason)
+            self._drop_estimator(check.reason or "it is wrong on another process")
 
     def _drop_estimator(self, reason: str) -> None:
         dropped = self._candidates.pop(0)
@@ -318,10 +337,6 @@ class MetaStep:
             f"task scores: {dropped} does not fit this model ({reason}); using {self.estimator} "
             "from here on"
         )
-        if self._listener is not None:
-            self._listener.stop()
-            self._listener = None
-            self._heard = []
 
     def state_dict(self) -> dict[str, Any]:
         return {"mixture": self.mixture.state_dict(), "candidates": self._candidates}

@@ -123,6 +123,40 @@ def test_an_estimator_that_does_not_fit_is_replaced_and_this_is_said(
     assert np.isfinite(update.scores).all()
 
 
+class OtherRanks(Ranks):
+    """Another process that passed a module by, as this one hears of it."""
+
+    def sum(self, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor + 1 if tensor.dim() == 0 and self.count == 2 else tensor
+
+
+@pytest.mark.parametrize("here", [True, False])
+def test_a_module_that_is_passed_by_in_training_ends_reading_on_all_processes(
+    here: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = make_model("qwen3")
+    meta = make_meta(model, "in_backward", "finite_difference")
+    meta.begin(0)
+    meta._ranks = OtherRanks(0, 1 if here else 2)
+    batch = padded(make_rows(6, 9), [0, 1, 2, 0, 1, 0])
+    micro_batches = 0
+    while meta.listening and micro_batches < 2:
+        micro_batches += 1
+        with meta.training_backward(
+            batch.labels, batch.row_of_token, batch.task_of_row, lambda: 1.0
+        ):
+            states = model.model(**batch.inputs).last_hidden_state
+            logits = states @ model.lm_head.weight.T if here else model.lm_head(states)
+            logits.logsumexp(-1).sum().backward()
+    assert micro_batches == (1 if here else 2)
+    with caplog.at_level("WARNING", logger="axolotl.adapt"):
+        update = meta.finish(0)
+    assert meta.estimator == "finite_difference"
+    assert ("such as lm_head" if here else "another process did not hear") in caplog.text
+    assert np.isnan(update.scores).all()
+    assert (update.proportions == 1 / 3).all()
+
+
 def test_a_nan_validation_loss_leaves_its_task_out_and_training_goes_on(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
