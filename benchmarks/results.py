@@ -96,20 +96,16 @@ def share_of_meta_steps(run: Path) -> str:
 
 
 def note(runs: list[Path]) -> str:
-    """What the tables say of cost, in a sentence, from the same files."""
-    timing = [json.loads((run / "adapt" / "timing.json").read_text()) for run in runs]
-    ledgers = [read_ledger(run) for run in runs]
-    learned, uniform = ledgers[0], ledgers[1]
+    """What the learned run spent on meta steps, in a sentence, from the same files."""
+    ledger = read_ledger(runs[0])
     history = (runs[0] / "adapt" / "history.jsonl").read_text().splitlines()
-    per_token = [t["training"] / ledger["used"] for t, ledger in zip(timing, ledgers, strict=True)]
     estimators = sorted({json.loads(line)["estimator"] for line in history})
-    extra = per_token[0] / per_token[1] - 1
     return (
-        f"The learned run took {timing[0]['training']:.0f} s in {learned['steps']} steps, uniform "
-        f"{timing[1]['training']:.0f} s in {uniform['steps']}: {extra:+.0%} a supervised token, in "
-        f"separate processes on a noisy machine. Within the learned run, {len(history)} meta steps "
-        f"({', '.join(estimators)}) took {share_of_meta_steps(runs[0])} of the time; they read "
-        f"{learned['meta_tokens']:,} supervised tokens beside the {learned['used']:,} trained."
+        f"Within the learned run, {len(history)} meta steps ({', '.join(estimators)}) took "
+        f"{share_of_meta_steps(runs[0])} of the time before the training forward; they read "
+        f"{ledger['meta_tokens']:,} supervised tokens beside the {ledger['used']:,} trained. The "
+        "seconds are of separate processes on a machine with other work, so they do not compare; "
+        "[cost.md](cost.md) has ratios that do."
     )
 
 
