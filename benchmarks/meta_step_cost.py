@@ -1,6 +1,6 @@
 """What a meta step costs: time and peak memory against a training step on the same tokens.
 
-    python benchmarks/meta_step_cost.py [--repeats 9] [--tasks 4,20,64,256] [--memory]
+    python benchmarks/meta_step_cost.py [--repeats 9] [--tasks 4,20,64,256] [--loops LOOP,...]
 
 All figures are ratios within one process, median [least, most] of repeats that alternate with the
 step they are divided by. A meta step's time is that of its loop less one training step. Memory is
@@ -30,6 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--tasks", default="4,20,64,256")
+    parser.add_argument("--loops", default=",".join(LOOPS))
     parser.add_argument("--peak", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.peak:
@@ -44,7 +45,7 @@ def main() -> None:
     for lora in (False, True):
         for tasks in counts:
             bench = Bench(SMALL, tasks, lora=lora, dtype=torch.float32, device="cpu")
-            for loop in LOOPS:
+            for loop in arguments.loops.split(","):
                 ratios = meta_step_ratios(bench, loop, arguments.repeats)
                 line = f"{statistics.median(ratios):.2f} [{min(ratios):.2f}, {max(ratios):.2f}]"
                 memory = "not run"

@@ -34,6 +34,7 @@ class Shape:
         rows: of a step, and of each side of a meta step.
         tokens: of a row, all but the first supervised.
         micro_batch: rows that go through the model at once.
+        lora_rank: of the adapters of all linear layers but the head.
     """
 
     name: str
@@ -47,16 +48,17 @@ class Shape:
     rows: int
     tokens: int
     micro_batch: int
+    lora_rank: int = 8
 
 
 SMALL = Shape("Qwen3, 4 layers of 192", 192, 576, 4, 6, 3, 32, 4096, 256, 16, 32)
-# Parameters and not activations make its peak.
-WIDE = Shape("Qwen3, 4 layers of 512", 512, 1536, 4, 8, 4, 64, 16_384, 256, 4, 32)
+# Parameters and not activations make its peak; adapters of many megabytes, so that they show in it.
+WIDE = Shape("Qwen3, 4 layers of 512", 512, 1536, 4, 8, 4, 64, 16_384, 256, 4, 32, lora_rank=128)
 QWEN3_06B = Shape("Qwen3-0.6B from config", 1024, 3072, 28, 16, 8, 128, 151_936, 40, 2048, 2)
 
 
 def make_model(shape: Shape, *, lora: bool, dtype: torch.dtype, device: str) -> nn.Module:
-    """Random weights; with LoRA, rank 8 on all linear layers but the head."""
+    """Random weights."""
     torch.manual_seed(0)
     config = Qwen3Config(
         vocab_size=shape.vocabulary,
@@ -75,7 +77,7 @@ def make_model(shape: Shape, *, lora: bool, dtype: torch.dtype, device: str) -> 
     if lora:
         from peft import LoraConfig, get_peft_model
 
-        model = get_peft_model(model, LoraConfig(r=8, target_modules="all-linear"))
+        model = get_peft_model(model, LoraConfig(r=shape.lora_rank, target_modules="all-linear"))
         with torch.no_grad():
             for name, parameter in model.named_parameters():
                 if "lora_B" in name:  # Not 0 as at the start, where half of the scores are 0.
