@@ -214,6 +214,7 @@ def meta_settings(
         look_ahead=learned.look_ahead,
         estimators=estimators,
         seed=run_seed(cfg),
+        half_precision=trainer is not None and (trainer.args.bf16 or trainer.args.fp16),
     )
 
 

@@ -50,6 +50,7 @@ class MetaSettings:
         look_ahead: take v after a trial inner step.
         estimators: names in the order in which they are tried.
         seed: of the rows drawn.
+        half_precision: the model computes in 16 bits (autocast), whatever its weights are.
     """
 
     update_every: int
@@ -59,6 +60,7 @@ class MetaSettings:
     look_ahead: bool
     estimators: Sequence[str]
     seed: int
+    half_precision: bool = False
 
     def due(self, step: int, progress: float) -> bool:
         """Whether optimizer step `step` (from 0), at this share of the budget, has a meta step."""
@@ -158,11 +160,13 @@ class MetaStep:
             if v is None:
                 self._scores = None
                 return
-            if not self._checked:
-                self._check_estimators(v)
-                if self.estimator != "in_backward" and not len(training_rows):
-                    _, training_rows = self.rows(step)
-                    probe = self._batches(self._training, training_rows)
+            if not self._checked and not self._check_estimators(v):
+                self._scores = None
+                return
+            if self.estimator != "in_backward" and not len(training_rows):
+                # It was dropped just now, and rows that no one has booked are not read.
+                self._scores = None
+                return
             if self.estimator != "in_backward":
                 self._scores = self._score(v, probe)
                 return
@@ -190,6 +194,10 @@ class MetaStep:
         self._listener.begin(row_of_token)
         yield
         try:
+            if _learns_across_rows(labels, row_of_token):
+                raise UnfiredHooks(
+                    "packed rows whose first token is supervised: it is predicted from another row"
+                )
             products = self._listener.collect(loss_weight(), len(task_of_row))
         except UnfiredHooks as error:
             self._unheard = str(error)
@@ -301,13 +309,21 @@ class MetaStep:
             reduce=self._ranks.sum,
         )
 
-    def _epsilon(self) -> float:
-        """Relative step; bfloat16 weights cannot resolve the smaller one."""
-        return 1e-3 if self._parameters[0].dtype in (torch.bfloat16, torch.float16) else 1e-4
+    @property
+    def _half_precision(self) -> bool:
+        kept_in_half = self._parameters[0].dtype in (torch.bfloat16, torch.float16)
+        return self._settings.half_precision or kept_in_half
 
-    def _check_estimators(self, v: list[Tensor]) -> None:
-        """Compare the estimator with one backward a task on two rows; drop it if it is wrong."""
-        self._checked = True
+    def _epsilon(self) -> float:
+        """Relative step; 16 bits cannot resolve the smaller one."""
+        return 1e-3 if self._half_precision else 1e-4
+
+    def _check_estimators(self, v: list[Tensor]) -> bool:
+        """Compare the estimator with one backward a task on two rows; drop it if it is wrong.
+
+        Returns:
+            Whether there was something to compare with.
+        """
         first = self._training.draw(
             (0, 1), 1, seed=self._settings.seed, stream=TRAINING_STREAM, step=0
         )
@@ -322,25 +338,48 @@ class MetaStep:
                 v,
                 len(self.mixture.tasks),
                 epsilon=self._epsilon(),
+                half_precision=self._half_precision,
             )
+            if self._any_rank(not check.possible):
+                LOG.warning(
+                    "task scores: the gradients of the rows that they are checked on are not "
+                    "finite; this meta step is left out, training goes on"
+                )
+                return False
             if not self._any_rank(not check.passed):
                 LOG.info(
                     f"task scores by {self.estimator}: agrees with one backward a task to "
                     f"{check.max_relative_error:.1e} (allowed {check.tolerance:.2g})"
                 )
-                return
+                break
             self._drop_estimator(check.reason or "it is wrong on another process")
+        self._checked = True
+        return True
 
     def _drop_estimator(self, reason: str) -> None:
         dropped = self._candidates.pop(0)
+        self._checked = False
         LOG.warning(
             f"task scores: {dropped} does not fit this model ({reason}); using {self.estimator} "
             "from here on"
         )
 
     def state_dict(self) -> dict[str, Any]:
-        return {"mixture": self.mixture.state_dict(), "candidates": self._candidates}
+        return {
+            "mixture": self.mixture.state_dict(),
+            "candidates": self._candidates,
+            # Another check along another v could decide otherwise: a resume would not be exact.
+            "checked": self._checked,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.mixture.load_state_dict(state["mixture"])
         self._candidates = list(state["candidates"])
+        self._checked = state["checked"]
+
+
+def _learns_across_rows(labels: Tensor, row_of_token: Tensor) -> bool:
+    """Whether a supervised token, (B, T), is predicted from a token of another row."""
+    before, after = row_of_token[:, :-1], row_of_token[:, 1:]
+    crossing = (before != after) & (before >= 0) & (after >= 0)
+    return bool((crossing & (labels[:, 1:] != -100)).any())

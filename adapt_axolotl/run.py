@@ -101,6 +101,12 @@ class RunPlan:
             total = min(total, self.max_steps)
         return Estimate(steps=total, rows_per_step=rows / steps)
 
+    def progress(self, ledger: TokenLedger) -> float:
+        """How much of the run is done, 0 to 1: of its budget, or of `max_steps` if that ends it
+        first."""
+        steps = 0.0 if self.max_steps is None else ledger.steps / self.max_steps
+        return max(ledger.progress, min(1.0, steps))
+
     def fingerprint(self) -> dict[str, Any]:
         """What must be the same for a checkpoint to go on with the same stream of rows."""
         return {
@@ -112,6 +118,9 @@ class RunPlan:
             "rows or bins a micro-batch": self.shape.rows,
             "bin tokens": self.shape.bin_tokens,
             "unit": self.unit,
+            "round robin": self.ordered,
+            "max_repeats": self.max_repeats,
+            "charge_meta_tokens": self.charge_meta_tokens,
             "seed": self.seed,
             "first proportions": self.proportions.tolist(),
         }
@@ -162,10 +171,8 @@ class AdaptRun:
 
     @property
     def progress(self) -> float:
-        """How much of the run is done, 0 to 1: of its budget, or of `max_steps` if that ends it
-        first. The learning rate follows it."""
-        steps = 0.0 if self.plan.max_steps is None else self.ledger.steps / self.plan.max_steps
-        return max(self.ledger.progress, min(1.0, steps))
+        """As `RunPlan.progress`. The learning rate follows it."""
+        return self.plan.progress(self.ledger)
 
     def start(self) -> None:
         """Before the first optimizer step of a process."""
@@ -180,7 +187,7 @@ class AdaptRun:
     def begin_step(self, step: int) -> None:
         """Before the first forward of optimizer step `step`, from 0."""
         meta = self.meta
-        if meta is None or not meta.due(step, self.ledger.progress):
+        if meta is None or not meta.due(step, self.progress):
             return
         if self.ledger.spend_on_meta_step(meta.tokens(step)):
             self._in_meta_step = True

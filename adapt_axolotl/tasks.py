@@ -41,6 +41,14 @@ LOG = get_logger("axolotl.adapt.tasks")
 _LAYOUT = 2  # raise when the prepared folder's content changes its meaning
 _READ = "adapt_rows_read.json"  # beside the rows in the prepared folder
 _POOL_FROM_ROWS = 20_000  # fewer rows tokenise faster in this process than a pool starts
+# Keys of a recipe that decide about rows and that Axolotl's own hash leaves out.
+_KEYS_OF_ROWS = (
+    "excess_length_strategy",
+    "min_sample_len",
+    "eval_sequence_len",
+    "eval_sample_packing",
+    "dataset_exact_deduplication",
+)
 _MODEL_COLUMNS = ("input_ids", "attention_mask", "labels", "position_ids", "token_type_ids")
 
 
@@ -163,7 +171,16 @@ def _read_tasks(
             rows, counts = _read_entry(cfg, expanded, tokenizer, split, where)
             parts.setdefault(task, []).append(rows)
             read[task] = read.get(task, RowsRead(0, 0)) + counts
-    return {task: _join(rows) for task, rows in parts.items()}, read
+    joined = {task: _join(rows) for task, rows in parts.items()}
+    if cfg.dataset_exact_deduplication:
+        joined = {task: _each_once(rows) for task, rows in joined.items()}
+    return joined, read
+
+
+def _each_once(rows: Dataset) -> Dataset:
+    """The first of all rows with equal tokens."""
+    _, first = np.unique(_fingerprints(rows), return_index=True)
+    return rows.select(np.sort(first))
 
 
 def _read_entry(
@@ -194,12 +211,13 @@ def _read_entry(
         dataset=raw,
         dataset_prompt_style=style or None,
     )
-    limit = cfg.eval_sequence_len if split == "test" and cfg.eval_sequence_len else cfg.sequence_len
+    key = "eval_sequence_len" if split == "test" and cfg.eval_sequence_len else "sequence_len"
+    limit = cfg[key]
     fitting = handle_long_seq_in_dataset(rows, limit, one)
     if len(fitting) == 0:
         raise ValueError(
-            f"{where}: none of its {len(rows)} rows fits sequence_len: {limit}; raise "
-            "sequence_len, or set excess_length_strategy: truncate"
+            f"{where}: none of its {len(rows)} rows fits {key}: {limit}; raise it, or set "
+            "excess_length_strategy: truncate"
         )
     supervised = _with_supervision(fitting, where)
     if cfg.sample_packing:
@@ -322,6 +340,7 @@ def _prepared_folder(cfg: DictDefault, adapt: AdaptConfig, tokenizer: Any) -> Pa
         "seed": cfg.seed,
         "tasks": [adapt.train_tasks, adapt.test_tasks],
         "validation": [adapt.val_examples, adapt.val_fraction],
+        **{key: cfg[key] for key in _KEYS_OF_ROWS},
         "files": [_file_stamps(str(entry.path)) for entry in entries],
         "tokenizer": _file_stamps(str(tokenizer.name_or_path)),
     }

@@ -150,18 +150,31 @@ class AdaptTrainer(AxolotlTrainer):
     def _row_of_token(self, micro_batch: MicroBatch, labels: Tensor) -> Tensor:
         """(B, T) the row, counted within the micro-batch, that each token belongs to."""
         lengths = self.run.plan.pools.lengths
+        left = getattr(self.processing_class, "padding_side", "right") == "left"
         row_of_token = torch.full_like(labels, -1)
         number = 0
         for line, entry in enumerate(micro_batch):
             if not isinstance(entry, list):  # padded on either side: the whole line is the row's
                 row_of_token[line] = line
                 continue
-            start = 0
+            start = labels.shape[1] - int(lengths[entry].sum()) if left else 0
             for row in entry:
                 row_of_token[line, start : start + int(lengths[row])] = number
                 start += int(lengths[row])
                 number += 1
+        self._check_places(rows_of(micro_batch), row_of_token, labels)
         return row_of_token
+
+    def _check_places(self, rows: list[int], row_of_token: Tensor, labels: Tensor) -> None:
+        """Rows lie where they are looked for; elsewhere, scores would be those of other tasks."""
+        supervised = labels != -100
+        places = row_of_token[supervised & (row_of_token >= 0)]
+        found = torch.bincount(places, minlength=len(rows)).tolist()
+        if found != self.run.plan.pools.supervised_tokens[rows].tolist():
+            raise ValueError(
+                "a batch does not hold its rows where they were drawn to; the collator or another "
+                "plugin moves them: turn it off, or set adapt.learned.estimator: finite_difference"
+            )
 
     # Schedule
 

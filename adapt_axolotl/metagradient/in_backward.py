@@ -47,6 +47,7 @@ class InBackward:
         self._row_of_token: Tensor | None = None
         self._shares: Tensor | None = None
         self._fired: set[str] = set()
+        self._unplaced: set[str] = set()
 
     @staticmethod
     def uncovered(model: nn.Module, parameters: Sequence[nn.Parameter]) -> list[str]:
@@ -73,6 +74,7 @@ class InBackward:
         self._row_of_token = row_of_token
         self._shares = None
         self._fired = set()
+        self._unplaced = set()
 
     def collect(self, loss_weight: float, num_rows: int) -> Tensor:
         """After the backward of a micro-batch.
@@ -93,6 +95,11 @@ class InBackward:
                 f"{len(silent)} of {len(self._owners)} modules were not heard in the backward, "
                 f"such as {silent[0]}"
             )
+        if self._unplaced:
+            raise UnfiredHooks(
+                f"the input of {sorted(self._unplaced)[0]} has no axis of tokens, so its share "
+                "belongs to no row"
+            )
         assert self._row_of_token is not None
         assert self._shares is not None
         inside = self._row_of_token >= 0
@@ -110,7 +117,8 @@ class InBackward:
     def _forward_hook(self, name: str) -> Callable[..., Any]:
         def hook(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
             # Under reentrant checkpointing the first forward has no graph; its recomputation does.
-            if not torch.is_grad_enabled() or not output.requires_grad:
+            # A module that is called by keyword is not heard, and collect() says so.
+            if not torch.is_grad_enabled() or not output.requires_grad or not args:
                 return None
             return _Heard.apply(output, args[0], self, name)
 
@@ -121,9 +129,12 @@ class InBackward:
         assert self._row_of_token is not None, "begin() comes before the forward"
         with torch.no_grad():
             shares = self._shares_of[name](inputs, gradient)
-            shares = _per_token(shares, inputs, self._row_of_token)
-        self._shares = shares if self._shares is None else self._shares + shares
+            placed = _per_token(shares, inputs, self._row_of_token)
         self._fired.add(name)
+        if placed is None:
+            self._unplaced.add(name)
+        else:
+            self._shares = placed if self._shares is None else self._shares + placed
 
 
 class _Heard(torch.autograd.Function):
@@ -174,12 +185,18 @@ def _linear_rule(module: nn.Module, parts: dict[str, Tensor]) -> Shares:
 def _affine_rule(module: nn.Module, parts: dict[str, Tensor]) -> Shares:
     """b . (f(x; G) - f(x; 0)) for any module that is affine in its parameters."""
     constant = None if isinstance(module, nn.Embedding) else _constant_of(module, parts)
+    scale = 1.0
+    if constant is not None:
+        # Beside the constant a small G would be lost in rounding.
+        scale = max(float(part.abs().max()) for part in parts.values()) or 1.0
+        parts = {name: part / scale for name, part in parts.items()}
 
     def shares(inputs: Tensor, gradient: Tensor) -> Tensor:
         at_v = _forward_with(module, parts, inputs)
         if constant is not None:
             at_v = at_v - constant(inputs)
-        return (gradient * at_v.to(gradient.dtype)).sum(-1, dtype=_accumulation_type(gradient))
+        product = gradient * at_v.to(gradient.dtype)
+        return product.sum(-1, dtype=_accumulation_type(gradient)) * scale
 
     return shares
 
@@ -230,13 +247,13 @@ def _accumulation_type(gradient: Tensor) -> torch.dtype:
     return torch.float64 if gradient.dtype == torch.float64 else torch.float32
 
 
-def _per_token(shares: Tensor, inputs: Tensor, row_of_token: Tensor) -> Tensor:
-    """(B, T) from (B, T), (B, T, H) or (B, H, T)."""
+def _per_token(shares: Tensor, inputs: Tensor, row_of_token: Tensor) -> Tensor | None:
+    """(B, T) from (B, T), (B T,), (B, T, H) or (B, H, T); None from anything else."""
     lines, tokens = row_of_token.shape
-    if shares.shape == (lines, tokens):
-        return shares
-    assert shares.dim() == 3, f"no token axis in shares of shape {tuple(shares.shape)}"
-    assert shares.shape[0] == lines
+    if shares.dim() <= 2 and shares.numel() == lines * tokens:
+        return shares.reshape(lines, tokens)
+    if shares.dim() != 3 or shares.shape[0] != lines or tokens not in shares.shape[1:]:
+        return None
     _, second, third = shares.shape
     heads_last = second == tokens
     if second == third:

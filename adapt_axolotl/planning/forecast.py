@@ -115,7 +115,7 @@ def forecast(
         length = int(pools.lengths[rows].sum())
         if (
             meta is not None
-            and meta.due(step, ledger.progress)
+            and meta.due(step, plan.progress(ledger))
             and ledger.spend_on_meta_step(extra)
         ):
             meta_steps += 1

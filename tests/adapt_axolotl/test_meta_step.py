@@ -14,7 +14,7 @@ from adapt_axolotl.pools import TaskPools
 from adapt_axolotl.probe import ProbeRows
 from adapt_axolotl.ranks import Ranks
 
-from .metagradient.models import make_model, make_rows, padded, trained
+from .metagradient.models import make_model, make_rows, packed, padded, trained
 
 TASKS = ("a", "b", "c")
 POISON = 60
@@ -108,19 +108,81 @@ def test_in_backward_reads_the_scores_of_the_training_rows() -> None:
 
 
 def test_an_estimator_that_does_not_fit_is_replaced_and_this_is_said(
-    caplog: pytest.LogCaptureFixture,
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = make_model("llama")
     mlp = model.model.layers[0].mlp
     weight = mlp.up_proj.weight
     mlp.forward = lambda x: mlp.down_proj(mlp.act_fn(mlp.gate_proj(x)) * (x @ weight.T))
     meta = make_meta(model, "in_backward", "finite_difference", "per_task")
+    asked, rows = [], meta.rows
+    monkeypatch.setattr(meta, "rows", lambda step: asked.append(step) or rows(step))
     with caplog.at_level("WARNING", logger="axolotl.adapt"):
         meta.begin(0)
-    update = meta.finish(0)
     assert meta.estimator == "finite_difference"
     assert "in_backward does not fit this model" in caplog.text
-    assert np.isfinite(update.scores).all()
+    # The rows that it wants were not booked for this step: they are read from the next one on.
+    assert np.isnan(meta.finish(0).scores).all()
+    assert asked == [0]
+    meta.begin(5)
+    assert np.isfinite(meta.finish(5).scores).all()
+
+
+def test_what_takes_over_in_training_is_checked_too(caplog: pytest.LogCaptureFixture) -> None:
+    model = make_model("llama")
+    meta = make_meta(model, "in_backward", "finite_difference", "per_task")
+    meta.begin(0)
+    batch = padded(make_rows(6, 9), [0, 1, 2, 0, 1, 0])
+    with meta.training_backward(batch.labels, batch.row_of_token, batch.task_of_row, lambda: 1.0):
+        states = model.model(**batch.inputs).last_hidden_state
+        (states @ model.lm_head.weight.T).logsumexp(-1).sum().backward()
+    meta.finish(0)
+    with caplog.at_level("INFO", logger="axolotl.adapt"):
+        meta.begin(5)
+    assert "task scores by finite_difference: agrees" in caplog.text
+
+
+def test_a_resumed_meta_step_keeps_its_estimator_without_another_check() -> None:
+    meta = make_meta(make_model("llama"), "in_backward", "finite_difference")
+    meta.begin(0)
+    other = make_meta(make_model("llama"), "in_backward", "finite_difference")
+    other.load_state_dict(meta.state_dict())
+    other._check_estimators = lambda v: pytest.fail("checked again")
+    other.begin(5)
+    assert other.listening
+
+
+def test_packed_rows_that_learn_from_each_other_are_not_read(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    model = make_model("qwen3")
+    meta = make_meta(model, "in_backward", "finite_difference")
+    meta.begin(0)
+    batch = packed(make_rows(6, 9), [0, 1, 2, 0, 1, 0])
+    labels = batch.inputs["input_ids"].clone()  # every token, the first of a row too
+    with meta.training_backward(labels, batch.row_of_token, batch.task_of_row, lambda: 1.0):
+        model(**batch.inputs, labels=labels).loss.backward()
+    with caplog.at_level("WARNING", logger="axolotl.adapt"):
+        meta.finish(0)
+    assert "packed rows whose first token is supervised" in caplog.text
+
+
+def test_gradients_that_are_not_finite_leave_a_meta_step_out(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    model = make_model("llama")
+    mlp = model.model.layers[0].mlp
+    forward = mlp.forward
+    mlp.forward = lambda x: forward(x) + (x * 0).abs().sqrt()  # 0, but its gradient is NaN
+    meta = make_meta(model, "in_backward", "finite_difference", "per_task")
+    with caplog.at_level("WARNING", logger="axolotl.adapt"):
+        meta.begin(0)
+    assert not meta.listening
+    assert (meta.finish(0).proportions == 1 / 3).all()
+    assert "are not finite; this meta step is left out" in caplog.text
+    mlp.forward = forward
+    meta.begin(5)
+    assert meta.listening
 
 
 class OtherRanks(Ranks):

@@ -76,7 +76,8 @@ def test_max_steps_ends_a_run_before_its_budget() -> None:
     run.start()
     assert train(run) == 3
     assert run.ledger.used < 5000
-    assert run.progress == 1.0  # the learning rate ends with the run
+    # The learning rate ends with the run, and meta steps begin in it.
+    assert run.progress == 1.0
 
 
 def test_records_are_whole_and_a_resumed_run_cuts_what_it_does_again(tmp_path: Path) -> None:
@@ -114,6 +115,7 @@ def test_records_are_whole_and_a_resumed_run_cuts_what_it_does_again(tmp_path: P
         ({"budget": 4000}, "budget: 5000 then, 4000 now"),
         ({"shape": BlockShape(3, 4)}, "micro-batches a step .*: 2 then, 3 now"),
         ({"seed": 1}, "seed: 0 then, 1 now"),
+        ({"max_repeats": 2.0}, "max_repeats: None then, 2.0 now"),
     ],
 )
 def test_a_checkpoint_of_another_stream_is_refused(changes: dict, says: str) -> None:

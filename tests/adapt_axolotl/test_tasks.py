@@ -134,6 +134,20 @@ def test_the_second_load_reads_the_prepared_folder_and_an_edit_does_not(
     assert edited.pools.rows_of_task[0] < first.pools.rows_of_task[0]
 
 
+def test_keys_that_decide_about_rows_are_not_served_from_the_cache(
+    config: dict[str, Any], tmp_path: Path
+) -> None:
+    file = Path(config["datasets"][0]["path"])
+    write(file, [("a 1", "answer " * 40)] * 10 + [(f"a {n}", "answer") for n in range(40)] * 2)
+    assert len(load(config, tmp_path).pools.rows(0)) + 4 < 90
+    config["excess_length_strategy"] = "truncate"
+    every = load(config, tmp_path)
+    assert every.read["a"] == RowsRead(90, 0)
+    config["dataset_exact_deduplication"] = True
+    once = load(config, tmp_path)
+    assert len(once.pools.rows(0)) + len(once.validation_pools.rows(0)) == 41
+
+
 def test_other_dataset_types_keep_working(config: dict[str, Any], tmp_path: Path) -> None:
     file = tmp_path / "alpaca.jsonl"
     rows = [{"instruction": f"do {n}", "input": "", "output": f"done {n}"} for n in range(40)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -58,15 +60,21 @@ class CompareWithGradient(TrainerCallback):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("side", ["right", "left"])  # of padding, as Gemma's tokenizer has it
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_the_shares_of_all_rows_add_up_to_the_gradient(
     tiny: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    side: str,
     packed: bool,
     checkpointing: bool,
 ) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(tiny / "model", model)
+    settings = json.loads((model / "tokenizer_config.json").read_text())
+    (model / "tokenizer_config.json").write_text(json.dumps({**settings, "padding_side": side}))
     directions: list[Sequence[torch.Tensor]] = []
     listen = InBackward.listen
 
@@ -78,6 +86,8 @@ def test_the_shares_of_all_rows_add_up_to_the_gradient(
     config = recipe(
         tiny,
         tmp_path,
+        base_model=str(model),
+        pad_to_sequence_len=packed,
         sample_packing=packed,
         micro_batch_size=2 if packed else 8,
         gradient_accumulation_steps=3,
@@ -93,6 +103,7 @@ def test_the_shares_of_all_rows_add_up_to_the_gradient(
     cfg = load_cfg(str(file))
     meta_data = PluginManager.get_instance().load_datasets(cfg)
     trainer = setup_model_and_trainer(cfg, meta_data)[0]
+    assert trainer.processing_class.padding_side == side
     compare = CompareWithGradient(trainer, directions)
     trainer.add_callback(compare)  # after the run's own, so it begins when the hooks are in
     trainer.train()

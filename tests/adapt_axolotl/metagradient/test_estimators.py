@@ -182,6 +182,57 @@ def test_in_backward_with_lora(family: str) -> None:
     assert relative_error(found.inner_products, expected) < 1e-4
 
 
+def test_in_backward_where_a_module_sees_tokens_without_lines() -> None:
+    # A shared expert gets (B T, features).
+    model = make_model("llama")
+    mlp = model.model.layers[0].mlp
+    forward = mlp.forward
+    mlp.forward = lambda x: forward(x.flatten(0, 1)).reshape(x.shape)
+    parameters = trained(model)
+    batches = [padded(make_rows(6, 3), TASKS)]
+    v = random_v(parameters)
+    expected = per_task_scores(model, parameters, batches, v, 4).inner_products
+    assert (
+        relative_error(read_in_backward(model, parameters, batches, v).inner_products, expected)
+        < 1e-4
+    )
+    # An expert of its own gets some of them, in an order of its own.
+    mlp.forward = lambda x: forward(x.flatten(0, 1)[1:]).sum() + 0 * x
+    with pytest.raises(UnfiredHooks, match="has no axis of tokens"):
+        read_in_backward(model, parameters, batches, v)
+    assert not check_estimator("in_backward", model, parameters, batches, v, 4).passed
+
+
+@pytest.mark.parametrize("size", [1e-2, 1e-6])
+def test_in_backward_hears_norms_that_scale_by_one_and_a_little(size: float) -> None:
+    model = make_model("gemma3", dtype=torch.bfloat16)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_("norm" in name)
+    parameters = trained(model)
+    batches = [padded(make_rows(6, 3), TASKS)]
+    v = direction(model, parameters, [padded(make_rows(6, 9), TASKS)], torch.full((4,), 0.25)).v
+    largest = max(part.abs().max() for part in v)
+    v = [part * (size / largest) for part in v]
+    expected = per_task_scores(model, parameters, batches, v, 4).inner_products
+    found = read_in_backward(model, parameters, batches, v)
+    assert relative_error(found.inner_products, expected) < 5e-2
+
+
+def test_half_precision_is_judged_as_such_whatever_the_weights_are_kept_in() -> None:
+    model = make_model("qwen3")
+    parameters = trained(model)
+    batches = [padded(make_rows(2, 1), [0, 1])]
+    v = direction(model, parameters, [padded(make_rows(6, 9), TASKS)], torch.full((4,), 0.25)).v
+    forward = model.forward
+    model.forward = torch.autocast("cpu", dtype=torch.bfloat16)(forward)  # as accelerate does
+    checks = {
+        half: check_estimator("in_backward", model, parameters, batches, v, 4, half_precision=half)
+        for half in (True, False)
+    }
+    assert checks[True].passed
+    assert checks[True].max_relative_error > checks[False].tolerance
+
+
 def test_in_backward_names_what_it_does_not_cover() -> None:
     config = LoraConfig(r=4, target_modules=["q_proj"], use_dora=True)
     model = get_peft_model(make_model("llama"), config)
