@@ -74,7 +74,7 @@ def _number(value: object) -> float | None:
         return None
     try:
         number = float(value.replace("_", "") if isinstance(value, str) else value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return number if np.isfinite(number) else None
 

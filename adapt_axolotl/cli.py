@@ -81,8 +81,9 @@ def init(
     ],
     output: NewFile = None,
     token_budget: Annotated[
-        str, typer.Option(help="Supervised tokens to train on: a share, or a number.")
-    ] = "5%",
+        str | None,
+        typer.Option(help="Supervised tokens to train on: a share, or a number. Default: 5%."),
+    ] = None,
 ) -> None:
     """Turn an Axolotl YAML into an ADAPT recipe: lines are added, none is changed.
 
@@ -300,6 +301,8 @@ def main() -> None:
         code = 2
     except ValueError as error:
         _fail(str(error), 2)
+    except (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError) as error:
+        _fail(f"{error.filename}: {error.strerror}; correct the path that was given", 2)
     except OSError as error:
         _fail(f"{error}; see to the file or the network and try again", 1)
     except (KeyboardInterrupt, typer.Abort):

@@ -112,6 +112,15 @@ class LearnedConfig(Block):
         return share
 
     @model_validator(mode="after")
+    def _steps_do_not_overshoot(self) -> LearnedConfig:
+        if self.step_size * self.entropy_weight > 1:
+            raise ValueError(
+                "step_size times entropy_weight is over 1, which overshoots the initial mixture at "
+                "each step; lower one of them"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _objective_reads_what_is_given(self) -> LearnedConfig:
         if self.objective == "mean" and self.beta is not None:
             raise ValueError(
@@ -249,7 +258,7 @@ def parse_adapt_block(raw: object) -> AdaptConfig:
     """
     if raw is None:
         raise ValueError(
-            "adapt: this block is missing, but plugins: lists adapt_axolotl.AdaptPlugin; add\n"
+            "adapt: this block is missing; add\n"
             "  adapt:\n    token_budget: 5%\n"
             "or remove the plugin (see the recipes/ folder for whole examples)"
         )

@@ -29,12 +29,12 @@ class Initialised:
     present: list[str]
 
 
-def adapt_recipe(text: str, token_budget: str) -> Initialised:
+def adapt_recipe(text: str, token_budget: str | None = None) -> Initialised:
     """Add what ADAPT needs to the text of an Axolotl YAML.
 
     Args:
         text: the YAML; comments, order and line ends are kept.
-        token_budget: of the new `adapt:` block.
+        token_budget: of the new `adapt:` block; 5 % by default.
 
     Raises:
         ValueError: the YAML cannot be an ADAPT recipe, with the key and the remedy.
@@ -68,8 +68,14 @@ def adapt_recipe(text: str, token_budget: str) -> Initialised:
         blocks.append(f"trainer_cls: {TRAINER}  # stops the run if the package is missing")
         added.append(f"trainer_cls: {TRAINER}")
     if "adapt" in raw:
+        if token_budget is not None:
+            raise ValueError(
+                "adapt: the block is there already; change its token_budget there, and leave out "
+                "--token-budget"
+            )
         present.append("adapt: the block")
     else:
+        token_budget = token_budget or "5%"
         blocks.append(
             "adapt:\n"
             f"  token_budget: {token_budget}  # of the supervised tokens of the training pools; "

@@ -34,6 +34,7 @@ PLUGIN = "adapt_axolotl.AdaptPlugin"
 TRAINER = "adapt_axolotl.trainer.AdaptTrainer"
 # A path with one of these endings is a file, not a name on the hub.
 DATA_FILES = {".jsonl", ".json", ".csv", ".parquet"}
+_SPLITS_OF_A_ROW = ("context_parallel_size", "tensor_parallel_size", "sequence_parallel_degree")
 _HUB_NAME = re.compile(r"\w[\w.-]*(?:/\w[\w.-]*)?")
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
@@ -45,6 +46,8 @@ def read_recipe(cfg: MutableMapping[str, Any]) -> AdaptConfig:
     Raises:
         ValueError: what is wrong, with the key and the remedy.
     """
+    for mistake in wrong_kinds(cfg):
+        raise ValueError(mistake)
     adapt = parse_adapt_block(cfg.get("adapt"))
     for check in _checks(cfg, adapt):
         check()
@@ -73,6 +76,18 @@ def mistakes(recipe: Mapping[str, Any]) -> list[str]:
             check()
         except ValueError as error:
             found.append(str(error))
+    return found
+
+
+def wrong_kinds(cfg: Mapping[str, Any]) -> list[str]:
+    """Of the keys that are read here: those whose value is of another kind than they take."""
+    found = []
+    for key in ("plugins", "datasets", "test_datasets"):
+        if not isinstance(cfg.get(key) or [], list):
+            found.append(f"{key}: must be a list; got {cfg[key]!r}")
+    for key in ("val_set_size", *_SPLITS_OF_A_ROW):
+        if not isinstance(cfg.get(key) or 0, int | float):
+            found.append(f"{key}: must be a number; got {cfg[key]!r}")
     return found
 
 
@@ -117,7 +132,9 @@ def task_name(entry: Mapping[str, Any]) -> str:
 def is_hub_name(path: str) -> bool:
     """Whether a path names a repository of the hub (`name` or `owner/name`) and nothing here."""
     place = Path(path)
-    return bool(_HUB_NAME.fullmatch(path) and place.suffix not in DATA_FILES and not place.exists())
+    return bool(
+        _HUB_NAME.fullmatch(path) and place.suffix not in DATA_FILES and not os.path.exists(path)
+    )
 
 
 def run_seed(cfg: Mapping[str, Any]) -> int:
@@ -145,7 +162,7 @@ def _refuse_unsupported(cfg: Mapping[str, Any]) -> None:
                 f"rows; remove {key}: or the adapt plugin"
             )
 
-    for key in ("context_parallel_size", "tensor_parallel_size", "sequence_parallel_degree"):
+    for key in _SPLITS_OF_A_ROW:
         if (cfg.get(key) or 1) > 1:
             raise ValueError(
                 f"{key}: {cfg[key]} splits a row over processes, which the token accounts do not "
@@ -190,7 +207,7 @@ def _expand_paths(entry: MutableMapping[str, Any], where: str) -> None:
     path = entry.get("path")
     if isinstance(path, str) and Path(path).suffix in DATA_FILES:
         remote = "://" in path
-        if not remote and not Path(path).is_file():
+        if not remote and not os.path.isfile(path):
             raise ValueError(
                 f"{where}.path: there is no file {path} (looked in {Path.cwd()}); correct the "
                 "path, or make the data first: a recipe's opening comment says how"

@@ -9,10 +9,38 @@ from __future__ import annotations
 
 import copy
 import json
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import yaml
+
+
+def repeated_keys(text: str) -> list[str]:
+    """A sentence for each key that stands twice in one block of a YAML text: the last one counts,
+    without a word.
+
+    Raises:
+        yaml.YAMLError: it is not YAML.
+    """
+    found = []
+    seen: set[int] = set()
+    stack = [yaml.compose(text, Loader=yaml.SafeLoader)]
+    while stack:
+        node = stack.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            stack += node.value
+        if isinstance(node, yaml.MappingNode):
+            stack += [value for _, value in node.value]
+            counts = Counter(key.value for key, _ in node.value if key.tag != _MERGE)
+            found += [f"{key}: given twice; remove one" for key, n in counts.items() if n > 1]
+    return found
+
+
+_MERGE = "tag:yaml.org,2002:merge"
 
 
 class RecipeText:
@@ -29,7 +57,7 @@ class RecipeText:
         try:
             root = yaml.compose(text, Loader=yaml.SafeLoader)
             self.values: dict[str, Any] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, RecursionError) as error:
             raise ValueError(f"it is not YAML: {error}; correct it there") from error
         if not isinstance(root, yaml.MappingNode) or root.flow_style:
             raise ValueError("a recipe is a YAML file with keys such as base_model: on lines")

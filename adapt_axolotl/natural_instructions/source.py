@@ -82,8 +82,8 @@ def read_instances(path: Path) -> Iterator[Instance]:
     task = _parse(path, path.read_bytes())
     instruction = "\n".join(_texts(task["Definition"])).strip()
     for instance in task["Instances"]:
-        answers = [text.strip() for text in _texts(instance["output"])]
-        text = str(instance["input"]).strip()
+        answers = [text.strip() for text in _texts(instance.get("output") or [])]
+        text = str(instance.get("input") or "").strip()
         if text and answers and answers[0]:
             yield Instance(instruction, text, answers[0])
 

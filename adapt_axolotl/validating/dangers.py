@@ -1,24 +1,35 @@
 """What a stranger's recipe could do beyond training on what one sees in it.
 
-Only the recipe's text is looked at: nothing that it names is imported, opened or executed.
+Nothing that the recipe names is imported or executed, and nothing opened but a DeepSpeed config,
+which is JSON.
 """
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 from adapt_axolotl.recipe import PLUGIN, TRAINER
 
 KINDS = {
-    "remote_code": "runs code that comes with a model or a dataset, or from the hub",
+    "remote_code": "runs code that comes with a model, a dataset or a checkpoint, or from the hub",
     "plugins": "imports a plugin or a trainer",
     "imports": "imports Python code by its name",
     "paths": "reads or writes outside of the working directory",
     "uploads": "sends models, data or metrics elsewhere",
 }
+# Axolotl's plugins that only change how a model computes. Others send rows away, clone and start
+# what the recipe names, or read tasks that are code.
+_PLAIN_PLUGINS = tuple(
+    f"axolotl.integrations.{name}."
+    for name in ("cut_cross_entropy", "densemixer", "grokfast", "liger", "spectrum")
+)
+_PLAIN_DATA = ("json", "csv", "parquet", "arrow", "text")
+_TRUE_RUNS_CODE = ("trust_remote_code", "use_kernels", "allow_all_kernels")
 _UPLOADS = ("hub_", "push_", "wandb_", "mlflow_", "comet_", "swanlab_", "trackio_")
 _REPORTERS = (
     "use_wandb",
@@ -27,10 +38,16 @@ _REPORTERS = (
     "use_swanlab",
     "use_trackio",
     "use_otel_metrics",
+    "gradio_share",
 )
-# Axolotl's own plugins that send rows away, or clone and start what the recipe names.
-_REACHING_OUT = ("axolotl.integrations.hatchery.", "axolotl.integrations.nemo_gym.")
-_IMPORTS = ("reward_funcs", "rollout_func", "reward_processes", "env_class")
+_IMPORTS = (
+    "reward_funcs",
+    "rollout_func",
+    "reward_processes",
+    "env_class",
+    "serve_module",
+    "torchdistx_path",
+)
 
 
 @dataclass(frozen=True)
@@ -52,43 +69,70 @@ def dangers(recipe: Mapping[str, Any]) -> list[Danger]:
     """All of a recipe, in its order."""
     return [
         Danger(kind, path, str(value))
-        for path, key, value in _leaves(recipe)
+        for path, key, value in _leaves(_with_deepspeed(recipe))
         if (kind := _kind(path, key, value)) is not None
     ]
 
 
 def _kind(path: str, key: str, value: Any) -> str | None:
-    if key in ("trust_remote_code", "use_kernels"):
-        return "remote_code" if value else None
-    if key == "attn_implementation" and "/" in str(value):  # a kernel's name on the hub
+    if value and _runs_code(path, key, value):
         return "remote_code"
     if key in ("plugins", "trainer_cls"):
-        return None if value is None or _ours_or_axolotls(str(value)) else "plugins"
+        return None if value is None or _plain_plugin(str(value)) else "plugins"
     if (key in _IMPORTS and value) or (key == "type" and "dataset" in path and _imports(value)):
         return "imports"
-    if value and (key in _REPORTERS or key.startswith(_UPLOADS)):
+    tracker = path.endswith((".wandb.enabled", ".comet.enabled"))  # of DeepSpeed
+    if value and (tracker or key in _REPORTERS or key.startswith(_UPLOADS)):
         return "uploads"
     return "paths" if isinstance(value, str) and _leaves_directory(value) else None
 
 
-def _ours_or_axolotls(name: str) -> bool:
-    known = name in (PLUGIN, TRAINER) or name.startswith("axolotl.integrations.")
-    return known and not name.startswith(_REACHING_OUT)
+def _runs_code(path: str, key: str, value: Any) -> bool:
+    if key in _TRUE_RUNS_CODE:
+        return True
+    if key.endswith("attn_implementation"):
+        return "/" in str(value)  # a kernel's name on the hub
+    if key == "ds_type" and "dataset" in path:
+        return str(value) not in _PLAIN_DATA  # pandas reads pickles, which are programs
+    return key == "resume_from_checkpoint"  # its optimizer state is a pickle
+
+
+def _plain_plugin(name: str) -> bool:
+    return name in (PLUGIN, TRAINER) or name.startswith(_PLAIN_PLUGINS)
 
 
 def _imports(dataset_type: Any) -> bool:
     """Axolotl takes what stands before the last dot for a package of one's own, unless the last
     word is a function of its own strategies, as in `sharegpt.load_role`."""
-    if not isinstance(dataset_type, str):
+    if not isinstance(dataset_type, str) or "." not in dataset_type:
         return False
-    name = dataset_type.partition(":")[0]
-    return "." in name and not name.rpartition(".")[2].startswith("load")
+    last = dataset_type.rpartition(".")[2]
+    return last != "load" and not last.startswith("load_")
 
 
 def _leaves_directory(text: str) -> bool:
     if text.startswith(("/", "~", "${")) or "://" in text:
         return True
-    return "\n" not in text and ".." in PurePath(text.replace("\\", "/")).parts
+    if "\n" in text:
+        return False
+    if ".." in PurePath(text.replace("\\", "/")).parts:
+        return True
+    if not os.path.lexists(text):
+        return False
+    # What stands here may be a link to elsewhere.
+    return not Path(text).resolve().is_relative_to(Path.cwd().resolve())
+
+
+def _with_deepspeed(recipe: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The recipe with the settings of a local DeepSpeed file beside the file's name."""
+    file = recipe.get("deepspeed")
+    if not isinstance(file, str) or _leaves_directory(file) or not os.path.isfile(file):
+        return recipe
+    try:
+        settings = json.loads(Path(file).read_text(encoding="utf-8"))
+    except (ValueError, OSError, RecursionError):
+        return recipe  # DeepSpeed cannot read it either
+    return {**recipe, "deepspeed": [file, settings]}
 
 
 def _leaves(recipe: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:

@@ -10,7 +10,8 @@ from adapt_axolotl.recipe import is_hub_name
 
 def hub_datasets(recipe: Mapping[str, Any]) -> list[str]:
     """Names on the hub among the paths of the datasets, each once."""
-    entries = [*(recipe.get("datasets") or []), *(recipe.get("test_datasets") or [])]
+    lists = [recipe.get(key) for key in ("datasets", "test_datasets")]
+    entries = [entry for one in lists if isinstance(one, list) for entry in one]
     paths = [str(entry.get("path")) for entry in entries if isinstance(entry, Mapping)]
     return list(dict.fromkeys(path for path in paths if is_hub_name(path)))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import Any
 import yaml
 
 from adapt_axolotl.config import axolotl_says
-from adapt_axolotl.recipe import PLUGIN, mistakes
+from adapt_axolotl.recipe import PLUGIN, mistakes, wrong_kinds
+from adapt_axolotl.recipe_text import repeated_keys
 from adapt_axolotl.validating.dangers import KINDS, Danger, dangers
 from adapt_axolotl.validating.licences import hub_datasets, licence
 
@@ -66,14 +68,25 @@ def validate(file: Path, allow: Collection[str] = ()) -> Verdict:
             f"--allow {', '.join(sorted(unknown))}: no such kind; there are all, {', '.join(KINDS)}"
         )
     try:
-        recipe: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        text = file.read_text(encoding="utf-8")
+        recipe: Any = yaml.safe_load(text)
+        twice = repeated_keys(text)
+    except (FileNotFoundError, IsADirectoryError):
         return Verdict(str(file), ["there is no such file; correct the path"], [], {})
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         return Verdict(str(file), [f"is not plain YAML ({error}); correct it there"], [], {})
+    except RecursionError:
+        return Verdict(str(file), ["is nested too deeply; write it flatter"], [], {})
     if not isinstance(recipe, dict):
         return Verdict(str(file), ["is no recipe; write keys such as base_model:"], [], {})
-    found = [*_plugin(recipe), *_axolotl_mistakes(recipe), *mistakes(recipe)]
+    found = [*twice, *wrong_kinds(recipe)]
+    if not found:
+        found = [
+            *_plugin(recipe),
+            *_base_model(recipe),
+            *_axolotl_mistakes(recipe),
+            *mistakes(recipe),
+        ]
     left = [one for one in dangers(recipe) if "all" not in allow and one.kind not in allow]
     return Verdict(str(file), found, left, {name: licence(name) for name in hub_datasets(recipe)})
 
@@ -84,22 +97,31 @@ def _plugin(recipe: dict[str, Any]) -> list[str]:
     return [f"plugins: does not list {PLUGIN}; add it (adapt-axolotl init does)"]
 
 
+def _base_model(recipe: dict[str, Any]) -> list[str]:
+    """A folder that is not there; of the hub's names nothing is known here."""
+    name = str(recipe.get("base_model") or "")
+    local = name.startswith(("/", ".", "~")) or name.count("/") > 1
+    if not local or os.path.isdir(os.path.expanduser(name)):
+        return []
+    return [f"base_model: there is no folder {name}; correct the path, or make the model first"]
+
+
 def _axolotl_mistakes(recipe: dict[str, Any]) -> list[str]:
     """What Axolotl's schema refuses, and what it would drop without a word. Its own command would
     import the recipe's plugins first; the schema by itself imports nothing of the recipe."""
     from axolotl.utils.schemas.config import AxolotlInputConfig
+    from axolotl.utils.schemas.datasets import SFTDataset
     from pydantic import ValidationError
 
     found = []
     # With plugins of others their keys cannot be told from slips.
     if all(str(one) == PLUGIN for one in recipe.get("plugins") or []):
-        known = set(AxolotlInputConfig.model_fields)
-        for key in (str(one) for one in recipe):
-            if key not in known | _TAKEN:
-                close = difflib.get_close_matches(key, known, n=1)
-                meant = f"did you mean {close[0]}?" if close else "remove it"
-                found.append(f"{key}: Axolotl has no such key and would drop it; {meant}")
-    asked = {str(key): value for key, value in recipe.items() if key not in _TAKEN}
+        found += _unknown(recipe, "", {*AxolotlInputConfig.model_fields, *_TAKEN})
+    for key in ("datasets", "test_datasets"):
+        for number, entry in enumerate(recipe.get(key) or []):
+            if isinstance(entry, dict):
+                found += _unknown(entry, f"{key}[{number}].", {*SFTDataset.model_fields, "task"})
+    asked: dict[str, Any] = {str(key): value for key, value in recipe.items() if key not in _TAKEN}
     for key in ("datasets", "test_datasets"):  # its checks break on entries that are no blocks
         if isinstance(asked.get(key), list):
             asked[key] = [entry for entry in asked[key] if isinstance(entry, dict)]
@@ -109,4 +131,15 @@ def _axolotl_mistakes(recipe: dict[str, Any]) -> list[str]:
         found.append(f"recipe: Axolotl's schema breaks on it ({error}); look at the keys' types")
     except ValidationError as error:
         found += [f"{mistake}; correct it" for mistake in axolotl_says(error)]
+    return found
+
+
+def _unknown(keys: dict[str, Any], where: str, known: Collection[str]) -> list[str]:
+    """Keys that Axolotl would drop, with the likely meaning."""
+    found = []
+    for key in (str(one) for one in keys):
+        if key not in known:
+            close = difflib.get_close_matches(key, known, n=1)
+            meant = f"did you mean {close[0]}?" if close else "remove it"
+            found.append(f"{where}{key}: Axolotl has no such key and would drop it; {meant}")
     return found

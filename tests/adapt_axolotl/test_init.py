@@ -118,7 +118,7 @@ def is_subsequence(part: str, whole: str) -> bool:
 
 @pytest.mark.parametrize("text", SHAPES.values(), ids=SHAPES)
 def test_every_shape_becomes_a_recipe_and_loses_nothing(text: str) -> None:
-    after = adapt_recipe(text, "5%").text
+    after = adapt_recipe(text).text
     assert is_subsequence(text, after)
 
     old, new = yaml.safe_load(text), yaml.safe_load(after)
@@ -136,14 +136,16 @@ def test_every_shape_becomes_a_recipe_and_loses_nothing(text: str) -> None:
 
 @pytest.mark.parametrize("text", SHAPES.values(), ids=SHAPES)
 def test_a_second_time_there_is_nothing_left_to_add(text: str) -> None:
-    once = adapt_recipe(text, "5%").text
-    twice = adapt_recipe(once, "5%")
+    once = adapt_recipe(text).text
+    twice = adapt_recipe(once)
     assert twice.text == once
     assert twice.added == []
 
 
 def test_what_is_there_is_kept_and_said() -> None:
-    done = adapt_recipe(PARTLY, "5%")
+    with pytest.raises(ValueError, match="the block is there already; change its token_budget"):
+        adapt_recipe(PARTLY, "7%")
+    done = adapt_recipe(PARTLY)
     assert done.text == PARTLY.replace("path: org/b\n", "path: org/b\n    task: b\n")
     assert done.added == ["datasets[1] (org/b): task b"]
     assert done.present == [
@@ -194,13 +196,13 @@ def test_what_cannot_become_a_recipe_says_why(change: tuple[str, str], says: str
     changed = PARTLY.replace(*change)
     assert changed != PARTLY
     with pytest.raises(ValueError, match=says):
-        adapt_recipe(changed, "5%")
+        adapt_recipe(changed)
 
 
 def test_a_validation_set_of_no_known_task_is_left_to_the_user() -> None:
     text = PARTLY + "test_datasets:\n  - {path: org/c, split: test, type: alpaca}\n"
     with pytest.raises(ValueError, match=r"test_datasets\[0\] \(org/c\): .* one of mine, b"):
-        adapt_recipe(text, "5%")
+        adapt_recipe(text)
 
 
 def test_the_command_writes_a_new_file_and_never_over_another(tmp_path: Path) -> None:

@@ -102,6 +102,35 @@ def test_what_is_refused_in_training_is_a_mistake_here(raw: dict[str, Any]) -> N
             "plugins",
             "plugins[1]",
         ),
+        (
+            {"plugins": [PLUGIN, "axolotl.integrations.lm_eval.LMEvalPlugin"]},
+            "plugins",
+            "plugins[1]",
+        ),
+        (
+            {"overrides_of_model_config": {"_attn_implementation": "them/kernel"}},
+            "remote_code",
+            "overrides_of_model_config._attn_implementation",
+        ),
+        ({"resume_from_checkpoint": "theirs"}, "remote_code", "resume_from_checkpoint"),
+        (
+            {"datasets": [{"path": "a.pkl", "ds_type": "pandas", "type": "alpaca"}]},
+            "remote_code",
+            "datasets[0].ds_type",
+        ),
+        (
+            {"datasets": [{"path": "a", "type": "evil_package.loader"}]},
+            "imports",
+            "datasets[0].type",
+        ),
+        (
+            {"datasets": [{"path": "a", "type": "alpaca:evil.strategy"}]},
+            "imports",
+            "datasets[0].type",
+        ),
+        ({"torchdistx_path": "vendor"}, "imports", "torchdistx_path"),
+        ({"vllm": {"serve_module": "evil"}}, "imports", "vllm.serve_module"),
+        ({"deepspeed": {"wandb": {"enabled": True}}}, "uploads", "deepspeed.wandb.enabled"),
         ({"trl": {"reward_funcs": ["evil.f"]}}, "imports", "trl.reward_funcs[0]"),
         ({"datasets": [{"path": "a", "type": "evil.strategy"}]}, "imports", "datasets[0].type"),
         ({"datasets": [{"path": "/etc/x", "type": "alpaca"}]}, "paths", "datasets[0].path"),
@@ -123,6 +152,50 @@ def test_each_danger_is_listed_and_must_be_allowed(
     assert (danger.kind, danger.key) == (kind, key)
     assert not validate(file, allow=[kind]).dangers
     assert not validate(file, allow=["all"]).dangers
+
+
+def test_a_link_that_leads_away_and_a_deepspeed_file_are_looked_at(raw: dict[str, Any]) -> None:
+    Path("away").symlink_to("/etc")
+    Path("ds.json").write_text(json.dumps({"comet": {"enabled": True}, "x": 1}))
+    raw |= {"dataset_prepared_path": "away/x", "output_dir": "away", "deepspeed": "ds.json"}
+    found = [(one.kind, one.key) for one in dangers(raw)]
+    assert ("paths", "output_dir") in found
+    assert ("uploads", "deepspeed[1].comet.enabled") in found
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"plugins": 5}, "plugins: must be a list; got 5"),
+        ({"datasets": 7}, "datasets: must be a list; got 7"),
+        ({"val_set_size": "0.1"}, "val_set_size: must be a number; got '0.1'"),
+        ({"context_parallel_size": "two"}, "context_parallel_size: must be a number"),
+        ({"adapt": {"token_budget": 10**400}}, "is not an amount"),
+        ({"base_model": "./nowhere"}, "base_model: there is no folder ./nowhere"),
+        (
+            {"adapt": {"token_budget": "5%", "learned": {"step_size": 2, "entropy_weight": 0.6}}},
+            "step_size times entropy_weight is over 1",
+        ),
+    ],
+)
+def test_values_of_another_kind_are_mistakes_and_no_tracebacks(
+    raw: dict[str, Any], change: dict[str, Any], says: str
+) -> None:
+    assert says in "\n".join(validate(write({**raw, **change})).mistakes)
+
+
+def test_slips_that_yaml_or_axolotl_would_pass_over_are_told(raw: dict[str, Any]) -> None:
+    raw["datasets"][0] |= {"tassk": "x", "path": "long" * 2000 + ".jsonl"}
+    file = write(raw)
+    said = "\n".join(validate(file).mistakes)
+    assert (
+        "datasets[0].tassk: Axolotl has no such key and would drop it; did you mean task?" in said
+    )
+    assert "datasets[0].path: there is no file" in said
+    file.write_text(file.read_text() + "sequence_len: 32\n")
+    assert "sequence_len: given twice; remove one" in validate(file).mistakes
+    file.write_text("[" * 100_000)
+    assert validate(file).mistakes == ["is nested too deeply; write it flatter"]
 
 
 def test_what_ordinary_recipes_have_is_no_danger(raw: dict[str, Any]) -> None:
