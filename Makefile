@@ -47,7 +47,7 @@ results: env
 	$(BIN)/python benchmarks/results.py
 
 # About an hour on two cores. What each prints is kept under docs/measured.
-BENCHES = meta_step_cost run_overhead many_rows gpu compare_speed null_simulation
+BENCHES = meta_step_cost run_overhead absent_tasks many_rows gpu compare_speed null_simulation
 bench: env
 	$(BIN)/adapt-axolotl tiny data/tiny
 	for name in $(BENCHES) $${ADAPT_TEST_DATA:+start_up}; do \

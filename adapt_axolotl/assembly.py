@@ -203,8 +203,7 @@ def meta_settings(
     LOG.info(
         f"learned mixture: about {estimate.steps} optimizer steps, a meta step every "
         f"{schedule.update_every} on {schedule.rows_per_task} validation rows of each of "
-        f"{schedule.tasks_at_once} tasks, task scores by {estimators[0]}: about "
-        f"{schedule.share:.1%} of the run's time"
+        f"{schedule.tasks_at_once} tasks, task scores by {estimators[0]}"
     )
     return MetaSettings(
         update_every=schedule.update_every,

@@ -160,7 +160,7 @@ def card(
     try:
         write_card(run, folder, twin)
     except NotComparable as error:
-        _fail(str(error), 4)
+        _fail(f"{error} (of adapt-eval compare; a card wants both measured alike)", 4)
     typer.echo(f"wrote {folder / 'README.md'}", err=True)
     if push_to_hub is not None:
         typer.echo(push(folder, push_to_hub))
@@ -265,6 +265,8 @@ def natural_instructions(
         state = "kept " if name in done.kept else "wrote"
         rows = f"{one['train']['rows']:,} + {one['validation']['rows']:,} rows"
         typer.echo(f"{state} {name}: {rows}; licences: {', '.join(one['licences'])}", err=True)
+    if done.manifest["too_small"]:
+        typer.echo(f"left out, too small: {', '.join(done.manifest['too_small'])}", err=True)
     excluded = done.manifest["excluded"]
     if excluded:
         typer.echo(

@@ -39,8 +39,8 @@ class LearnedConfig(Block):
     objective: str = Field(
         default="relative",
         description="What the validation losses are folded into. `relative`: smooth worst case of "
-        "each loss over its first value, smoothed, no task above twice its equal share; it does "
-        "not feed an unlearnable task. `paper`: the paper's raw smooth worst case. Others: `raw`, "
+        "each loss over its first value, smoothed, no task above twice its equal share; made not "
+        "to feed an unlearnable task. `paper`: the paper's raw smooth worst case. Others: `raw`, "
         "`mean`, `excess` (needs `reference_losses`).",
     )
     beta: float | None = Field(

@@ -64,12 +64,18 @@ def read_finished_run(folder: Path) -> FinishedRun:
             f"{folder}: no adapt/recipe.yml, which this version keeps and earlier ones did not; "
             "train the recipe again"
         )
-    return FinishedRun(
-        folder=folder,
-        # Bytes, because reading as text would change the line ends.
-        recipe=(records / "recipe.yml").read_bytes().decode(),
-        config=yaml.safe_load((records / "config.yml").read_text(encoding="utf-8")),
-        ledger=read_ledger(folder),
-        mixture=json.loads((records / "mixture.json").read_text(encoding="utf-8")),
-        history=read_history(records),
-    )
+    try:
+        return FinishedRun(
+            folder=folder,
+            # Bytes, because reading as text would change the line ends.
+            recipe=(records / "recipe.yml").read_bytes().decode(),
+            config=yaml.safe_load((records / "config.yml").read_text(encoding="utf-8")),
+            ledger=read_ledger(folder),
+            mixture=json.loads((records / "mixture.json").read_text(encoding="utf-8")),
+            history=read_history(records),
+        )
+    except (json.JSONDecodeError, yaml.YAMLError) as error:
+        raise ValueError(
+            f"{records}: one of its records is damaged ({error}); restore the folder, or train the "
+            "recipe again"
+        ) from error

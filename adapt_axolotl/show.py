@@ -91,7 +91,7 @@ def side_by_side(runs: Sequence[Path]) -> Table:
     table = Table(title="share of tokens, and validation loss per supervised token")
     for number in kept:
         # A word a line: three runs then fit a terminal of 80 columns.
-        words = [*runs[(number - 2) // 3].name.split("_")] if number >= 2 else []
+        words = runs[(number - 2) // 3].name.replace("_", "_\n").split("\n") if number >= 2 else []
         words.append(header[number].rsplit(": ")[-1])
         table.add_column(
             "\n".join(words), justify="left" if number == 0 else "right", no_wrap=number == 0

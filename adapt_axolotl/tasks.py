@@ -203,14 +203,20 @@ def _read_entry(
     if len(raw) < _POOL_FROM_ROWS:
         one.dataset_num_proc = 0  # `datasets` starts a process even for 1
     base, _, style = entry.type.partition(":") if isinstance(entry.type, str) else (None, "", None)
-    rows, _ = get_dataset_wrapper(
-        dataset_config=entry,
-        tokenizer=tokenizer,
-        cfg=one,
-        dataset_base_type=base,
-        dataset=raw,
-        dataset_prompt_style=style or None,
-    )
+    try:
+        rows, _ = get_dataset_wrapper(
+            dataset_config=entry,
+            tokenizer=tokenizer,
+            cfg=one,
+            dataset_base_type=base,
+            dataset=raw,
+            dataset_prompt_style=style or None,
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{where}: Axolotl cannot read its rows as type: {entry.type} ({error!r}); their "
+            f"columns are {', '.join(raw.column_names)}: correct type:, or the field_ keys"
+        ) from error
     key = "eval_sequence_len" if split == "test" and cfg.eval_sequence_len else "sequence_len"
     limit = cfg[key]
     fitting = handle_long_seq_in_dataset(rows, limit, one)

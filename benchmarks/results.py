@@ -85,7 +85,7 @@ def summary(tiny: list[Path], real: list[Path]) -> str:
         (f"mean loss of {len(tasks(tiny[0]))} made tasks, at the end", *losses(tiny)),
         (f"mean loss of {len(tasks(real[0]))} real tasks, at the end", *losses(real)),
         ("supervised tokens of the budget, real tasks", *map(spent, real)),
-        ("time in meta steps, real tasks", *map(share_of_meta_steps, real)),
+        ("time in meta steps before the forward, real tasks", *map(share_of_meta_steps, real)),
     ]
     return table(HEADS, rows, {1, 2, 3})
 

@@ -16,7 +16,7 @@ COLUMNS = ("recipe", "model", "budget", "mixture", "tasks", "hardware", "status"
 TEXT = """\
 # Recipes
 
-Made from the recipes; `make grid` writes both again. A learned recipe
+Made from the recipes by `make grid`. A learned recipe
 (`adapt_...`) and its two twins differ in the mixture and the output directory alone, so that a
 comparison of their runs is one of mixtures. Each recipe's opening comment says what it needs and
 how to launch it. `adapt-axolotl plan RECIPE` tells what it will do before it is run.

@@ -149,7 +149,7 @@ def tiny_recipe(kind: str) -> tuple[str, str]:
         prerequisites="pip install -e . ; adapt-axolotl tiny data/tiny   (no model hub)",
         name=name,
         override="--learning-rate 1e-3 --output-dir runs/mine",
-        hardware="2 CPU cores, under 2 minutes of training",
+        hardware="2 CPU cores, a few minutes",
         status="run here; results in docs/results.md",
     )
     body = (
@@ -175,7 +175,7 @@ def real_recipe(kind: str) -> tuple[str, str]:
         "#                DIR/mixture/<task>/{train,validation}.jsonl in chat format",
         name=name,
         override="--output-dir runs/mine",
-        hardware="2 CPU cores, about 10 minutes",
+        hardware="2 CPU cores, up to 10 minutes",
         status="run here; results in docs/results.md",
     )
     body = (

@@ -35,6 +35,7 @@ Progress = Callable[[str, int, int], None]
 """(what is being done, how many are done, how many there are)."""
 
 _FORMAT = 1
+LEAST_ROWS = 2  # of either side
 _ENTRY = """\
   - path: {path}
     task: {task}
@@ -89,30 +90,37 @@ def prepare(
         headers.append(read_header(path))
     english = [file for file in headers if file.english]
     usable, excluded = without_benchmarks(english, overlaps)
-    groups = choose_types(usable, types, largest)
-    described, kept = {}, []
-    for number, (name, files) in enumerate(groups.items()):
-        progress(f"writing {name}", number, len(groups))
+    groups = choose_types(usable, types)
+    wanted = len(groups) if types else largest
+    described: dict[str, Any] = {}
+    kept: list[str] = []
+    small: list[str] = []
+    for name, files in groups.items():
+        if len(described) == wanted:
+            break
+        progress(f"writing {name}", len(described), wanted)
         settings = {
             "format": _FORMAT,
             **asdict(limits),
             "files": {file.name: file.sha256 for file in files},
         }
         found = _finished(out / name, settings)
-        if found is None:
-            found = _write_type(out / name, files, limits, settings)
-        else:
+        if found is not None:
             kept.append(name)
+        elif (found := _write_type(out / name, files, limits, settings, named=bool(types))) is None:
+            small.append(name)
+            continue
         described[name] = found
-    progress("done", len(groups), len(groups))
+    progress("done", wanted, wanted)
     manifest = {
         "source": {"repository": "allenai/natural-instructions", "commit": _commit(clone)},
         "types": described,
         "excluded": sorted(file.name for file in excluded),
         "not_english": len(headers) - len(english),
+        "too_small": small,
     }
     write_atomically(out / "manifest.json", json.dumps(manifest, indent=2) + "\n")
-    write_atomically(out / "datasets.yml", block(out, list(groups)))
+    write_atomically(out / "datasets.yml", block(out, list(described)))
     return Prepared(manifest, out / "datasets.yml", kept)
 
 
@@ -126,13 +134,21 @@ def block(out: Path, types: Sequence[str]) -> str:
 
 
 def _write_type(
-    folder: Path, files: Sequence[TaskFile], limits: Limits, settings: dict[str, Any]
-) -> dict[str, Any]:
+    folder: Path,
+    files: Sequence[TaskFile],
+    limits: Limits,
+    settings: dict[str, Any],
+    *,
+    named: bool,
+) -> dict[str, Any] | None:
+    """Its manifest; None, and nothing written, if it is too small for a task and not named."""
     training, validation = split(_all_instances(files), limits)
-    if not training or not validation:
+    if len(training) < LEAST_ROWS or len(validation) < LEAST_ROWS:
+        if not named:
+            return None
         raise ValueError(
             f"type {folder.name}: {len(training)} training and {len(validation)} validation rows "
-            "are too few for a task; leave it out with --type, naming the others"
+            f"are too few for a task, which needs {LEAST_ROWS} of each; leave it out"
         )
     folder.mkdir(parents=True, exist_ok=True)
     sides = {}

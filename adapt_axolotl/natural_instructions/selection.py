@@ -37,10 +37,8 @@ def without_benchmarks(
     return kept, excluded
 
 
-def choose_types(
-    files: Iterable[TaskFile], wanted: Sequence[str], largest: int
-) -> dict[str, list[TaskFile]]:
-    """Type -> its files: those `wanted`, else the `largest` by instances.
+def choose_types(files: Iterable[TaskFile], wanted: Sequence[str]) -> dict[str, list[TaskFile]]:
+    """Type -> its files: those `wanted`, else all, the largest by instances first.
 
     Raises:
         ValueError: a wanted type is not there.
@@ -52,8 +50,8 @@ def choose_types(
     by_size = sorted(groups, key=lambda name: (-sizes[name], name))
     if unknown := [name for name in wanted if name not in groups]:
         there = ", ".join(f"{name} ({sizes[name]:,})" for name in by_size)
-        raise ValueError(f"--type {', '.join(unknown)}: no such English type; there are {there}")
-    return {name: groups[name] for name in (wanted or by_size[:largest])}
+        raise ValueError(f"{', '.join(unknown)}: no such English type; there are {there}")
+    return {name: groups[name] for name in (wanted or by_size)}
 
 
 def place(text: str) -> float:

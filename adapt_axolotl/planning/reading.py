@@ -58,7 +58,14 @@ def read_plan(recipe: Path, processes: int) -> Reading:
     """
     cfg = _resolve(recipe)
     adapt = adapt_block(cfg)
-    tasks = load_tasks(cfg, adapt, load_tokenizer(cfg), fresh=False)
+    try:
+        tokenizer = load_tokenizer(cfg)
+    except (AttributeError, ValueError) as error:
+        raise ValueError(
+            f"{recipe}: its tokenizer cannot be loaded ({error}); correct base_model:, "
+            "tokenizer_config: or tokenizer_type:"
+        ) from error
+    tasks = load_tasks(cfg, adapt, tokenizer, fresh=False)
     plan = plan_run(cfg, adapt, tasks)
     shape = replace(plan.shape, micro_batches=plan.shape.micro_batches * processes)
     plan = replace(plan, shape=shape)
@@ -71,7 +78,7 @@ def _resolve(recipe: Path) -> DictDefault:
     """Axolotl's config. Its own `load_cfg` would ask this machine's GPU and write a log file."""
     try:
         raw: Any = yaml.safe_load(recipe.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise ValueError(f"{recipe}: is not YAML: {error}; correct it there") from error
     if not isinstance(raw, dict):
         raise ValueError(f"{recipe}: is no recipe; give a YAML file with keys such as base_model:")

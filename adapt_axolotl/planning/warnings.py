@@ -9,6 +9,9 @@ VALIDATION_ROWS = 16
 STEPS = 50
 META_STEPS = 20
 
+# Above this a run costs more than a few per cent over a static one.
+META_COST = 0.06
+
 
 def warnings(run: Forecast, sequence_len: int) -> list[str]:
     """Empty where nothing stands out.
@@ -28,6 +31,13 @@ def warnings(run: Forecast, sequence_len: int) -> list[str]:
         found.append(
             f"{run.meta.steps} meta steps, fewer than {META_STEPS}: the mixture will hardly move; "
             "lower adapt.learned.update_every, or raise adapt.token_budget"
+        )
+    if run.meta is not None and run.meta.cost > META_COST:
+        found.append(
+            f"meta steps will cost about {run.meta.cost:.0%} of the training, more than "
+            f"{META_COST:.0%}: a step of {run.rows_per_step:.0f} rows is small beside "
+            f"{len(run.tasks)} tasks; raise adapt.learned.update_every, micro_batch_size or "
+            "gradient_accumulation_steps"
         )
     for task in run.tasks:
         if task.repeats > REPEATS:

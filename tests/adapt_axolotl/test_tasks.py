@@ -177,6 +177,14 @@ def test_a_task_that_cannot_be_used_is_named_with_the_remedy(
         load(config, tmp_path)
 
 
+def test_a_type_that_does_not_fit_the_rows_is_named_with_their_columns(
+    config: dict[str, Any], tmp_path: Path
+) -> None:
+    config["datasets"][1]["type"] = "alpaca"
+    with pytest.raises(ValueError, match=r"datasets\[1\] .*type: alpaca .*columns are messages"):
+        load(config, tmp_path)
+
+
 def test_rows_without_a_supervised_token_are_left_out_or_refused(
     config: dict[str, Any], tmp_path: Path
 ) -> None:

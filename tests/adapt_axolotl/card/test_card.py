@@ -86,13 +86,42 @@ def test_the_recipe_and_what_it_ran_with_can_be_had_again(run: Path) -> None:
 
 def test_keys_of_services_stay_at_home(run: Path) -> None:
     file = run / "adapt" / "recipe.yml"
-    file.write_text(RECIPE + "comet_api_key: very-secret\nhub_model_id: me/model\n")
+    file.write_text(
+        RECIPE + "comet_api_key: very-secret\nWANDB_API_KEY: 123\nhub_model_id: me/model\n"
+    )
     text = written(run)
     shared = (run / "card" / "recipe.yml").read_text()
     assert "very-secret" not in text + shared
+    assert "123\n" not in shared
     assert "comet_api_key:  # left out of the card" in shared
     assert "hub_model_id: me/model" in shared
     assert hashlib.sha256(shared.encode()).hexdigest() in text
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "hatchery: {api_key: very-secret}\n",
+        "dataset_prepared_path: https://me:very-secret@host/x\n",
+        "comet_api_key: very-secret\ncomet_api_key: other\n",
+    ],
+)
+def test_a_secret_that_cannot_be_cut_out_stops_the_card(run: Path, lines: str) -> None:
+    (run / "adapt" / "recipe.yml").write_text(RECIPE + lines)
+    with pytest.raises(ValueError, match=r"take it out of adapt/recipe\.yml"):
+        written(run)
+    assert not (run / "card").exists()
+
+
+def test_what_is_no_card_is_not_written_over(run: Path, tmp_path: Path) -> None:
+    written(run)
+    written(run)  # an earlier card is replaced
+    (tmp_path / "README.md").write_text("mine")
+    with pytest.raises(ValueError, match=r"its README\.md is no card; name another folder"):
+        write_card(run, tmp_path, None)
+    assert (tmp_path / "README.md").read_text() == "mine"
+    with pytest.raises(ValueError, match="is the run itself"):
+        write_card(run, run / "card", run)
 
 
 def test_a_static_run_has_a_card_too(tmp_path: Path) -> None:

@@ -125,6 +125,25 @@ def test_an_input_is_on_one_side_in_all_types(clone: Path, tmp_path: Path) -> No
     assert place("a  B\n") == place("A b")
 
 
+def test_types_too_small_for_a_task_are_passed_over_unless_they_were_named(
+    clone: Path, tmp_path: Path
+) -> None:
+    one = [{"input": "only", "output": ["x"]}] * 500
+    write_task(clone, "task007_one", Categories=["Story Composition"], Instances=one)
+    bare = [{"input": "no answer"}, {"output": ["no input"]}] * 10
+    write_task(clone, "task008_bare", Categories=["Paraphrasing"], Instances=bare)
+    done = run(clone, tmp_path / "out", largest=3)
+    assert list(done.manifest["types"]) == [
+        "question_answering",
+        "title_generation",
+        "fill_in_the_blank",
+    ]
+    assert done.manifest["too_small"] == ["story_composition"]
+    assert not (tmp_path / "out" / "story_composition").exists()
+    with pytest.raises(ValueError, match=r"type story_composition: .* too few for a task"):
+        run(clone, tmp_path / "other", types=["story_composition", "title_generation"])
+
+
 def test_the_same_clone_gives_the_same_bytes_and_the_manifest_tells_their_hashes(
     clone: Path, tmp_path: Path
 ) -> None:
@@ -161,7 +180,7 @@ def test_finished_types_are_kept_and_changed_ones_written_again(
 def test_what_cannot_be_prepared_says_what_to_do(clone: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no tasks/task\*\.json; give a clone of https"):
         run(tmp_path, tmp_path / "out")
-    with pytest.raises(ValueError, match=r"--type poems: .* question_answering \(200\)"):
+    with pytest.raises(ValueError, match=r"poems: no such .* question_answering \(200\)"):
         run(clone, tmp_path / "out", types=["poems"])
     broken = clone / "tasks" / "task001_alpha_question.json"
     broken.write_text('{"Categories": ["x"')
@@ -182,12 +201,12 @@ def test_a_recipe_names_the_types_that_it_needs(clone: Path, tmp_path: Path) -> 
     file = tmp_path / "recipe.yml"
     entries = [
         {"path": f"data/{name}/train.jsonl", "task": name}
-        for name in ("fill_in_the_blank", "title_generation", "title_generation")
+        for name in ("question_answering", "title_generation", "title_generation")
     ]
     file.write_text(yaml.safe_dump({"base_model": "x", "datasets": entries}))
-    prepare_command(clone, tmp_path / "data", "--recipe", str(file))
+    prepare_command(clone, tmp_path / "data", "--recipe", str(file), "--largest", "2")
     there = sorted(folder.name for folder in (tmp_path / "data").iterdir() if folder.is_dir())
-    assert there == ["fill_in_the_blank", "title_generation"]
+    assert there == ["question_answering", "title_generation"]
 
 
 @pytest.mark.slow

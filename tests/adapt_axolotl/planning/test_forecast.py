@@ -96,17 +96,18 @@ def test_what_deserves_a_second_thought_is_said_with_its_remedy() -> None:
     run = make_forecast(META)
     assert run.meta is not None
     task = replace(run.tasks[0], repeats=1.0, validation_rows=64, rows_read=100, rows_unfit=0)
-    fine = replace(run, steps=500, tasks=[task], meta=replace(run.meta, steps=100))
+    fine = replace(run, steps=500, tasks=[task], meta=replace(run.meta, steps=100, cost=0.04))
     assert warnings(fine, 64) == []
     bad = replace(
         fine,
         steps=10,
-        meta=replace(run.meta, steps=2),
+        meta=replace(run.meta, steps=2, cost=0.13),
         tasks=[replace(task, rows=40, repeats=6.5, validation_rows=4, rows_unfit=60)],
     )
     says = [
         "the budget of 5,000 tokens buys 10 optimizer steps, fewer than 50; raise adapt.token_bud",
         "2 meta steps, fewer than 20: the mixture will hardly move; lower adapt.learned.update_ev",
+        "meta steps will cost about 13% of the training, more than 6%: a step of 8 rows is small",
         "a: its 40 rows are repeated 6.5 times under the first mixture; set adapt.max_repeats: 4",
         "a: 4 validation rows, fewer than 16: its loss is mostly noise; raise adapt.val_examples",
         "a: 60 of its 100 rows do not fit sequence_len: 64 and are left out; raise it",
