@@ -57,7 +57,7 @@ def clone(tmp_path: Path) -> Path:
     write_task(clone, "task005_italian", Output_language=["Italian"])
     write_task(clone, "task1389_hellaswag_completion")
     write_task(clone, "task026_drop_question_generation")
-    few = [{"input": f"few {n}", "output": ["x"]} for n in range(50)]
+    few = [{"input": f"few {n}", "output": ["x"]} for n in range(90)]
     licence = {"Instance License": ["CC BY 4.0"]}
     write_task(clone, "task006_few", Categories=["Fill in The Blank"], Instances=few, **licence)
     return clone
