@@ -309,7 +309,11 @@ def test_shipped_recipes_lack_nothing_but_their_data(tiny: Path) -> None:
         found = validate(file, allow=["paths"])
         assert not found.dangers, file
         for mistake in found.mistakes:
-            missing = ("there is no file", "there is no folder data/tiny/model", "ADAPT_TEST_DATA is")
+            missing = (
+                "there is no file",
+                "there is no folder data/tiny/model",
+                "ADAPT_TEST_DATA is",
+            )
             assert any(words in mistake for words in missing)
     assert validate(RECIPES / "adapt_qwen_5pct.yml").dangers == []
 
