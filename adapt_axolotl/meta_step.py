@@ -163,12 +163,10 @@ class MetaStep:
             if not self._checked and not self._check_estimators(v):
                 self._scores = None
                 return
-            if self.estimator != "in_backward" and not len(training_rows):
-                # It was dropped just now, and rows that no one has booked are not read.
-                self._scores = None
-                return
             if self.estimator != "in_backward":
-                self._scores = self._score(v, probe)
+                # Without rows in_backward was dropped just now: rows that no one has booked are
+                # not read, and the scores begin with the next meta step.
+                self._scores = self._score(v, probe) if len(training_rows) else None
                 return
         self._reading, self._heard, self._unheard = True, [], None
         self._listener = InBackward(self._model, self._parameters)
