@@ -249,6 +249,8 @@ def in_backward_obstacle(
         return None
     if trainer.compute_loss_func is not None or trainer.label_smoother is not None:
         return "the training loss is not the plain token cross-entropy"
+    if getattr(trainer.model.config, "output_router_logits", False):
+        return "the router's auxiliary loss is part of the training loss"
     parameters = [p for p in trainer.model.parameters() if p.requires_grad]
     uncovered = InBackward.uncovered(trainer.model, parameters)
     if uncovered:

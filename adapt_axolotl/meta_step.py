@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,13 +22,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from adapt_axolotl.backward_reader import BackwardReader
+from adapt_axolotl.estimator_choice import EstimatorChoice
 from adapt_axolotl.metagradient.direction import Direction, direction
 from adapt_axolotl.metagradient.finite_difference import finite_difference_scores
-from adapt_axolotl.metagradient.in_backward import InBackward, UnfiredHooks
+from adapt_axolotl.metagradient.in_backward import UnfiredHooks
 from adapt_axolotl.metagradient.look_ahead import look_ahead
 from adapt_axolotl.metagradient.per_task import per_task_scores
-from adapt_axolotl.metagradient.scores import TaskScores, scores_from_rows
-from adapt_axolotl.metagradient.self_check import check_estimator
+from adapt_axolotl.metagradient.scores import TaskScores
 from adapt_axolotl.metagradient.task_batch import TaskBatch
 from adapt_axolotl.mixture.learned import LearnedMixture, MetaUpdate
 from adapt_axolotl.probe import TRAINING_STREAM, VALIDATION_STREAM, ProbeRows, tasks_in_turn
@@ -102,23 +103,29 @@ class MetaStep:
         self._ranks = ranks
         self._learning_rate = learning_rate
         self._whole = whole
-        self._candidates = list(settings.estimators)
-        self._checked = False
-        self._listener: InBackward | None = None
-        self._heard: list[tuple[Tensor, Tensor, Tensor]] = []
-        self._unheard: str | None = None
-        self._reading = False
+        count = len(mixture.tasks)
+        self._choice = EstimatorChoice(
+            settings.estimators,
+            model,
+            self._parameters,
+            training,
+            count,
+            ranks,
+            seed=settings.seed,
+            half_precision=settings.half_precision,
+        )
+        self._reader = BackwardReader(model, self._parameters, count, ranks)
         self._scores: TaskScores | None = None
 
     @property
     def estimator(self) -> str:
         """The estimator in use."""
-        return self._candidates[0]
+        return self._choice.name
 
     @property
     def listening(self) -> bool:
         """Whether the training backward is being read."""
-        return self._listener is not None
+        return self._reader.listening
 
     def due(self, step: int, progress: float) -> bool:
         """Whether optimizer step `step` (from 0), at this share of the budget, has a meta step."""
@@ -160,7 +167,7 @@ class MetaStep:
             if v is None:
                 self._scores = None
                 return
-            if not self._checked and not self._check_estimators(v):
+            if not self._choice.settle(v):
                 self._scores = None
                 return
             if self.estimator != "in_backward":
@@ -168,47 +175,21 @@ class MetaStep:
                 # not read, and the scores begin with the next meta step.
                 self._scores = self._score(v, probe) if len(training_rows) else None
                 return
-        self._reading, self._heard, self._unheard = True, [], None
-        self._listener = InBackward(self._model, self._parameters)
-        self._listener.listen(v)
+        self._reader.begin(v)
 
-    @contextlib.contextmanager
     def training_backward(
         self,
         labels: Tensor,
         row_of_token: Tensor,
         task_of_row: Tensor,
         loss_weight: Callable[[], float],
-    ) -> Iterator[None]:
-        """Around the forward and backward of one training micro-batch, while `listening`.
-
-        Args:
-            labels: (B, T).
-            row_of_token: (B, T), -1 beside rows.
-            task_of_row: (R,).
-            loss_weight: after the backward, d(what was differentiated) / d(a token's loss).
-        """
-        assert self._listener is not None
-        self._listener.begin(row_of_token)
-        yield
-        try:
-            if _learns_across_rows(labels, row_of_token):
-                raise UnfiredHooks(
-                    "packed rows whose first token is supervised: it is predicted from another row"
-                )
-            products = self._listener.collect(loss_weight(), len(task_of_row))
-        except UnfiredHooks as error:
-            self._unheard = str(error)
-            self._stop_listening()
-            return
-        counted = row_of_token[:, 1:][labels[:, 1:] != -100]
-        tokens = torch.bincount(counted, minlength=len(task_of_row))
-        self._heard.append((products, tokens, task_of_row))
+    ) -> contextlib.AbstractContextManager[None]:
+        """As `BackwardReader.micro_batch`."""
+        return self._reader.micro_batch(labels, row_of_token, task_of_row, loss_weight)
 
     def finish(self, step: int) -> MetaUpdate:
         """Move the mixture by what `begin` and the training backwards measured."""
-        if self._reading:
-            self._reading = False
+        if self._reader.begun:
             self._scores = self._scores_read()
         if self._scores is None:
             nothing = np.full(len(self.mixture.tasks), np.nan)
@@ -223,26 +204,12 @@ class MetaStep:
         return update
 
     def _scores_read(self) -> TaskScores | None:
-        """What all processes heard; None, and no more of it, if a module of any was passed by."""
-        self._stop_listening()
-        heard, self._heard = self._heard, []
-        if self._any_rank(self._unheard is not None):
-            self._drop_estimator(self._unheard or "another process did not hear all modules")
+        """Off the backwards of this step; None, and no more of it, if a module was passed by."""
+        try:
+            return self._reader.scores()
+        except UnfiredHooks as error:
+            self._choice.drop(str(error))
             return None
-        products, tokens, tasks = (torch.cat(parts) for parts in zip(*heard, strict=True))
-        return scores_from_rows(
-            products, tokens, tasks, len(self.mixture.tasks), reduce=self._ranks.sum
-        )
-
-    def _stop_listening(self) -> None:
-        if self._listener is not None:
-            self._listener.stop()
-            self._listener = None
-
-    def _any_rank(self, here: bool) -> bool:
-        """Whether it is so on any process; every process must ask."""
-        flag = torch.tensor(float(here), device=self._parameters[0].device)
-        return self._ranks.sum(flag).item() > 0
 
     def _batches(self, source: ProbeRows, rows: np.ndarray) -> list[TaskBatch]:
         return source.batches(rows, rank=self._ranks.rank, ranks=self._ranks.count)
@@ -303,81 +270,13 @@ class MetaStep:
             probe,
             v,
             count,
-            epsilon=self._epsilon(),
+            epsilon=self._choice.epsilon,
             reduce=self._ranks.sum,
         )
 
-    @property
-    def _half_precision(self) -> bool:
-        kept_in_half = self._parameters[0].dtype in (torch.bfloat16, torch.float16)
-        return self._settings.half_precision or kept_in_half
-
-    def _epsilon(self) -> float:
-        """Relative step; 16 bits cannot resolve the smaller one."""
-        return 1e-3 if self._half_precision else 1e-4
-
-    def _check_estimators(self, v: list[Tensor]) -> bool:
-        """Compare the estimator with one backward a task on two rows; drop it if it is wrong.
-
-        Returns:
-            Whether there was something to compare with.
-        """
-        first = self._training.draw(
-            (0, 1), 1, seed=self._settings.seed, stream=TRAINING_STREAM, step=0
-        )
-        # The same two rows on every rank, unreduced, so that all ranks decide alike.
-        batches = self._training.batches(first)
-        while self.estimator != "per_task":
-            check = check_estimator(
-                self.estimator,
-                self._model,
-                self._parameters,
-                batches,
-                v,
-                len(self.mixture.tasks),
-                epsilon=self._epsilon(),
-                half_precision=self._half_precision,
-            )
-            if self._any_rank(not check.possible):
-                LOG.warning(
-                    "task scores: the gradients of the rows that they are checked on are not "
-                    "finite; this meta step is left out, training goes on"
-                )
-                return False
-            if not self._any_rank(not check.passed):
-                LOG.info(
-                    f"task scores by {self.estimator}: agrees with one backward a task to "
-                    f"{check.max_relative_error:.1e} (allowed {check.tolerance:.2g})"
-                )
-                break
-            self._drop_estimator(check.reason or "it is wrong on another process")
-        self._checked = True
-        return True
-
-    def _drop_estimator(self, reason: str) -> None:
-        dropped = self._candidates.pop(0)
-        self._checked = False
-        LOG.warning(
-            f"task scores: {dropped} does not fit this model ({reason}); using {self.estimator} "
-            "from here on"
-        )
-
     def state_dict(self) -> dict[str, Any]:
-        return {
-            "mixture": self.mixture.state_dict(),
-            "candidates": self._candidates,
-            # Another check along another v could decide otherwise: a resume would not be exact.
-            "checked": self._checked,
-        }
+        return {"mixture": self.mixture.state_dict(), **self._choice.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.mixture.load_state_dict(state["mixture"])
-        self._candidates = list(state["candidates"])
-        self._checked = state["checked"]
-
-
-def _learns_across_rows(labels: Tensor, row_of_token: Tensor) -> bool:
-    """Whether a supervised token, (B, T), is predicted from a token of another row."""
-    before, after = row_of_token[:, :-1], row_of_token[:, 1:]
-    crossing = (before != after) & (before >= 0) & (after >= 0)
-    return bool((crossing & (labels[:, 1:] != -100)).any())
+        self._choice.load_state_dict(state)

@@ -21,6 +21,10 @@ class Ranks:
             torch.distributed.all_reduce(tensor)
         return tensor
 
+    def any(self, here: bool, device: torch.device) -> bool:
+        """Whether it is so on any rank; every rank must ask. `device`: where ranks reduce."""
+        return self.sum(torch.tensor(float(here), device=device)).item() > 0
+
     def agree(self, tensor: Tensor) -> bool:
         """Whether every rank holds the same bits; the same answer on every rank."""
         if self.count == 1:

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from datasets import Dataset
-from plain_run import Rows, plain_run
+from plain_run import PlainRun, Rows
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from adapt_axolotl.pools import TaskPools
@@ -96,7 +96,7 @@ def last_loss(
     torch.manual_seed(seed)
     model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder / "model"))
     tokens = float(train.pools.supervised_tokens.mean())
-    done = plain_run(
+    run = PlainRun(
         model,
         train,
         validation,
@@ -107,10 +107,13 @@ def last_loss(
         learning_rate=3e-3 * (rows_per_step / 32) ** 0.5,
         seed=seed,
     )
-    losses = done.run.last_losses
+    while run.step():
+        pass
+    run.finish()
+    losses = run.run.last_losses
     assert losses is not None
     learnable = [name != UNLEARNABLE for name in train.pools.tasks]
-    return float(losses[learnable].mean()), done.seconds
+    return float(losses[learnable].mean()), run.seconds
 
 
 if __name__ == "__main__":

@@ -41,104 +41,104 @@ class Rows:
         )
 
 
-@dataclass(frozen=True)
 class PlainRun:
-    """A finished run.
-
-    Attributes:
-        run: its ledger, mixture and last losses.
-        seconds: of processor time, from the first optimizer step to the last.
-        schedule: of its meta steps; None with a uniform mixture.
-    """
-
-    run: AdaptRun
-    seconds: float
-    schedule: MetaSchedule | None
-
-    @property
-    def seconds_a_token(self) -> float:
-        return self.seconds / self.run.ledger.used
-
-
-def plain_run(
-    model: torch.nn.Module,
-    train: Rows,
-    validation: Rows,
-    *,
-    budget: int,
-    steps: int,
-    rows_per_step: int,
-    estimator: str | None,
-    learning_rate: float,
-    seed: int = 0,
-    max_steps: int | None = None,
-) -> PlainRun:
-    """Train `model` at the default schedule of meta steps.
+    """A run at the default schedule of meta steps, made ready: the losses before it are taken.
 
     Args:
         budget: supervised tokens.
         steps: optimizer steps that it buys, about.
         estimator: of the task scores; None for a uniform mixture.
         max_steps: ends the run before the budget does.
+
+    Attributes:
+        run: its ledger, mixture and last losses.
+        seconds: of processor time in its optimizer steps so far.
+        schedule: of its meta steps; None with a uniform mixture.
     """
-    count = len(train.pools.tasks)
-    plan = RunPlan(
-        pools=train.pools,
-        budget=budget,
-        shape=BlockShape(1, rows_per_step),
-        unit="tokens",
-        ordered=False,
-        seed=seed,
-        max_repeats=None,
-        charge_meta_tokens=False,
-        proportions=np.full(count, 1 / count),
-        max_steps=max_steps,
-    )
-    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate)
-    training_rows, validation_rows = train.probe(rows_per_step), validation.probe(rows_per_step)
-    meta, schedule = None, None
-    if estimator is not None:
-        schedule = meta_schedule(
-            steps=steps,
-            rows_per_step=rows_per_step,
-            num_tasks=count,
-            estimator=estimator,
-            look_ahead=False,
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        train: Rows,
+        validation: Rows,
+        *,
+        budget: int,
+        steps: int,
+        rows_per_step: int,
+        estimator: str | None,
+        learning_rate: float,
+        seed: int = 0,
+        max_steps: int | None = None,
+    ) -> None:
+        count = len(train.pools.tasks)
+        plan = RunPlan(
+            pools=train.pools,
+            budget=budget,
+            shape=BlockShape(1, rows_per_step),
+            unit="tokens",
+            ordered=False,
+            seed=seed,
+            max_repeats=None,
+            charge_meta_tokens=False,
+            proportions=np.full(count, 1 / count),
+            max_steps=max_steps,
         )
-        meta = MetaStep(
-            LearnedMixture(train.pools.tasks, objective("relative")),
-            model,
-            training_rows,
-            validation_rows,
-            MetaSettings(
-                update_every=schedule.update_every,
-                start_after=0.0,
-                rows_per_task=schedule.rows_per_task,
-                tasks_at_once=schedule.tasks_at_once,
+        self._model = model
+        self._optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate)
+        self._rows, validation_rows = train.probe(rows_per_step), validation.probe(rows_per_step)
+        meta: MetaStep | None = None
+        self.schedule: MetaSchedule | None = None
+        if estimator is not None:
+            self.schedule = meta_schedule(
+                steps=steps,
+                rows_per_step=rows_per_step,
+                num_tasks=count,
+                estimator=estimator,
                 look_ahead=False,
-                estimators=(estimator, "per_task"),
-                seed=seed,
-            ),
-            Ranks(),
-            lambda: learning_rate,
-        )
+            )
+            meta = MetaStep(
+                LearnedMixture(train.pools.tasks, objective("relative")),
+                model,
+                self._rows,
+                validation_rows,
+                MetaSettings(
+                    update_every=self.schedule.update_every,
+                    start_after=0.0,
+                    rows_per_task=self.schedule.rows_per_task,
+                    tasks_at_once=self.schedule.tasks_at_once,
+                    look_ahead=False,
+                    estimators=(estimator, "per_task"),
+                    seed=seed,
+                ),
+                Ranks(),
+                lambda: learning_rate,
+            )
 
-    def measure(rows_per_task: int | None) -> np.ndarray:
-        rows = validation_rows.sample(rows_per_task, seed=0)
-        return validation_losses(model, validation_rows, rows, count, Ranks())
+        def measure(rows_per_task: int | None) -> np.ndarray:
+            rows = validation_rows.sample(rows_per_task, seed=0)
+            return validation_losses(model, validation_rows, rows, count, Ranks())
 
-    run = AdaptRun(plan, meta, measure, None)
-    run.start()
-    started = time.process_time()  # does not count what else the machine does
-    step = 0
-    more = True
-    while more:
-        train_one_step(run, model, optimizer, training_rows, step)
-        more = run.end_step(step, record=False)
-        step += 1
-    seconds = time.process_time() - started
-    run.finish()
-    return PlainRun(run, seconds, schedule)
+        self.run = AdaptRun(plan, meta, measure, None)
+        self.run.start()
+        self.seconds = 0.0
+        self._step = 0
+
+    @property
+    def seconds_a_token(self) -> float:
+        return self.seconds / self.run.ledger.used
+
+    def step(self) -> bool:
+        """One optimizer step, timed; gives whether there is another."""
+        started = time.process_time()  # does not count what else the machine does
+        train_one_step(self.run, self._model, self._optimizer, self._rows, self._step)
+        more = self.run.end_step(self._step, record=False)
+        self.seconds += time.process_time() - started
+        self._step += 1
+        return more
+
+    def finish(self) -> None:
+        """Take the last losses."""
+        self.run.finish()
 
 
 def train_one_step(

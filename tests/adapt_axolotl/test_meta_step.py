@@ -142,12 +142,15 @@ def test_what_takes_over_in_training_is_checked_too(caplog: pytest.LogCaptureFix
     assert "task scores by finite_difference: agrees" in caplog.text
 
 
-def test_a_resumed_meta_step_keeps_its_estimator_without_another_check() -> None:
+def test_a_resumed_meta_step_keeps_its_estimator_without_another_check(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     meta = make_meta(make_model("llama"), "in_backward", "finite_difference")
     meta.begin(0)
     other = make_meta(make_model("llama"), "in_backward", "finite_difference")
     other.load_state_dict(meta.state_dict())
-    other._check_estimators = lambda v: pytest.fail("checked again")
+    check = "adapt_axolotl.estimator_choice.check_estimator"
+    monkeypatch.setattr(check, lambda *_, **__: pytest.fail("checked again"))
     other.begin(5)
     assert other.listening
 
@@ -199,7 +202,7 @@ def test_a_module_that_is_passed_by_in_training_ends_reading_on_all_processes(
     model = make_model("qwen3")
     meta = make_meta(model, "in_backward", "finite_difference")
     meta.begin(0)
-    meta._ranks = OtherRanks(0, 1 if here else 2)
+    meta._reader._ranks = OtherRanks(0, 1 if here else 2)
     batch = padded(make_rows(6, 9), [0, 1, 2, 0, 1, 0])
     micro_batches = 0
     while meta.listening and micro_batches < 2:

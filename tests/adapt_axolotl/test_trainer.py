@@ -37,14 +37,14 @@ class CompareWithGradient(TrainerCallback):
         if not self.meta.listening:
             return
         self._heard = 0.0
-        collect = self.meta._listener.collect
+        collect = self.meta._reader._listener.collect
 
         def recording(loss_weight: float, num_rows: int) -> torch.Tensor:
             products = collect(loss_weight, num_rows)
             self._heard += float(products.sum()) * loss_weight
             return products
 
-        self.meta._listener.collect = recording
+        self.meta._reader._listener.collect = recording
 
     def on_pre_optimizer_step(
         self, args: Any, state: Any, control: Any, model: Any, **_: Any

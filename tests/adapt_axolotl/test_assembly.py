@@ -1,0 +1,63 @@
+"""What speaks against reading the training backward is found before the run, and said."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from axolotl.utils.dict import DictDefault
+from transformers import MixtralConfig, MixtralForCausalLM, PreTrainedModel
+
+from adapt_axolotl.assembly import in_backward_obstacle
+from adapt_axolotl.run import Estimate
+
+from .metagradient.models import make_model
+
+EIGHT_ROWS = Estimate(steps=100, rows_per_step=8.0)
+
+
+def trainer_of(model: PreTrainedModel, **more: Any) -> Any:
+    loss = {"compute_loss_func": None, "label_smoother": None}
+    return SimpleNamespace(model=model, **(loss | more))
+
+
+def test_nothing_speaks_against_a_plain_model() -> None:
+    trainer = trainer_of(make_model("llama"))
+    assert in_backward_obstacle(DictDefault({}), EIGHT_ROWS, 8, trainer) is None
+
+
+@pytest.mark.parametrize(
+    ("keys", "num_tasks", "loss", "said"),
+    [
+        ({}, 9, {}, "about 8 rows for 9 tasks"),
+        ({"torch_compile": True}, 8, {}, "compiled layers"),
+        ({"attn_implementation": "flex_attention"}, 8, {}, "compiled layers"),
+        ({}, 8, {"label_smoother": object()}, "not the plain token cross-entropy"),
+        ({}, 8, {"compute_loss_func": sum}, "not the plain token cross-entropy"),
+    ],
+)
+def test_an_obstacle_is_named(
+    keys: dict[str, Any], num_tasks: int, loss: dict[str, Any], said: str
+) -> None:
+    trainer = trainer_of(make_model("llama"), **loss)
+    obstacle = in_backward_obstacle(DictDefault(keys), EIGHT_ROWS, num_tasks, trainer)
+    assert obstacle is not None
+    assert said in obstacle
+
+
+def test_a_loss_of_the_router_is_not_taken_for_one_of_a_task() -> None:
+    config = MixtralConfig(
+        vocab_size=64,
+        hidden_size=16,
+        intermediate_size=16,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        num_hidden_layers=1,
+        num_local_experts=2,
+        num_experts_per_tok=1,
+        output_router_logits=True,
+    )
+    trainer = trainer_of(MixtralForCausalLM(config))
+    obstacle = in_backward_obstacle(DictDefault({}), EIGHT_ROWS, 8, trainer)
+    assert obstacle == "the router's auxiliary loss is part of the training loss"
