@@ -1,6 +1,6 @@
 """What a learned mixture adds to a whole run at the default schedule, against a uniform run.
 
-    python benchmarks/run_overhead.py [--repeats 5] [--steps 250]
+    python benchmarks/run_overhead.py [--repeats 3] [--steps 250]
 
 Both runs are the project's own (`AdaptRun`) in a plain PyTorch loop on one model and rows. They
 take their optimizer steps in turn within one process, so that a spell in which the machine is slow
@@ -27,7 +27,7 @@ SHAPE = Shape("Qwen3, 4 layers of 128", 128, 384, 4, 4, 2, 32, 4096, 32, 32, 32)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--steps", type=int, default=250)
     arguments = parser.parse_args()
     print(f"{SHAPE.name}; {SHAPE.rows} rows a step; about {arguments.steps} steps a run")
