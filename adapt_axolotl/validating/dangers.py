@@ -79,7 +79,8 @@ def _kind(path: str, key: str, value: Any) -> str | None:
         return "remote_code"
     if key in ("plugins", "trainer_cls"):
         return None if value is None or _plain_plugin(str(value)) else "plugins"
-    if (key in _IMPORTS and value) or (key == "type" and "dataset" in path and _imports(value)):
+    own_type = key == "type" and "dataset" in path and names_own_package(value)
+    if own_type or (key in _IMPORTS and value):
         return "imports"
     tracker = path.endswith((".wandb.enabled", ".comet.enabled"))  # of DeepSpeed
     if value and (tracker or key in _REPORTERS or key.startswith(_UPLOADS)):
@@ -101,7 +102,7 @@ def _plain_plugin(name: str) -> bool:
     return name in (PLUGIN, TRAINER) or name.startswith(_PLAIN_PLUGINS)
 
 
-def _imports(dataset_type: Any) -> bool:
+def names_own_package(dataset_type: Any) -> bool:
     """Axolotl takes what stands before the last dot for a package of one's own, unless the last
     word is a function of its own strategies, as in `sharegpt.load_role`."""
     if not isinstance(dataset_type, str) or "." not in dataset_type:

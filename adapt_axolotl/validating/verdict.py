@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import os
+import pkgutil
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +17,7 @@ import yaml
 from adapt_axolotl.config import axolotl_says
 from adapt_axolotl.recipe import PLUGIN, mistakes, wrong_kinds
 from adapt_axolotl.recipe_text import repeated_keys
-from adapt_axolotl.validating.dangers import KINDS, Danger, dangers
+from adapt_axolotl.validating.dangers import KINDS, Danger, dangers, names_own_package
 from adapt_axolotl.validating.licences import hub_datasets, licence
 
 # Keys of Axolotl's that are no field of its schema, because the plugin or the loader takes them.
@@ -85,6 +88,7 @@ def validate(file: Path, allow: Collection[str] = ()) -> Verdict:
             *_plugin(recipe),
             *_base_model(recipe),
             *_axolotl_mistakes(recipe),
+            *_dataset_types(recipe),
             *mistakes(recipe),
         ]
     left = [one for one in dangers(recipe) if "all" not in allow and one.kind not in allow]
@@ -132,6 +136,35 @@ def _axolotl_mistakes(recipe: dict[str, Any]) -> list[str]:
     except ValidationError as error:
         found += [f"{mistake}; correct it" for mistake in axolotl_says(error)]
     return found
+
+
+def _dataset_types(recipe: dict[str, Any]) -> list[str]:
+    """Types that Axolotl does not know, of which it speaks only once the rows are loaded."""
+    package = importlib.util.find_spec("axolotl.prompt_strategies")
+    assert package is not None
+    assert package.submodule_search_locations is not None
+    known = {one.name for one in pkgutil.iter_modules(package.submodule_search_locations)}
+    found = []
+    for key in ("datasets", "test_datasets"):
+        for number, entry in enumerate(recipe.get(key) or []):
+            kind = entry.get("type") if isinstance(entry, dict) else None
+            if not isinstance(kind, str) or names_own_package(kind):
+                continue
+            name = re.split("[.:]", kind)[0]
+            if name not in known:
+                known |= _types_built_in()
+            if name not in known:
+                close = difflib.get_close_matches(name, known, n=1)
+                meant = f"did you mean {close[0]}?" if close else "take one of Axolotl's"
+                found.append(f"{key}[{number}].type: Axolotl has no type {kind}; {meant}")
+    return found
+
+
+def _types_built_in() -> set[str]:
+    """Those that are no modules of their own. Slow to import, and seldom asked for."""
+    from axolotl.utils.data.wrappers import DATASET_HANDLERS
+
+    return set(DATASET_HANDLERS)
 
 
 def _unknown(keys: dict[str, Any], where: str, known: Collection[str]) -> list[str]:

@@ -198,6 +198,14 @@ def test_slips_that_yaml_or_axolotl_would_pass_over_are_told(raw: dict[str, Any]
     assert validate(file).mistakes == ["is nested too deeply; write it flatter"]
 
 
+def test_a_type_that_axolotl_does_not_know_is_told(raw: dict[str, Any]) -> None:
+    raw["datasets"][0]["type"] = "chat_templte"
+    raw["datasets"][1]["type"] = "alpaca:phi"
+    assert validate(write(raw)).mistakes == [
+        "datasets[0].type: Axolotl has no type chat_templte; did you mean chat_template?"
+    ]
+
+
 def test_what_ordinary_recipes_have_is_no_danger(raw: dict[str, Any]) -> None:
     raw["plugins"].append("axolotl.integrations.liger.LigerPlugin")
     raw["datasets"][0]["type"] = "sharegpt.load_role"

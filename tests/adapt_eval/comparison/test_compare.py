@@ -14,6 +14,7 @@ from scipy import stats
 from adapt_eval.comparison.arms import read_arms
 from adapt_eval.comparison.compare import compare
 from adapt_eval.comparison.pairing import Items, pair
+from adapt_eval.report.words import remarks
 from tests.adapt_eval.conftest import Command
 from tests.adapt_eval.made_runs import made_ledger, made_run
 
@@ -166,6 +167,8 @@ def test_small_samples_are_underpowered_and_large_ones_rule_out(tmp_path: Path) 
     assert compared(*few)["benchmarks"][0]["verdict"] == "underpowered"
     verdict = compared(*many)["benchmarks"][0]["verdict"]
     assert verdict.startswith("no detectable difference (effects above 0.")
+    explained = ["underpowered:" in "\n".join(remarks(compared(*runs))) for runs in (few, many)]
+    assert explained == [True, False]
 
 
 def test_runs_that_never_differ_are_not_said_to_be_equal_to_the_last_digit(tmp_path: Path) -> None:
