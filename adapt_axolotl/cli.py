@@ -158,10 +158,17 @@ def card(
 
     folder = output or run / "card"
     try:
-        write_card(run, folder, twin)
+        only_here = write_card(run, folder, twin)
     except NotComparable as error:
         _fail(f"{error} (of adapt-eval compare; a card wants both measured alike)", 4)
     typer.echo(f"wrote {folder / 'README.md'}", err=True)
+    if only_here:
+        typer.echo(
+            f"the recipe that it shares names places of this machine ({', '.join(only_here)}); "
+            "in a recipe that others are to run, write them relative, or under datasets with "
+            "${VARIABLE}",
+            err=True,
+        )
     if push_to_hub is not None:
         typer.echo(push(folder, push_to_hub))
 

@@ -17,6 +17,7 @@ from adapt_axolotl.card.evaluation import evaluations
 from adapt_axolotl.finished import read_finished_run
 from adapt_axolotl.recipe_text import RecipeText, repeated_keys
 from adapt_axolotl.record import write_atomically
+from adapt_axolotl.validating.dangers import dangers
 
 CARD, RECIPE, PICTURE = "README.md", "recipe.yml", "mixture.png"
 
@@ -27,13 +28,16 @@ _SECRET = re.compile(
 _SECRET_VALUE = re.compile(r"\w+://[^/\s]*:[^/\s]*@|\bhf_\w{20,}")
 
 
-def write_card(folder: Path, output: Path, twin: Path | None) -> None:
+def write_card(folder: Path, output: Path, twin: Path | None) -> list[str]:
     """Write README.md, recipe.yml and mixture.png; those of an earlier card are replaced.
 
     Args:
         folder: output directory of a finished run.
         output: the card's folder.
         twin: output directory of a run to compare with.
+
+    Returns:
+        `key: folder` for all that the recipe names by its place on this machine alone.
 
     Raises:
         ValueError: a run has no or damaged records, or its benchmark results are of another
@@ -55,6 +59,11 @@ def write_card(folder: Path, output: Path, twin: Path | None) -> None:
     write_atomically(output / RECIPE, recipe)
     if run.history:
         shutil.copyfile(run.folder / "adapt" / PICTURE, output / PICTURE)
+    return [
+        f"{one.key}: {one.value}"
+        for one in dangers(yaml.safe_load(recipe))
+        if one.kind == "paths" and one.value.startswith(("/", "~"))
+    ]
 
 
 def push(output: Path, repository: str) -> str:
