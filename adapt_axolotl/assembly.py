@@ -25,7 +25,8 @@ from adapt_axolotl.provenance import provenance
 from adapt_axolotl.ranks import Ranks
 from adapt_axolotl.recipe import run_seed
 from adapt_axolotl.record import RunDirectory
-from adapt_axolotl.run import AdaptRun, Estimate, RunPlan
+from adapt_axolotl.run import AdaptRun
+from adapt_axolotl.run_plan import Estimate, RunPlan
 from adapt_axolotl.sampling import BlockShape
 from adapt_axolotl.tasks import Tasks
 from adapt_axolotl.validation import validation_losses

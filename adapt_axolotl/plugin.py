@@ -18,7 +18,7 @@ from adapt_axolotl.assembly import assemble_run, plan_run
 from adapt_axolotl.checkpoint import set_incomplete_checkpoints_aside
 from adapt_axolotl.config import AdaptConfig
 from adapt_axolotl.recipe import read_recipe, recipe_as_written, run_seed
-from adapt_axolotl.run import RunPlan
+from adapt_axolotl.run_plan import RunPlan
 from adapt_axolotl.tasks import Tasks, load_tasks
 from adapt_axolotl.trainer import AdaptTrainer
 

@@ -19,7 +19,8 @@ from adapt_axolotl.mixture.objectives import objective
 from adapt_axolotl.pools import TaskPools
 from adapt_axolotl.probe import ProbeRows
 from adapt_axolotl.ranks import Ranks
-from adapt_axolotl.run import AdaptRun, RunPlan
+from adapt_axolotl.run import AdaptRun
+from adapt_axolotl.run_plan import RunPlan
 from adapt_axolotl.sampling import BlockShape
 from adapt_axolotl.validation import validation_losses
 

@@ -14,7 +14,7 @@ from adapt_axolotl.config import AdaptConfig
 from adapt_axolotl.meta_step import MetaSettings
 from adapt_axolotl.pools import TaskPools
 from adapt_axolotl.probe import turns_of_a_round
-from adapt_axolotl.run import RunPlan
+from adapt_axolotl.run_plan import RunPlan
 from adapt_axolotl.tasks import Tasks
 
 # Up to four passes, repeated data is nearly worth new data (arXiv 2305.16264).

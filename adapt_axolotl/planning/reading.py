@@ -19,7 +19,7 @@ from adapt_axolotl.config import AdaptConfig, axolotl_says
 from adapt_axolotl.meta_step import MetaSettings
 from adapt_axolotl.plugin import adapt_block
 from adapt_axolotl.recipe import PLUGIN
-from adapt_axolotl.run import RunPlan
+from adapt_axolotl.run_plan import RunPlan
 from adapt_axolotl.tasks import Tasks, load_tasks
 
 # The recipe is planned for the machine that trains it, not for this one, which may have no GPU.

@@ -10,7 +10,7 @@ from axolotl.utils.dict import DictDefault
 from transformers import MixtralConfig, MixtralForCausalLM, PreTrainedModel
 
 from adapt_axolotl.assembly import in_backward_obstacle
-from adapt_axolotl.run import Estimate
+from adapt_axolotl.run_plan import Estimate
 
 from .metagradient.models import make_model
 

@@ -16,7 +16,8 @@ from transformers import get_scheduler
 
 from adapt_axolotl.checkpoint import read_checkpoint, set_incomplete_checkpoints_aside
 from adapt_axolotl.record import RunDirectory, read_history
-from adapt_axolotl.run import AdaptRun, RunPlan
+from adapt_axolotl.run import AdaptRun
+from adapt_axolotl.run_plan import RunPlan
 from adapt_axolotl.sampling import BlockShape
 from adapt_axolotl.schedule import follow_budget
 from adapt_axolotl.show import comparison, markdown_table

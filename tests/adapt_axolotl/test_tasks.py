@@ -13,8 +13,9 @@ from axolotl.cli.config import load_cfg
 from axolotl.loaders import load_tokenizer
 
 from adapt_axolotl import tasks as tasks_module
+from adapt_axolotl.entries import RowsRead
 from adapt_axolotl.plugin import adapt_block
-from adapt_axolotl.tasks import RowsRead, Tasks, load_tasks
+from adapt_axolotl.tasks import Tasks, load_tasks
 
 from .launch import recipe
 

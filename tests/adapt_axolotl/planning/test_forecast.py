@@ -16,12 +16,13 @@ import yaml
 from rich.console import Console
 
 from adapt_axolotl.config import AdaptConfig
+from adapt_axolotl.entries import RowsRead
 from adapt_axolotl.meta_step import MetaSettings
 from adapt_axolotl.planning.forecast import Forecast, forecast
 from adapt_axolotl.planning.table import plan_table
 from adapt_axolotl.planning.warnings import warnings
 from adapt_axolotl.pools import TaskPools
-from adapt_axolotl.tasks import RowsRead, Tasks
+from adapt_axolotl.tasks import Tasks
 
 from ..launch import history, ledger, recipe, train
 from ..test_run import make_plan
