@@ -46,7 +46,7 @@ results: env
 	done
 	$(BIN)/python benchmarks/results.py
 
-# About an hour on two cores. What each prints is kept under docs/measured.
+# About an hour and a half on two cores. What each prints is kept under docs/measured.
 BENCHES = meta_step_cost run_overhead absent_tasks many_rows gpu compare_speed null_simulation
 bench: env
 	$(BIN)/adapt-axolotl tiny data/tiny
