@@ -40,9 +40,12 @@ demo: env
 results: export OMP_NUM_THREADS = 1
 results: env
 	$(BIN)/adapt-axolotl tiny data/tiny
-	for kind in adapt uniform proportional; do \
-		$(BIN)/axolotl train recipes/$${kind}_tiny_cpu.yml && \
-		$(BIN)/axolotl train recipes/$${kind}_real_cpu.yml || exit 1; \
+	for run in $(foreach kind,adapt uniform proportional,$(kind)_tiny_cpu $(kind)_real_cpu); do \
+		$(BIN)/axolotl train recipes/$$run.yml || exit 1; \
+		for seed in 1 2; do \
+			$(BIN)/axolotl train recipes/$$run.yml --seed $$seed \
+				--output-dir runs/$${run}_seed$$seed || exit 1; \
+		done; \
 	done
 	$(BIN)/python benchmarks/results.py
 

@@ -39,23 +39,19 @@ def main() -> None:
         train, validation = read(Path(place), "train"), read(Path(place), "validation")
         count = len(train.pools.tasks)
         print(f"{count} made tasks, {arguments.budget:,} supervised tokens")
-        print("| rows a step | a task | task scores | mean last loss | learned / uniform seconds |")
-        print("| ---: | ---: | --- | ---: | ---: |")
+        print("| rows a step | a task | task scores | mean last loss |")
+        print("| ---: | ---: | --- | ---: |")
         for rows in (4, 16):
-            seconds = {}
             for estimator in (None, "in_backward", "finite_difference"):
-                losses, times = [], []
-                for seed in range(arguments.seeds):
-                    loss, time = last_loss(
+                losses = [
+                    last_loss(
                         Path(place), train, validation, rows, estimator, arguments.budget, seed
                     )
-                    losses.append(loss)
-                    times.append(time)
-                seconds[estimator] = statistics.mean(times)
+                    for seed in range(arguments.seeds)
+                ]
                 print(
                     f"| {rows} | {rows / count:.2f} | {estimator or 'none: uniform'} | "
-                    f"{statistics.mean(losses):.3f} ± {statistics.stdev(losses):.3f} | "
-                    f"{seconds[estimator] / seconds[None]:.2f} |",
+                    f"{statistics.mean(losses):.3f} ± {statistics.stdev(losses):.3f} |",
                     flush=True,
                 )
 
@@ -91,8 +87,8 @@ def last_loss(
     estimator: str | None,
     budget: int,
     seed: int,
-) -> tuple[float, float]:
-    """(mean loss over the tasks that can be learned, seconds)."""
+) -> float:
+    """Mean over the tasks that can be learned, at the end."""
     torch.manual_seed(seed)
     model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder / "model"))
     tokens = float(train.pools.supervised_tokens.mean())
@@ -113,7 +109,7 @@ def last_loss(
     losses = run.run.last_losses
     assert losses is not None
     learnable = [name != UNLEARNABLE for name in train.pools.tasks]
-    return float(losses[learnable].mean()), run.seconds
+    return float(losses[learnable].mean())
 
 
 if __name__ == "__main__":

@@ -19,15 +19,16 @@ from adapt_eval.report.markdown import table
 
 ROOT = Path(__file__).resolve().parent.parent
 KINDS = ("adapt", "uniform", "proportional")
+SEEDS = (42, 1, 2)  # the recipes' own first; its runs are the ones shown task by task
 START, END = "<!-- results: written by benchmarks/results.py -->", "<!-- end of results -->"
 
 TEXT = """\
 # Results
 
-Written by `benchmarks/results.py` from finished runs; `make results` makes them again. One seed
-each: seeds differ by more than some of the differences below, so read these as what was seen, not
-as what is so. Loss is per supervised token; the last over the whole validation pools, the first,
-that of the untrained model, over 32 rows of each task.
+Written by `benchmarks/results.py` from finished runs; `make results` makes them again. Tables by task
+are of one seed, those by seed of {count}: seeds differ by more than some of the differences below, so
+read these as what was seen, not as what is so. Loss is per supervised token; the last over the whole
+validation pools, the first, that of the untrained model, over 32 rows of each task.
 
 Versions: {versions}. Machine: 2 CPU cores, no GPU, one thread a run.
 
@@ -43,6 +44,10 @@ adapt-axolotl show --markdown {tiny_runs}
 {tiny}
 
 {tiny_note}
+
+Mean of the last losses over tasks, by seed (`--seed N --output-dir ...`):
+
+{tiny_seeds}
 
 ## Twenty real tasks at a 5 % budget
 
@@ -60,30 +65,58 @@ adapt-axolotl show --markdown {real_runs}
 {real}
 
 {real_note}
+
+Mean of the last losses over tasks, by seed:
+
+{real_seeds}
 """
 
 HEADS = ("", "learned", "uniform", "proportional")
 
 
+def run_folder(kind: str, group: str, seed: int) -> Path:
+    suffix = "" if seed == SEEDS[0] else f"_seed{seed}"
+    return ROOT / "runs" / f"{kind}_{group}_cpu{suffix}"
+
+
+def mean_loss(run: Path) -> float:
+    """Of the last losses, over all tasks."""
+    return statistics.fmean(one["last_validation_loss"] for one in tasks(run))
+
+
+def tasks(run: Path) -> list[dict[str, float]]:
+    return list(read_ledger(run)["tasks"].values())
+
+
+def over_seeds(kind: str, group: str) -> str:
+    """Mean and standard deviation of `mean_loss`."""
+    losses = [mean_loss(run_folder(kind, group, seed)) for seed in SEEDS]
+    return f"{statistics.fmean(losses):.3f} ± {statistics.stdev(losses):.3f}"
+
+
+def by_seed(group: str) -> str:
+    """A line a seed."""
+    rows = [
+        (str(seed), *(f"{mean_loss(run_folder(kind, group, seed)):.3f}" for kind in KINDS))
+        for seed in SEEDS
+    ]
+    rows.append(("mean ± standard deviation", *(over_seeds(kind, group) for kind in KINDS)))
+    return table(("seed", *HEADS[1:]), rows, {1, 2, 3})
+
+
 def summary(tiny: list[Path], real: list[Path]) -> str:
     """The README's table."""
-
-    def losses(runs: list[Path]) -> list[str]:
-        return [
-            f"{statistics.fmean(one['last_validation_loss'] for one in tasks(run)):.3f}"
-            for run in runs
-        ]
-
-    def tasks(run: Path) -> list[dict[str, float]]:
-        return list(read_ledger(run)["tasks"].values())
 
     def spent(run: Path) -> str:
         ledger = read_ledger(run)
         return f"{ledger['used']:,} of {ledger['budget']:,}"
 
+    def losses(group: str) -> list[str]:
+        return [over_seeds(kind, group) for kind in KINDS]
+
     rows = [
-        (f"mean loss of {len(tasks(tiny[0]))} made tasks, at the end", *losses(tiny)),
-        (f"mean loss of {len(tasks(real[0]))} real tasks, at the end", *losses(real)),
+        (f"mean loss of {len(tasks(tiny[0]))} made tasks, at the end", *losses("tiny")),
+        (f"mean loss of {len(tasks(real[0]))} real tasks, at the end", *losses("real")),
         ("supervised tokens of the budget, real tasks", *map(spent, real)),
         ("time in meta steps before the forward, real tasks", *map(share_of_meta_steps, real)),
     ]
@@ -111,18 +144,20 @@ def note(runs: list[Path]) -> str:
 
 def main() -> None:
     runs = {
-        group: [ROOT / "runs" / f"{kind}_{group}_cpu" for kind in KINDS]
-        for group in ("tiny", "real")
+        group: [run_folder(kind, group, SEEDS[0]) for kind in KINDS] for group in ("tiny", "real")
     }
     config = yaml.safe_load((runs["tiny"][0] / "adapt" / "config.yml").read_text())
     versions = ", ".join(f"{k} {v}" for k, v in config["versions"].items() if v)
     text = TEXT.format(
         versions=versions,
+        count=len(SEEDS),
         tiny=markdown_table(runs["tiny"]),
         tiny_note=note(runs["tiny"]),
+        tiny_seeds=by_seed("tiny"),
         tiny_runs=" ".join(f"runs/{run.name}" for run in runs["tiny"]),
         real=markdown_table(runs["real"]),
         real_note=note(runs["real"]),
+        real_seeds=by_seed("real"),
         real_runs=" ".join(f"runs/{run.name}" for run in runs["real"]),
     )
     (ROOT / "docs" / "results.md").write_text(text, encoding="utf-8")
