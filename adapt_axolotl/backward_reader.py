@@ -24,6 +24,9 @@ class BackwardReader:
         parameters: the trained parameters.
         num_tasks: K.
         ranks: the processes of the run.
+
+    Attributes:
+        begun: `begin` was called and `scores` not yet.
     """
 
     def __init__(

@@ -14,7 +14,7 @@ from axolotl.utils.logging import get_logger
 from axolotl.utils.trainer import process_datasets_for_packing
 from datasets import Dataset
 
-from adapt_axolotl.token_columns import fingerprints, supervised_tokens
+from adapt_axolotl.token_columns import supervised_tokens
 
 LOG = get_logger("axolotl.adapt.entries")
 
@@ -32,12 +32,6 @@ class RowsRead:
         return RowsRead(self.rows + other.rows, self.unfit + other.unfit)
 
 
-def each_once(rows: Dataset) -> Dataset:
-    """The first of all rows with equal tokens."""
-    _, first = np.unique(fingerprints(rows), return_index=True)
-    return rows.select(np.sort(first))
-
-
 def read_entry(
     cfg: DictDefault, entry: DictDefault, tokenizer: Any, split: str, where: str
 ) -> tuple[Dataset, RowsRead]:
@@ -46,7 +40,8 @@ def read_entry(
         cfg: Axolotl's validated config.
         entry: of `datasets` or `test_datasets`, with one name.
         tokenizer: Axolotl's.
-        split: `train` or `test`; of a dataset that has several and an entry that names none.
+        split: `train` or `test`: which lengths and packing hold, and which split of a dataset
+            that has several is read where the entry names none.
         where: the entry's place in the recipe, for messages.
 
     Returns:

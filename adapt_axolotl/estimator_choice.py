@@ -61,7 +61,7 @@ class EstimatorChoice:
 
     @property
     def epsilon(self) -> float:
-        """Step of the finite difference; 16 bits cannot resolve the smaller one."""
+        """Relative step of the finite difference; 16 bits cannot resolve the smaller one."""
         return 1e-3 if self._in_half else 1e-4
 
     @property

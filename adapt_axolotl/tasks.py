@@ -18,7 +18,7 @@ from axolotl.utils.logging import get_logger
 from datasets import Dataset, DatasetDict, concatenate_datasets
 
 from adapt_axolotl.config import AdaptConfig
-from adapt_axolotl.entries import RowsRead, each_once, read_entry
+from adapt_axolotl.entries import RowsRead, read_entry
 from adapt_axolotl.pools import TaskPools
 from adapt_axolotl.prepared import is_saved, load_rows, prepared_folder, save_rows
 from adapt_axolotl.recipe import run_seed
@@ -132,8 +132,14 @@ def _read_tasks(
             read[task] = read.get(task, RowsRead(0, 0)) + counts
     joined = {task: _join(rows) for task, rows in parts.items()}
     if cfg.dataset_exact_deduplication:
-        joined = {task: each_once(rows) for task, rows in joined.items()}
+        joined = {task: _each_once(rows) for task, rows in joined.items()}
     return joined, read
+
+
+def _each_once(rows: Dataset) -> Dataset:
+    """The first of all rows with equal tokens."""
+    _, first = np.unique(fingerprints(rows), return_index=True)
+    return rows.select(np.sort(first))
 
 
 def _drop_leaks(train: dict[str, Dataset], test: dict[str, Dataset]) -> None:

@@ -19,16 +19,16 @@ from adapt_eval.report.markdown import table
 
 ROOT = Path(__file__).resolve().parent.parent
 KINDS = ("adapt", "uniform", "proportional")
-SEEDS = (42, 1, 2)  # the recipes' own first; its runs are the ones shown task by task
+SEEDS = (42, 1, 2)  # as in the Makefile; the recipes' own first, shown task by task
 START, END = "<!-- results: written by benchmarks/results.py -->", "<!-- end of results -->"
 
 TEXT = """\
 # Results
 
-Written by `benchmarks/results.py` from finished runs; `make results` makes them again. Tables by task
-are of one seed, those by seed of {count}: seeds differ by more than some of the differences below, so
-read these as what was seen, not as what is so. Loss is per supervised token; the last over the whole
-validation pools, the first, that of the untrained model, over 32 rows of each task.
+Written by `benchmarks/results.py` from finished runs; `make results` makes them again. Tables by
+task are of one seed, those by seed of {count}: seeds differ by more than some of the differences
+below, so read these as what was seen, not as what is so. Loss is per supervised token; the last
+over the whole validation pools, the first, that of the untrained model, over 32 rows of each task.
 
 Versions: {versions}. Machine: 2 CPU cores, no GPU, one thread a run.
 

@@ -5,8 +5,8 @@
 Both runs are the project's own (`AdaptRun`) in a plain PyTorch loop on one model and rows. They
 take their optimizer steps in turn within one process, so that a spell in which the machine is slow
 falls on both alike. Ratios of processor time a supervised token, median [least, most]; the last
-line is a uniform run against another, what noise alone makes. The losses before and after, which
-both runs take, are not timed.
+line is a uniform run against another, what noise alone makes. The losses before, which both runs
+take, are not timed.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from adapt_axolotl.card.evaluation import evaluations
 from adapt_axolotl.finished import read_finished_run
 from adapt_axolotl.recipe_text import RecipeText, repeated_keys
 from adapt_axolotl.record import write_atomically
-from adapt_axolotl.validating.dangers import dangers
+from adapt_axolotl.validating.dangers import leaves
 
 CARD, RECIPE, PICTURE = "README.md", "recipe.yml", "mixture.png"
 
@@ -60,9 +60,9 @@ def write_card(folder: Path, output: Path, twin: Path | None) -> list[str]:
     if run.history:
         shutil.copyfile(run.folder / "adapt" / PICTURE, output / PICTURE)
     return [
-        f"{one.key}: {one.value}"
-        for one in dangers(yaml.safe_load(recipe))
-        if one.kind == "paths" and one.value.startswith(("/", "~"))
+        f"{path}: {value}"
+        for path, _, value in leaves(yaml.safe_load(recipe))
+        if isinstance(value, str) and value.startswith(("/", "~"))
     ]
 
 

@@ -69,7 +69,7 @@ def dangers(recipe: Mapping[str, Any]) -> list[Danger]:
     """All of a recipe, in its order."""
     return [
         Danger(kind, path, str(value))
-        for path, key, value in _leaves(_with_deepspeed(recipe))
+        for path, key, value in leaves(_with_deepspeed(recipe))
         if (kind := _kind(path, key, value)) is not None
     ]
 
@@ -136,7 +136,7 @@ def _with_deepspeed(recipe: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**recipe, "deepspeed": [file, settings]}
 
 
-def _leaves(recipe: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
+def leaves(recipe: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
     """(path, last key, value) of everything that is no mapping or list. Parts that an alias repeats
     are gone through once, so that a small file cannot grow without end."""
     seen: set[int] = set()

@@ -143,25 +143,27 @@ def _dataset_types(recipe: dict[str, Any]) -> list[str]:
     package = importlib.util.find_spec("axolotl.prompt_strategies")
     assert package is not None
     assert package.submodule_search_locations is not None
-    known = {one.name for one in pkgutil.iter_modules(package.submodule_search_locations)}
+    modules = {one.name for one in pkgutil.iter_modules(package.submodule_search_locations)}
     found = []
     for key in ("datasets", "test_datasets"):
         for number, entry in enumerate(recipe.get(key) or []):
             kind = entry.get("type") if isinstance(entry, dict) else None
             if not isinstance(kind, str) or names_own_package(kind):
                 continue
+            # module, module.load_function, or built-in:style.
+            known = set() if ":" in kind else modules
             name = re.split("[.:]", kind)[0]
+            if name not in known and "." not in kind:
+                known = known | _types_built_in()
             if name not in known:
-                known |= _types_built_in()
-            if name not in known:
-                close = difflib.get_close_matches(name, known, n=1)
+                close = difflib.get_close_matches(kind, known, n=1)
                 meant = f"did you mean {close[0]}?" if close else "take one of Axolotl's"
                 found.append(f"{key}[{number}].type: Axolotl has no type {kind}; {meant}")
     return found
 
 
 def _types_built_in() -> set[str]:
-    """Those that are no modules of their own. Slow to import, and seldom asked for."""
+    """Those that are no modules of their own, such as alpaca; slow to import."""
     from axolotl.utils.data.wrappers import DATASET_HANDLERS
 
     return set(DATASET_HANDLERS)

@@ -157,8 +157,7 @@ def _check(arms: Sequence[Arm], tasks: Sequence[str], allow: bool) -> list[str]:
             "the runs were not measured the same way: "
             + "; ".join(differ[:5])
             + (f"; and {len(differ) - 5} more" if len(differ) > 5 else "")
-            + ". Measure them again alike, or see them side by side all the same with "
-            "`adapt-eval compare --allow-differences`"
+            + ". Measure them again alike, or compare them all the same with --allow-differences"
         )
     notes = [f"compared in spite of a difference: {one}" for one in differ]
     limits = {task: _fingerprint(runs[0], task).get("limit") for task in tasks}

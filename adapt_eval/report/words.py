@@ -68,11 +68,12 @@ def remarks(result: Mapping[str, Any]) -> list[str]:
         lines.append(
             "rests on guesses: the mean differs only by benchmarks on which both runs guess"
         )
+    lines.append("detectable: the smallest difference found in 4 of 5 cases, before correction")
     levels = [*result["benchmarks"], *result["families"], *result["suites"]]
     if any(one["verdict"] == "underpowered" for one in levels):
         lines.append(
-            "underpowered: the smallest difference found in 4 of 5 cases, before correction, is "
-            f"more than {points(result['smallest_effect'])} points, so that silence says nothing"
+            f"underpowered: detectable is more than {points(result['smallest_effect'])} points, so "
+            "that silence says nothing"
         )
     lines.append(
         "p (Holm) is corrected over benchmarks x runs; intervals are not corrected; the suite's "

@@ -9,7 +9,8 @@ import pytest
 from axolotl.utils.dict import DictDefault
 from transformers import MixtralConfig, MixtralForCausalLM, PreTrainedModel
 
-from adapt_axolotl.assembly import in_backward_obstacle
+from adapt_axolotl.assembly import ESTIMATORS, choose_estimators, in_backward_obstacle
+from adapt_axolotl.config import AdaptConfig
 from adapt_axolotl.run_plan import Estimate
 
 from .metagradient.models import make_model
@@ -61,3 +62,10 @@ def test_a_loss_of_the_router_is_not_taken_for_one_of_a_task() -> None:
     trainer = trainer_of(MixtralForCausalLM(config))
     obstacle = in_backward_obstacle(DictDefault({}), EIGHT_ROWS, 8, trainer)
     assert obstacle == "the router's auxiliary loss is part of the training loss"
+
+
+@pytest.mark.parametrize(("asked", "taken"), [("auto", 1), ("in_backward", 0)])
+def test_in_backward_against_an_obstacle_is_taken_only_if_asked_for(asked: str, taken: int) -> None:
+    adapt = AdaptConfig.model_validate({"token_budget": 100, "learned": {"estimator": asked}})
+    found = choose_estimators(DictDefault({}), adapt, EIGHT_ROWS, 9, None)
+    assert found == list(ESTIMATORS[taken:])

@@ -116,9 +116,9 @@ def test_a_secret_that_cannot_be_cut_out_stops_the_card(run: Path, lines: str) -
 def test_places_of_this_machine_are_told(run: Path) -> None:
     recipe = run / "adapt" / "recipe.yml"
     recipe.write_text(
-        recipe.read_text() + "dataset_prepared_path: /home/me/prepared\nhub_model_id: me/model\n"
+        recipe.read_text() + "resume_from_checkpoint: /home/me/checkpoint\nhub_model_id: me/model\n"
     )
-    assert write_card(run, run / "card", None) == ["dataset_prepared_path: /home/me/prepared"]
+    assert write_card(run, run / "card", None) == ["resume_from_checkpoint: /home/me/checkpoint"]
 
 
 def test_what_is_no_card_is_not_written_over(run: Path, tmp_path: Path) -> None:

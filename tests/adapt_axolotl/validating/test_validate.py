@@ -200,10 +200,28 @@ def test_slips_that_yaml_or_axolotl_would_pass_over_are_told(raw: dict[str, Any]
 
 def test_a_type_that_axolotl_does_not_know_is_told(raw: dict[str, Any]) -> None:
     raw["datasets"][0]["type"] = "chat_templte"
-    raw["datasets"][1]["type"] = "alpaca:phi"
     assert validate(write(raw)).mistakes == [
         "datasets[0].type: Axolotl has no type chat_templte; did you mean chat_template?"
     ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "fine"),
+    [
+        ("alpaca", True),
+        ("alpaca:phi", True),
+        ("alpaca_chat.load_qa", True),
+        ("completion", True),
+        ("chat_template:chatml", False),
+        ("alpaca_chat:load_qa", False),
+        ("alpaca.load_qa", False),
+    ],
+)
+def test_what_follows_a_types_name_is_read_as_axolotl_does(
+    raw: dict[str, Any], kind: str, fine: bool
+) -> None:
+    raw["datasets"][1]["type"] = kind
+    assert (validate(write(raw)).mistakes == []) is fine
 
 
 def test_what_ordinary_recipes_have_is_no_danger(raw: dict[str, Any]) -> None:
