@@ -60,9 +60,9 @@ def write_card(folder: Path, output: Path, twin: Path | None) -> list[str]:
     if run.history:
         shutil.copyfile(run.folder / "adapt" / PICTURE, output / PICTURE)
     return [
-        f"{path}: {value}"
-        for path, _, value in leaves(yaml.safe_load(recipe))
-        if isinstance(value, str) and value.startswith(("/", "~"))
+        f"{leaf.path}: {leaf.value}"
+        for leaf in leaves(yaml.safe_load(recipe))
+        if isinstance(leaf.value, str) and leaf.value.startswith(("/", "~"))
     ]
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, NamedTuple
 
 from adapt_axolotl.recipe import PLUGIN, TRAINER
 
@@ -66,12 +67,13 @@ class Danger:
 
 
 def dangers(recipe: Mapping[str, Any]) -> list[Danger]:
-    """All of a recipe, in its order."""
-    return [
-        Danger(kind, path, str(value))
-        for path, key, value in leaves(_with_deepspeed(recipe))
-        if (kind := _kind(path, key, value)) is not None
-    ]
+    """All of a recipe, in its order; what aliases repeat is told once."""
+    found: dict[tuple[str, str], Danger] = {}
+    for leaf in leaves(_with_deepspeed(recipe)):
+        kind = _kind(leaf.path, leaf.key, leaf.value)
+        if kind is not None:
+            found.setdefault((kind, leaf.written), Danger(kind, leaf.path, str(leaf.value)))
+    return list(found.values())
 
 
 def _kind(path: str, key: str, value: Any) -> str | None:
@@ -136,21 +138,42 @@ def _with_deepspeed(recipe: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**recipe, "deepspeed": [file, settings]}
 
 
-def leaves(recipe: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
-    """(path, last key, value) of everything that is no mapping or list. Parts that an alias repeats
-    are gone through once, so that a small file cannot grow without end."""
-    seen: set[int] = set()
-    stack: list[tuple[str, str, Any]] = [("", "", recipe)]
+class Leaf(NamedTuple):
+    """A value that is no mapping or list.
+
+    Attributes:
+        path: where it is used.
+        key: the last one of its path.
+        written: where it stands in the file: of what an alias repeats, the first path.
+    """
+
+    path: str
+    key: str
+    value: Any
+    written: str
+
+
+def leaves(recipe: Mapping[str, Any]) -> Iterator[Leaf]:
+    """All leaves. A part that an alias repeats means something else under another key and is gone
+    through again there, but once for each, so that a small file cannot grow without end."""
+    first_path: dict[int, str] = {}
+    seen: set[tuple[int, str, str]] = set()
+    stack = [Leaf("", "", recipe, "")]
     while stack:
-        path, key, value = stack.pop()
-        children: Sequence[tuple[str, str, Any]] = ()
-        if isinstance(value, Mapping):
-            children = [(f"{path}.{k}".lstrip("."), str(k), v) for k, v in value.items()]
-        elif isinstance(value, list):
-            children = [(f"{path}[{n}]", key, v) for n, v in enumerate(value)]
-        else:
-            yield path, key, value
+        path, key, value, written = leaf = stack.pop()
+        if not isinstance(value, Mapping | list):
+            yield leaf
             continue
-        if id(value) not in seen:
-            seen.add(id(value))
-            stack += reversed(children)
+        top = re.split(r"[.\[]", path, maxsplit=1)[0]
+        if (id(value), key, top) in seen:
+            continue
+        seen.add((id(value), key, top))
+        written = first_path.setdefault(id(value), written)
+        if isinstance(value, Mapping):
+            parts = [(f".{k}", str(k), v) for k, v in value.items()]
+        else:
+            parts = [(f"[{n}]", key, v) for n, v in enumerate(value)]
+        stack += [
+            Leaf((path + step).lstrip("."), k, v, (written + step).lstrip("."))
+            for step, k, v in reversed(parts)
+        ]

@@ -7,7 +7,7 @@ import importlib.util
 import os
 import pkgutil
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -121,10 +121,8 @@ def _axolotl_mistakes(recipe: dict[str, Any]) -> list[str]:
     # With plugins of others their keys cannot be told from slips.
     if all(str(one) == PLUGIN for one in recipe.get("plugins") or []):
         found += _unknown(recipe, "", {*AxolotlInputConfig.model_fields, *_TAKEN})
-    for key in ("datasets", "test_datasets"):
-        for number, entry in enumerate(recipe.get(key) or []):
-            if isinstance(entry, dict):
-                found += _unknown(entry, f"{key}[{number}].", {*SFTDataset.model_fields, "task"})
+    for where, entry in _entries(recipe):
+        found += _unknown(entry, f"{where}.", {*SFTDataset.model_fields, "task"})
     asked: dict[str, Any] = {str(key): value for key, value in recipe.items() if key not in _TAKEN}
     for key in ("datasets", "test_datasets"):  # its checks break on entries that are no blocks
         if isinstance(asked.get(key), list):
@@ -145,21 +143,28 @@ def _dataset_types(recipe: dict[str, Any]) -> list[str]:
     assert package.submodule_search_locations is not None
     modules = {one.name for one in pkgutil.iter_modules(package.submodule_search_locations)}
     found = []
+    for where, entry in _entries(recipe):
+        kind = entry.get("type")
+        if not isinstance(kind, str) or names_own_package(kind):
+            continue
+        # module, module.load_function, or built-in:style.
+        known = set() if ":" in kind else modules
+        name = re.split("[.:]", kind)[0]
+        if name not in known and "." not in kind:
+            known = known | _types_built_in()
+        if name not in known:
+            close = difflib.get_close_matches(kind, known, n=1)
+            meant = f"did you mean {close[0]}?" if close else "take one of Axolotl's"
+            found.append(f"{where}.type: Axolotl has no type {kind}; {meant}")
+    return found
+
+
+def _entries(recipe: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(place, entry) of all datasets that are blocks of keys."""
     for key in ("datasets", "test_datasets"):
         for number, entry in enumerate(recipe.get(key) or []):
-            kind = entry.get("type") if isinstance(entry, dict) else None
-            if not isinstance(kind, str) or names_own_package(kind):
-                continue
-            # module, module.load_function, or built-in:style.
-            known = set() if ":" in kind else modules
-            name = re.split("[.:]", kind)[0]
-            if name not in known and "." not in kind:
-                known = known | _types_built_in()
-            if name not in known:
-                close = difflib.get_close_matches(kind, known, n=1)
-                meant = f"did you mean {close[0]}?" if close else "take one of Axolotl's"
-                found.append(f"{key}[{number}].type: Axolotl has no type {kind}; {meant}")
-    return found
+            if isinstance(entry, dict):
+                yield f"{key}[{number}]", entry
 
 
 def _types_built_in() -> set[str]:

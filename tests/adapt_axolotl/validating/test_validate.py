@@ -255,6 +255,19 @@ def test_a_small_file_that_repeats_itself_without_end_is_gone_through(raw: dict[
     assert len(dangers(yaml.safe_load("\n".join(lines)))) == 1
 
 
+def test_an_alias_hides_no_danger() -> None:
+    found = dangers(
+        yaml.safe_load(
+            "lora_target_modules: &names [evil.Plugin]\nplugins: *names\n"
+            "wandb: &on {enabled: true}\ndeepspeed: {wandb: *on}\n"
+        )
+    )
+    assert [(one.kind, one.key) for one in found] == [
+        ("plugins", "plugins[0]"),
+        ("uploads", "deepspeed.wandb.enabled"),
+    ]
+
+
 HOSTILE = """
 base_model: evil_model
 trust_remote_code: true
@@ -338,7 +351,7 @@ def test_shipped_recipes_lack_nothing_but_their_data(tiny: Path) -> None:
             missing = (
                 "there is no file",
                 "there is no folder data/tiny/model",
-                "ADAPT_TEST_DATA is",
+                "ADAPT_TEST_DATA is not set",
             )
             assert any(words in mistake for words in missing)
     assert validate(RECIPES / "adapt_qwen_5pct.yml").dangers == []
