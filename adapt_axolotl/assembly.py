@@ -227,18 +227,18 @@ def choose_estimators(
 ) -> list[str]:
     """The estimators to try in order; the last one, the reference, always works."""
     chosen = adapt.learned.estimator
-    obstacle = None
     if chosen in ("auto", "in_backward"):
         obstacle = in_backward_obstacle(cfg, estimate, num_tasks, trainer)
-    if chosen == "auto":
-        if obstacle is not None:
+        if obstacle is None:
+            chosen = "in_backward"
+        elif chosen == "auto":
             LOG.info(f"task scores: not in_backward, because {obstacle}")
-        chosen = "in_backward" if obstacle is None else "finite_difference"
-    elif obstacle is not None:
-        LOG.warning(
-            f"adapt.learned.estimator: in_backward, as the recipe says, although {obstacle}; auto "
-            "would take finite_difference"
-        )
+            chosen = "finite_difference"
+        else:
+            LOG.warning(
+                f"adapt.learned.estimator: in_backward, as the recipe says, although {obstacle}; "
+                "auto would take finite_difference"
+            )
     return list(ESTIMATORS[ESTIMATORS.index(chosen) :])
 
 

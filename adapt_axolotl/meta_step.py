@@ -164,10 +164,7 @@ class MetaStep:
         with self._whole(), measuring(self._model):
             probe = self._batches(self._training, training_rows)
             v = self._observe(validation_rows, probe)
-            if v is None:
-                self._scores = None
-                return
-            if not self._choice.settle(v):
+            if v is None or not self._choice.settle(v):
                 self._scores = None
                 return
             if self.estimator != "in_backward":

@@ -65,7 +65,14 @@ def test_a_loss_of_the_router_is_not_taken_for_one_of_a_task() -> None:
 
 
 @pytest.mark.parametrize(("asked", "taken"), [("auto", 1), ("in_backward", 0)])
-def test_in_backward_against_an_obstacle_is_taken_only_if_asked_for(asked: str, taken: int) -> None:
+def test_in_backward_against_an_obstacle_is_taken_only_if_asked_for(
+    asked: str, taken: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warned: list[str] = []
+    monkeypatch.setattr("adapt_axolotl.assembly.LOG.warning", warned.append)
     adapt = AdaptConfig.model_validate({"token_budget": 100, "learned": {"estimator": asked}})
     found = choose_estimators(DictDefault({}), adapt, EIGHT_ROWS, 9, None)
     assert found == list(ESTIMATORS[taken:])
+    assert ["although an optimizer step holds about 8 rows" in one for one in warned] == (
+        [True] if asked == "in_backward" else []
+    )
