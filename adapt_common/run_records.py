@@ -1,0 +1,54 @@
+"""Read the records that training leaves under `<output_dir>/adapt/`.
+
+The names and keys are a contract; docs/architecture.md describes them.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+RECORDS = "adapt"  # the folder, below a run's output directory
+HISTORY = "history.jsonl"
+LEDGER = "ledger.json"
+
+
+def read_history(run: Path) -> list[dict[str, Any]]:
+    """The lines of `history.jsonl` of a run, finished or not; empty where there is none. A last
+    line that a kill cut short is left out.
+
+    Args:
+        run: the output directory.
+
+    Raises:
+        json.JSONDecodeError: a line is damaged.
+    """
+    file = run / RECORDS / HISTORY
+    if not file.is_file():
+        return []
+    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def read_ledger(run: Path) -> dict[str, Any]:
+    """`ledger.json` of a finished run.
+
+    Args:
+        run: the output directory.
+
+    Raises:
+        ValueError: the folder holds no finished run, or the file is damaged.
+    """
+    file = run / RECORDS / LEDGER
+    if not file.is_file():
+        raise ValueError(
+            f"{run}: no {RECORDS}/{LEDGER}; give the output_dir of a run that has ended"
+        )
+    try:
+        ledger = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{file}: is damaged ({error}); restore it, or train again") from error
+    if not isinstance(ledger, dict):
+        raise ValueError(f"{file}: is not a JSON object; restore it, or train again")
+    return ledger
