@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from adapt_axolotl.plugin import AdaptPlugin
+    from adapt_axolotl.integration.plugin import AdaptPlugin
 
 __all__ = ["AdaptPlugin", "__version__"]
 __version__ = "0.1.0"
@@ -17,7 +17,7 @@ __version__ = "0.1.0"
 
 def __getattr__(name: str) -> Any:
     if name == "AdaptPlugin":
-        from adapt_axolotl.plugin import AdaptPlugin
+        from adapt_axolotl.integration.plugin import AdaptPlugin
 
         return AdaptPlugin
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

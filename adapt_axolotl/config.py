@@ -20,7 +20,8 @@ from pydantic import (
     model_validator,
 )
 
-from adapt_axolotl.budget import TokenBudget
+from adapt_axolotl.budget.amount import TokenBudget
+from adapt_axolotl.mixture.learned import ENTROPY_WEIGHT, FLOOR, STEP_SIZE, check_step
 from adapt_axolotl.mixture.objectives import OBJECTIVES
 
 MixtureName = Literal["learned", "uniform", "proportional", "temperature", "weights", "round_robin"]
@@ -78,10 +79,10 @@ class LearnedConfig(Block):
         "too many.",
     )
     step_size: float = Field(
-        default=0.2, gt=0, description="How far the logits move in one meta step."
+        default=STEP_SIZE, gt=0, description="How far the logits move in one meta step."
     )
     entropy_weight: float = Field(
-        default=0.1,
+        default=ENTROPY_WEIGHT,
         ge=0,
         description="Pull towards the initial mixture (uniform): a task that is always useful "
         "settles at a log ratio of its standardised score over this.",
@@ -113,11 +114,7 @@ class LearnedConfig(Block):
 
     @model_validator(mode="after")
     def _steps_do_not_overshoot(self) -> LearnedConfig:
-        if self.step_size * self.entropy_weight > 1:
-            raise ValueError(
-                "step_size times entropy_weight is over 1, which overshoots the initial mixture at "
-                "each step; lower one of them"
-            )
+        check_step(self.step_size, self.entropy_weight)
         return self
 
     @model_validator(mode="after")
@@ -169,7 +166,7 @@ class AdaptConfig(Block):
         description="For `mixture: weights`: the share of every task, in any scale.",
     )
     floor: float = Field(
-        default=0.1,
+        default=FLOOR,
         ge=0,
         lt=1,
         description="Least share of a task under `mixture: learned`, as a part of the uniform "

@@ -22,8 +22,9 @@ from datasets import Dataset
 from plain_run import PlainRun, Rows
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from adapt_axolotl.pools import TaskPools
-from adapt_axolotl.tiny import write_tiny
+from adapt_axolotl.commands.tiny import write_tiny
+from adapt_axolotl.data.pools import TaskPools
+from adapt_axolotl.metagradient.estimators import estimator as estimator_of
 
 UNLEARNABLE = "noise"
 
@@ -99,7 +100,7 @@ def last_loss(
         budget=budget,
         steps=int(budget / tokens / rows_per_step),
         rows_per_step=rows_per_step,
-        estimator=estimator,
+        estimator=None if estimator is None else estimator_of(estimator),
         learning_rate=3e-3 * (rows_per_step / 32) ** 0.5,
         seed=seed,
     )

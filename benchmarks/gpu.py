@@ -60,7 +60,7 @@ def errors_of(bench: Bench) -> dict[str, float]:
     v = bench.v()
     expected = bench.scores("per_task", v)
     found = {
-        "in_backward": bench.heard(v),
+        "in_backward": bench.read_scores(v),
         "finite_difference": bench.scores("finite_difference", v),
     }
     scale = expected.abs().max()

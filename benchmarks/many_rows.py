@@ -13,9 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from adapt_axolotl.budget import TokenLedger
-from adapt_axolotl.pools import TaskPools
-from adapt_axolotl.sampling import BlockShape, MixtureBatchSampler, TaskStream
+from adapt_axolotl.budget.ledger import TokenLedger
+from adapt_axolotl.data.pools import TaskPools
+from adapt_axolotl.sampling.batches import BlockShape, MixtureBatchSampler
+from adapt_axolotl.sampling.stream import TaskStream
 
 
 def main(tasks: int = 1000, rows: int = 10_000_000) -> None:
@@ -36,14 +37,14 @@ def main(tasks: int = 1000, rows: int = 10_000_000) -> None:
     shares = np.full(tasks, 1 / tasks)
     stream = TaskStream(pools, unit="tokens", seed=0)
     sampler = MixtureBatchSampler(stream, lambda: shares, BlockShape(1, 64), ledger)
-    sampler.plan(0)
+    sampler.block(0)
     construction = time.perf_counter() - started
 
     started = time.perf_counter()
     steps = 1000
     for step in range(1, steps):
         ledger.commit(sampler.commit(step - 1).rows())
-        assert sampler.plan(step) is not None
+        assert sampler.block(step) is not None
     drawing = time.perf_counter() - started
     state = json.dumps({"sampler": sampler.state_dict(), "ledger": ledger.state_dict()})
     arrays = task_of_row.nbytes + 2 * tokens.nbytes

@@ -1,5 +1,5 @@
 """The loops that the cost benchmarks time: a training step, a meta step by every estimator, and the
-two loops that a user would otherwise have. Core rooms only, no Axolotl. K tasks.
+two loops that a user would otherwise have. The core only, no Axolotl. K tasks.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
+from adapt_axolotl.integration.eval_mode import evaluation_mode
 from adapt_axolotl.metagradient.direction import direction
 from adapt_axolotl.metagradient.finite_difference import finite_difference_scores
 from adapt_axolotl.metagradient.in_backward import InBackward
@@ -20,7 +21,6 @@ from adapt_axolotl.metagradient.losses import row_losses
 from adapt_axolotl.metagradient.per_task import per_task_scores
 from adapt_axolotl.metagradient.scores import scores_from_rows
 from adapt_axolotl.metagradient.task_batch import TaskBatch
-from adapt_axolotl.validation import measuring
 
 # Processor time is what a CPU run is measured in; threads that wait for each other spend it too.
 torch.set_num_threads(1)
@@ -127,56 +127,54 @@ class Bench:
         sums, tokens = row_losses(self.model, batch)
         (sums.sum() / tokens.sum() / len(self.training)).backward()
 
-    def step(self, listener: InBackward | None = None) -> list[Tensor]:
+    def step(self, reader: InBackward | None = None) -> list[Tensor]:
         """A training step; gives what `backwards` gives."""
-        heard = self.backwards(listener)
+        products_of_rows = self.backwards(reader)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        return heard
+        return products_of_rows
 
-    def backwards(self, listener: InBackward | None) -> list[Tensor]:
-        """Of all micro-batches; with a listener (R,) <v, gradient> of the rows of each."""
-        heard = []
+    def backwards(self, reader: InBackward | None) -> list[Tensor]:
+        """Of all micro-batches; with a reader (R,) <v, gradient> of the rows of each."""
+        products_of_rows = []
         for batch in self.training:
-            if listener is not None:
-                listener.begin(batch.row_of_token)
+            if reader is not None:
+                reader.begin(batch.row_of_token)
             self.backward(batch)
-            if listener is not None:
+            if reader is not None:
                 weight = 1.0 / float(batch.tokens_of_rows().sum()) / len(self.training)
-                heard.append(listener.collect(weight, len(batch.task_of_row)))
-        return heard
+                products_of_rows.append(reader.collect(weight, len(batch.task_of_row)))
+        return products_of_rows
 
     def v(self) -> list[Tensor]:
-        with measuring(self.model):
+        with evaluation_mode(self.model):
             found = direction(self.model, self.parameters, self.validation, self.weights)
         return found.v
 
     def scores(self, estimator: str, v: list[Tensor]) -> Tensor:
         """(K,) by an estimator that uses rows of its own."""
         common = (self.model, self.parameters, self.training, v, self.num_tasks)
-        with measuring(self.model):
+        with evaluation_mode(self.model):
             if estimator == "per_task":
                 return per_task_scores(*common).inner_products
             return finite_difference_scores(*common, epsilon=self.epsilon).inner_products
 
-    def heard(self, v: list[Tensor]) -> Tensor:
+    def read_scores(self, v: list[Tensor]) -> Tensor:
         """(K,) read off the backward of the training rows; theta stays."""
-        listener = InBackward(self.model, self.parameters)
-        listener.listen(v)
-        with measuring(self.model):
-            products = torch.cat(self.backwards(listener))
-        listener.stop()
+        reader = InBackward(self.model, self.parameters, v)
+        with evaluation_mode(self.model):
+            products = torch.cat(self.backwards(reader))
+        reader.remove()
         self.optimizer.zero_grad(set_to_none=True)
         return self._scores_of(products)
 
     # The loops. Each trains one step too.
 
     def in_backward(self) -> Tensor:
-        """v, then a training step that is listened to."""
-        listener = InBackward(self.model, self.parameters)
-        listener.listen(self.v())
-        products = torch.cat(self.step(listener))
-        listener.stop()
+        """v, then a training step that is read."""
+        reader = InBackward(self.model, self.parameters, self.v())
+        products = torch.cat(self.step(reader))
+        reader.remove()
         return self._scores_of(products)
 
     def _scores_of(self, products: Tensor) -> Tensor:
@@ -220,7 +218,7 @@ class Bench:
         return scores
 
     def _task_gradient(self, task: int) -> Tensor:
-        """Flat gradient of a task's mean loss, from its rows alone."""
+        """Flat gradient of a task's mean loss, from its own rows."""
         total = torch.zeros(0)
         for batch in self._rows_of(task):
             sums, tokens = row_losses(self.model, batch)

@@ -11,18 +11,21 @@ import numpy as np
 import torch
 from datasets import Dataset
 
-from adapt_axolotl.meta_schedule import MetaSchedule, meta_schedule
-from adapt_axolotl.meta_step import MetaSettings, MetaStep
+from adapt_axolotl.data.pools import TaskPools
+from adapt_axolotl.integration.eval_mode import evaluation_mode
+from adapt_axolotl.meta_step.learner import MetaLearner, MetaSettings
+from adapt_axolotl.meta_step.rows import MeasuringRows
+from adapt_axolotl.meta_step.schedule import MetaSchedule, meta_schedule
+from adapt_axolotl.meta_step.validation import validation_losses
+from adapt_axolotl.metagradient.estimator import Estimator
 from adapt_axolotl.metagradient.losses import row_losses
+from adapt_axolotl.metagradient.per_task import PER_TASK
+from adapt_axolotl.metagradient.ranks import Ranks
 from adapt_axolotl.mixture.learned import LearnedMixture
 from adapt_axolotl.mixture.objectives import objective
-from adapt_axolotl.pools import TaskPools
-from adapt_axolotl.probe import ProbeRows
-from adapt_axolotl.ranks import Ranks
-from adapt_axolotl.run import AdaptRun
-from adapt_axolotl.run_plan import RunPlan
-from adapt_axolotl.sampling import BlockShape
-from adapt_axolotl.validation import validation_losses
+from adapt_axolotl.run.plan import RunPlan
+from adapt_axolotl.run.state import AdaptRun
+from adapt_axolotl.sampling.batches import BlockShape
 
 
 @dataclass(frozen=True)
@@ -32,8 +35,8 @@ class Rows:
     rows: Dataset
     pools: TaskPools
 
-    def probe(self, micro_batch_rows: int) -> ProbeRows:
-        return ProbeRows(
+    def measuring(self, micro_batch_rows: int) -> MeasuringRows:
+        return MeasuringRows(
             self.rows,
             self.pools,
             pad_token_id=0,
@@ -66,7 +69,7 @@ class PlainRun:
         budget: int,
         steps: int,
         rows_per_step: int,
-        estimator: str | None,
+        estimator: Estimator | None,
         learning_rate: float,
         seed: int = 0,
         max_steps: int | None = None,
@@ -81,13 +84,16 @@ class PlainRun:
             seed=seed,
             max_repeats=None,
             charge_meta_tokens=False,
-            proportions=np.full(count, 1 / count),
+            initial=np.full(count, 1 / count),
             max_steps=max_steps,
         )
         self._model = model
         self._optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate)
-        self._rows, validation_rows = train.probe(rows_per_step), validation.probe(rows_per_step)
-        meta: MetaStep | None = None
+        self._rows, validation_rows = (
+            train.measuring(rows_per_step),
+            validation.measuring(rows_per_step),
+        )
+        learner: MetaLearner | None = None
         self.schedule: MetaSchedule | None = None
         if estimator is not None:
             self.schedule = meta_schedule(
@@ -97,7 +103,7 @@ class PlainRun:
                 estimator=estimator,
                 look_ahead=False,
             )
-            meta = MetaStep(
+            learner = MetaLearner(
                 LearnedMixture(train.pools.tasks, objective("relative")),
                 model,
                 self._rows,
@@ -108,18 +114,20 @@ class PlainRun:
                     rows_per_task=self.schedule.rows_per_task,
                     tasks_at_once=self.schedule.tasks_at_once,
                     look_ahead=False,
-                    estimators=(estimator, "per_task"),
+                    estimators=(estimator, PER_TASK),
                     seed=seed,
                 ),
                 Ranks(),
                 lambda: learning_rate,
+                lambda: evaluation_mode(model),
             )
 
         def measure(rows_per_task: int | None) -> np.ndarray:
             rows = validation_rows.sample(rows_per_task, seed=0)
-            return validation_losses(model, validation_rows, rows, count, Ranks())
+            with evaluation_mode(model):
+                return validation_losses(model, validation_rows, rows, count, Ranks())
 
-        self.run = AdaptRun(plan, meta, measure, None)
+        self.run = AdaptRun(plan, learner, measure, None)
         self.run.start()
         self.seconds = 0.0
         self._step = 0
@@ -146,11 +154,11 @@ def train_one_step(
     run: AdaptRun,
     model: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
-    rows: ProbeRows,
+    rows: MeasuringRows,
     step: int,
 ) -> None:
     run.begin_step(step)
-    block = run.sampler.plan(step)
+    block = run.sampler.block(step)
     assert block is not None
     (batch,) = rows.batches(np.array(block.rows()))
 
@@ -160,9 +168,9 @@ def train_one_step(
         (sums.sum() * weight).backward()
         return weight
 
-    if run.meta is not None and run.meta.listening:
+    if run.meta_step is not None and run.meta_step.reading:
         weight = 1.0 / float(batch.tokens_of_rows().sum())
-        with run.meta.training_backward(
+        with run.meta_step.training_backward(
             batch.labels, batch.row_of_token, batch.task_of_row, lambda: weight
         ):
             backward()

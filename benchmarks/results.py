@@ -13,8 +13,8 @@ from pathlib import Path
 
 import yaml
 
-from adapt_axolotl.record import read_ledger
-from adapt_axolotl.show import markdown_table
+from adapt_axolotl.commands.show import markdown_table
+from adapt_common.run_records import read_ledger
 from adapt_eval.report.markdown import table
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -20,7 +20,8 @@ from datasets import Dataset
 from meta_steps import Shape, make_model
 from plain_run import PlainRun, Rows
 
-from adapt_axolotl.pools import TaskPools
+from adapt_axolotl.data.pools import TaskPools
+from adapt_axolotl.metagradient.estimators import estimator as estimator_of
 
 SHAPE = Shape("Qwen3, 4 layers of 128", 128, 384, 4, 4, 2, 32, 4096, 32, 32, 32)
 
@@ -81,7 +82,7 @@ def make_run(train: Rows, validation: Rows, steps: int, estimator: str | None) -
         budget=steps * SHAPE.rows * SHAPE.tokens,
         steps=steps,
         rows_per_step=SHAPE.rows,
-        estimator=estimator,
+        estimator=None if estimator is None else estimator_of(estimator),
         learning_rate=1e-3,
         max_steps=steps,
     )

@@ -41,7 +41,7 @@ every step.
 Processor time a supervised token of a learned run at the default schedule, over that of a uniform
 run; the two take their steps in turn, and the last line is a uniform run against another, what
 noise makes. Aimed at: 1.05 at most. The schedule
-([meta_schedule.py](../adapt_axolotl/meta_schedule.py)) is made for 1.04, whatever the number of
+([schedule.py](../adapt_axolotl/meta_step/schedule.py)) is made for 1.04, whatever the number of
 tasks: where the rows that this pays for are too few for all, tasks take turns.
 
 {run_overhead}

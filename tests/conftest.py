@@ -33,7 +33,7 @@ def test_data() -> Path:
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny model and its made mixture, and the prepared data of all runs on it."""
-    from adapt_axolotl.tiny import write_tiny
+    from adapt_axolotl.commands.tiny import write_tiny
 
     folder = tmp_path_factory.mktemp("tiny")
     write_tiny(folder)

@@ -1,6 +1,6 @@
 """The direction v: the gradient of the meta objective through the validation losses.
 
-    v = D sum_k w_k grad V_k(theta)
+    v = sum_k w_k grad V_k(theta)
 
 One forward and backward over each micro-batch, whatever K; the losses V_k come with them, so the
 weights w must be those of earlier losses. K tasks.
@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from adapt_axolotl.metagradient.losses import TaskLosses, row_losses, tokens_of_tasks
-from adapt_axolotl.metagradient.task_batch import Reduce, TaskBatch, alone
+from adapt_axolotl.metagradient.ranks import Reduce, single_process
+from adapt_axolotl.metagradient.task_batch import TaskBatch
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,7 @@ def direction(
     batches: Sequence[TaskBatch],
     task_weights: Tensor,
     *,
-    reduce: Reduce = alone,
-    preconditioner: Sequence[Tensor] | None = None,
+    reduce: Reduce = single_process,
 ) -> Direction:
     """v, and the losses that it is the gradient of. The parameters' `.grad` is not touched.
 
@@ -49,7 +49,6 @@ def direction(
         batches: this rank's validation rows.
         task_weights: (K,) w.
         reduce: adds over the ranks.
-        preconditioner: D, a diagonal in the shape of each parameter; None is the identity.
     """
     tokens = tokens_of_tasks(batches, len(task_weights), parameters[0].device, reduce)
     # A task without tokens has no V_k; its weight must not turn the rest into NaN.
@@ -64,8 +63,6 @@ def direction(
             torch.autograd.grad(total, list(parameters), allow_unused=True)
     for number, part in enumerate(v):
         v[number] = reduce(part)
-        if preconditioner is not None:
-            v[number] = v[number] * preconditioner[number]
     return Direction(v, TaskLosses(reduce(totals) / tokens, tokens.long()))
 
 

@@ -10,10 +10,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from adapt_axolotl.metagradient.look_ahead import unmoved
+from adapt_axolotl.metagradient.estimator import Estimator
+from adapt_axolotl.metagradient.look_ahead import restored_afterwards
 from adapt_axolotl.metagradient.losses import row_losses
+from adapt_axolotl.metagradient.ranks import Reduce, single_process
 from adapt_axolotl.metagradient.scores import TaskScores, scores_from_rows
-from adapt_axolotl.metagradient.task_batch import Reduce, TaskBatch, alone
+from adapt_axolotl.metagradient.task_batch import TaskBatch
 
 
 @torch.no_grad()
@@ -24,21 +26,24 @@ def finite_difference_scores(
     v: Sequence[Tensor],
     num_tasks: int,
     *,
-    epsilon: float,
-    reduce: Reduce = alone,
+    epsilon: float | None = None,
+    half_precision: bool = False,
+    reduce: Reduce = single_process,
 ) -> TaskScores:
     """Central differences of every row's loss along v.
 
     Args:
-        epsilon: length of the step as a share of the length of theta.
+        epsilon: length of the step as a share of the length of theta; by default 1e-4, and 1e-3
+            where the model computes in 16 bits, which cannot resolve the smaller one.
     """
+    epsilon = epsilon or (1e-3 if half_precision else 1e-4)
     length = norm(v)
     if length == 0 or not batches:
         # Nothing points anywhere; but every rank must take part in the reduction below.
         products = [torch.zeros(len(b.task_of_row), dtype=torch.float64) for b in batches]
     else:
         step = epsilon * norm(parameters)
-        with unmoved(parameters) as copies:
+        with restored_afterwards(parameters) as copies:
             ahead = _losses_at(model, parameters, copies, v, step / length, batches)
             behind = _losses_at(model, parameters, copies, v, -step / length, batches)
         products = [
@@ -76,3 +81,13 @@ def norm(tensors: Sequence[Tensor]) -> float:
     """Euclidean length over all tensors together."""
     squares = [tensor.detach().double().pow(2).sum() for tensor in tensors]
     return float(torch.stack(squares).sum().sqrt())
+
+
+FINITE_DIFFERENCE = Estimator(
+    name="finite_difference",
+    own_rows=True,
+    cost=0.7,
+    tolerance=0.25,
+    half_precision_tolerance=0.25,
+    scores=finite_difference_scores,
+)

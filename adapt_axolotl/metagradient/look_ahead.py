@@ -1,4 +1,4 @@
-"""The inner step: theta' = theta - eta D sum_k p_k grad L_k(theta), and back.
+"""The inner step: theta' = theta - eta sum_k p_k grad L_k(theta), and back.
 
 With it v is taken where the paper takes it; without it, at theta, which agrees to a cosine of .95
 to .999 for the small steps of fine-tuning and saves a backward.
@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from adapt_axolotl.metagradient.direction import direction
-from adapt_axolotl.metagradient.task_batch import Reduce, TaskBatch, alone
+from adapt_axolotl.metagradient.ranks import Reduce, single_process
+from adapt_axolotl.metagradient.task_batch import TaskBatch
 
 
 @contextlib.contextmanager
@@ -24,8 +25,7 @@ def look_ahead(
     proportions: Tensor,
     learning_rate: float,
     *,
-    preconditioner: Sequence[Tensor] | None = None,
-    reduce: Reduce = alone,
+    reduce: Reduce = single_process,
 ) -> Iterator[None]:
     """The model at theta' inside the block, bit-equal to before after it.
 
@@ -35,13 +35,10 @@ def look_ahead(
         batches: this rank's training rows.
         proportions: (K,) p.
         learning_rate: eta.
-        preconditioner: D, as in `direction`.
         reduce: adds over the ranks.
     """
-    step = direction(
-        model, parameters, batches, proportions, reduce=reduce, preconditioner=preconditioner
-    ).v
-    with unmoved(parameters):
+    step = direction(model, parameters, batches, proportions, reduce=reduce).v
+    with restored_afterwards(parameters):
         with torch.no_grad():
             for parameter, part in zip(parameters, step, strict=True):
                 parameter.sub_(part, alpha=learning_rate)
@@ -49,7 +46,7 @@ def look_ahead(
 
 
 @contextlib.contextmanager
-def unmoved(parameters: Sequence[nn.Parameter]) -> Iterator[list[Tensor]]:
+def restored_afterwards(parameters: Sequence[nn.Parameter]) -> Iterator[list[Tensor]]:
     """Gives copies of the parameters and puts them back: restoring by arithmetic would drift."""
     copies = [parameter.detach().clone() for parameter in parameters]
     try:

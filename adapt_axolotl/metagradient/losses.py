@@ -1,6 +1,6 @@
 """Losses of rows and of tasks: token cross-entropy, as the model is trained on.
 
-Dimensions: B lines, T tokens, R rows, K tasks, V vocabulary.
+Dimensions: B sequences, T tokens, R rows, K tasks, V vocabulary.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from adapt_axolotl.metagradient.task_batch import Reduce, TaskBatch, alone
+from adapt_axolotl.metagradient.ranks import Reduce, single_process
+from adapt_axolotl.metagradient.task_batch import TaskBatch
 
 
 def row_losses(model: nn.Module, batch: TaskBatch) -> tuple[Tensor, Tensor]:
@@ -50,7 +51,7 @@ class TaskLosses:
 
 @torch.no_grad()
 def task_losses(
-    model: nn.Module, batches: Iterable[TaskBatch], num_tasks: int, reduce: Reduce = alone
+    model: nn.Module, batches: Iterable[TaskBatch], num_tasks: int, reduce: Reduce = single_process
 ) -> TaskLosses:
     """V_k: the mean loss per supervised token of each task over all batches and ranks."""
     device = next(model.parameters()).device
@@ -64,7 +65,10 @@ def task_losses(
 
 
 def tokens_of_tasks(
-    batches: Iterable[TaskBatch], num_tasks: int, device: torch.device, reduce: Reduce = alone
+    batches: Iterable[TaskBatch],
+    num_tasks: int,
+    device: torch.device,
+    reduce: Reduce = single_process,
 ) -> Tensor:
     """(K,) float64: supervised tokens of each task over all batches and ranks; no forward."""
     tokens = torch.zeros(num_tasks, dtype=torch.float64, device=device)

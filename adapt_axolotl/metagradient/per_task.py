@@ -1,5 +1,5 @@
-"""The reference estimator: one forward and one backward a task, over its lines alone. Exact, and
-the dearer, the fewer rows of a task a micro-batch holds. K tasks.
+"""The reference estimator: one forward and one backward a task, over its own sequences only. Exact;
+the fewer rows of a task a micro-batch holds, the more it costs. K tasks.
 
 Never two backwards through one forward: kernels that save memory, such as Liger's, write their
 gradients over what they kept of the forward, and a second backward is wrong without an error.
@@ -12,9 +12,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from adapt_axolotl.metagradient.estimator import Estimator
 from adapt_axolotl.metagradient.losses import row_losses
+from adapt_axolotl.metagradient.ranks import Reduce, single_process
 from adapt_axolotl.metagradient.scores import TaskScores
-from adapt_axolotl.metagradient.task_batch import Reduce, TaskBatch, alone
+from adapt_axolotl.metagradient.task_batch import TaskBatch
 
 
 def per_task_scores(
@@ -23,19 +25,21 @@ def per_task_scores(
     batches: Sequence[TaskBatch],
     v: Sequence[Tensor],
     num_tasks: int,
-    reduce: Reduce = alone,
+    *,
+    half_precision: bool = False,
+    reduce: Reduce = single_process,
 ) -> TaskScores:
     """<v, grad L_k> by one backward for each task in each micro-batch.
 
     Inner products add up over micro-batches, so no gradient is kept. There are no values of single
-    rows, hence no standard errors.
+    rows, hence no standard errors. Precision is the model's own; `half_precision` changes nothing.
     """
     device = v[0].device
     totals = torch.zeros(3, num_tasks, dtype=torch.float64, device=device)
     for batch in batches:
         for task in torch.unique(batch.task_of_row).tolist():
             mine = batch.task_of_row == task
-            sums, tokens = row_losses(model, batch.lines_of(mine))
+            sums, tokens = row_losses(model, batch.sequences_of(mine))
             gradients = torch.autograd.grad(sums[mine].sum(), list(parameters), allow_unused=True)
             for part, gradient in zip(v, gradients, strict=True):
                 if gradient is not None:
@@ -51,3 +55,13 @@ def _product(part: Tensor, gradient: Tensor) -> Tensor:
     """<part, gradient>, added up in float64; the products themselves need no more than float32."""
     wide = torch.float64 if gradient.dtype == torch.float64 else torch.float32
     return (part.to(wide) * gradient.to(wide)).sum(dtype=torch.float64)
+
+
+PER_TASK = Estimator(
+    name="per_task",
+    own_rows=True,
+    cost=1.3,
+    tolerance=0.0,
+    half_precision_tolerance=0.0,
+    scores=per_task_scores,
+)

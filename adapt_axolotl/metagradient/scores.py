@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from adapt_axolotl.metagradient.task_batch import Reduce, alone
+from adapt_axolotl.metagradient.ranks import Reduce, single_process
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,11 @@ class TaskScores:
 
 
 def scores_from_rows(
-    products: Tensor, tokens: Tensor, task_of_row: Tensor, num_tasks: int, reduce: Reduce = alone
+    products: Tensor,
+    tokens: Tensor,
+    task_of_row: Tensor,
+    num_tasks: int,
+    reduce: Reduce = single_process,
 ) -> TaskScores:
     """Ratio estimates r_k = sum_i x_i / sum_i n_i over the rows i of task k (and all ranks).
 

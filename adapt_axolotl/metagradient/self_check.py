@@ -12,11 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from adapt_axolotl.metagradient.finite_difference import finite_difference_scores
-from adapt_axolotl.metagradient.in_backward import InBackward, UnfiredHooks
-from adapt_axolotl.metagradient.losses import row_losses
+from adapt_axolotl.metagradient.estimator import Estimator
+from adapt_axolotl.metagradient.in_backward import BypassedModule
 from adapt_axolotl.metagradient.per_task import per_task_scores
-from adapt_axolotl.metagradient.scores import scores_from_rows
 from adapt_axolotl.metagradient.task_batch import TaskBatch
 
 
@@ -32,36 +30,31 @@ class Check:
 
 
 def check_estimator(
-    name: str,
+    estimator: Estimator,
     model: nn.Module,
     parameters: Sequence[nn.Parameter],
     batches: Sequence[TaskBatch],
     v: Sequence[Tensor],
     num_tasks: int,
     *,
-    epsilon: float = 1e-4,
     half_precision: bool = False,
 ) -> Check:
     """Check one estimator against `per_task`; the model should be in evaluation mode.
 
     Args:
-        name: `in_backward` or `finite_difference`.
+        estimator: to check.
         batches: one row of each of two tasks.
         v: the direction that will be used.
-        epsilon: step of the finite difference.
         half_precision: the model computes in 16 bits, whatever its parameters are kept in.
     """
-    tolerance = tolerance_of(name, half_precision)
+    tolerance = estimator.allowed_error(half_precision)
     before = fingerprint(parameters)
     reference = per_task_scores(model, parameters, batches, v, num_tasks).inner_products
     try:
-        if name == "in_backward":
-            found = _in_backward(model, parameters, batches, v, num_tasks)
-        else:
-            found = finite_difference_scores(
-                model, parameters, batches, v, num_tasks, epsilon=epsilon
-            ).inner_products
-    except UnfiredHooks as error:
+        found = estimator.scores(
+            model, parameters, batches, v, num_tasks, half_precision=half_precision
+        ).inner_products
+    except BypassedModule as error:
         return Check(float("inf"), tolerance, False, str(error))
     if fingerprint(parameters) != before:
         return Check(float("inf"), tolerance, False, "it changed the weights")
@@ -81,13 +74,6 @@ def check_estimator(
     return Check(error_size, tolerance, True)
 
 
-def tolerance_of(name: str, half_precision: bool) -> float:
-    """Largest relative error that is taken for rounding."""
-    if name == "finite_difference":
-        return 0.25
-    return 5e-2 if half_precision else 1e-3
-
-
 def fingerprint(parameters: Sequence[nn.Parameter]) -> list[int]:
     """A checksum of the bits of each parameter."""
     kinds = {8: torch.int64, 4: torch.int32, 2: torch.int16, 1: torch.int8}
@@ -95,26 +81,3 @@ def fingerprint(parameters: Sequence[nn.Parameter]) -> list[int]:
         int(p.detach().contiguous().view(kinds[p.element_size()]).sum(dtype=torch.int64))
         for p in parameters
     ]
-
-
-def _in_backward(
-    model: nn.Module,
-    parameters: Sequence[nn.Parameter],
-    batches: Sequence[TaskBatch],
-    v: Sequence[Tensor],
-    num_tasks: int,
-) -> Tensor:
-    listener = InBackward(model, parameters)
-    listener.listen(v)
-    products = []
-    try:
-        for batch in batches:
-            listener.begin(batch.row_of_token)
-            sums, _ = row_losses(model, batch)
-            torch.autograd.grad(sums.sum(), list(parameters), allow_unused=True)
-            products.append(listener.collect(1.0, len(batch.task_of_row)))
-    finally:
-        listener.stop()
-    tokens = torch.cat([batch.tokens_of_rows() for batch in batches])
-    tasks = torch.cat([batch.task_of_row for batch in batches])
-    return scores_from_rows(torch.cat(products), tokens, tasks, num_tasks).inner_products

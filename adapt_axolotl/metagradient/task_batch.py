@@ -1,23 +1,14 @@
 """A micro-batch whose rows have tasks.
 
-Dimensions: B lines, T tokens a line, R rows. Padded: one row a line. Packed: several rows a line.
+Dimensions: B sequences of T tokens, R rows. Padded: one row a sequence. Packed: several.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-
-Reduce = Callable[[Tensor], Tensor]
-"""Adds a tensor over the ranks and gives it back."""
-
-
-def alone(tensor: Tensor) -> Tensor:
-    """The `Reduce` of a single process."""
-    return tensor
 
 
 @dataclass(frozen=True)
@@ -45,14 +36,14 @@ class TaskBatch:
             self.task_of_row.to(device),
         )
 
-    def lines_of(self, rows: Tensor) -> TaskBatch:
-        """The lines that hold any of these rows, (R,) bool; rows keep their numbers."""
+    def sequences_of(self, rows: Tensor) -> TaskBatch:
+        """The sequences that hold any of these rows, (R,) bool; rows keep their numbers."""
         inside = self.row_of_token >= 0
-        lines = (rows[self.row_of_token.clamp(min=0)] & inside).any(dim=1)
+        sequences = (rows[self.row_of_token.clamp(min=0)] & inside).any(dim=1)
         return TaskBatch(
-            {name: tensor[lines] for name, tensor in self.inputs.items()},
-            self.labels[lines],
-            self.row_of_token[lines],
+            {name: tensor[sequences] for name, tensor in self.inputs.items()},
+            self.labels[sequences],
+            self.row_of_token[sequences],
             self.task_of_row,
         )
 

@@ -41,6 +41,33 @@ LEAST_FIRST_LOSS = 0.01
 # The square of anything larger is infinite, and so is what comes of it.
 LARGEST = 1e150
 
+# The defaults of a recipe's adapt.learned and adapt.floor.
+STEP_SIZE = 0.2
+ENTROPY_WEIGHT = 0.1
+FLOOR = 0.1
+
+# Largest |z|.
+SCORE_CLIP = 3.0
+
+# Of the running mean square of the scores.
+RMS_DECAY = 0.9
+
+
+def check_step(step_size: float, entropy_weight: float) -> None:
+    """
+    Raises:
+        ValueError: with these the logits would not settle.
+    """
+    if not (step_size > 0 and entropy_weight >= 0):
+        raise ValueError(
+            f"step_size {step_size} must be above 0, and entropy_weight {entropy_weight} 0 or more"
+        )
+    if step_size * entropy_weight > 1:
+        raise ValueError(
+            "step_size times entropy_weight is over 1, which overshoots the initial mixture at "
+            "each step; lower one of them"
+        )
+
 
 @dataclass(frozen=True)
 class MetaUpdate:
@@ -76,8 +103,6 @@ class LearnedMixture:
         step_size: of the logits.
         entropy_weight: lambda, the pull towards the uniform mixture.
         floor: least share of a task, in units of 1/K.
-        score_clip: largest |z|.
-        rms_decay: of the running mean square of the scores.
 
     Raises:
         ValueError: a setting with which no mixture could be learned.
@@ -88,20 +113,11 @@ class LearnedMixture:
         tasks: Sequence[str],
         objective: Objective,
         *,
-        step_size: float = 0.2,
-        entropy_weight: float = 0.1,
-        floor: float = 0.1,
-        score_clip: float = 3.0,
-        rms_decay: float = 0.9,
+        step_size: float = STEP_SIZE,
+        entropy_weight: float = ENTROPY_WEIGHT,
+        floor: float = FLOOR,
     ) -> None:
-        if not (step_size > 0 and entropy_weight >= 0 and step_size * entropy_weight <= 1):
-            raise ValueError(
-                f"adapt.learned: step_size {step_size} with entropy_weight {entropy_weight} would "
-                "overshoot the uniform mixture at each step; step_size must be above 0, "
-                "entropy_weight 0 or more, and their product at most 1"
-            )
-        assert score_clip > 0
-        assert 0 <= rms_decay < 1
+        check_step(step_size, entropy_weight)
         count = len(tasks)
         self.tasks = tuple(tasks)
         self.objective = objective
@@ -109,7 +125,6 @@ class LearnedMixture:
         self._step_size = step_size
         self._entropy_weight = entropy_weight
         self._floor = floor / count
-        self._clip = score_clip
         self._logits = np.zeros(count)
         with_floor(softmax(self._logits), self._floor)  # Refuses a floor that does not fit.
         self._first_losses = np.full(count, np.nan)
@@ -118,7 +133,7 @@ class LearnedMixture:
         self._usefulness = np.full(count, np.nan)
         self._errors = np.full(count, np.nan)
         self._ages = np.zeros(count, dtype=np.int64)
-        self._scale = RunningScale(rms_decay)
+        self._scale = RunningScale(RMS_DECAY)
 
     @property
     def proportions(self) -> np.ndarray:
@@ -207,7 +222,7 @@ class LearnedMixture:
         z = np.zeros(len(scores))
         if self._scale.root > 0:
             kept = kept_share(scores[known], self._errors[known])
-            z[known] = np.clip(kept * scores[known] / self._scale.root, -self._clip, self._clip)
+            z[known] = np.clip(kept * scores[known] / self._scale.root, -SCORE_CLIP, SCORE_CLIP)
         return z
 
     def _objective_value(self) -> float:

@@ -3,8 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class StaticMixture:
+    """A mixture that does not move.
+
+    Attributes:
+        tasks: the K names.
+        proportions: (K,) on the simplex.
+    """
+
+    tasks: tuple[str, ...]
+    proportions: np.ndarray
 
 
 def static_proportions(

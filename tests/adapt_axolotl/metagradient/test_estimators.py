@@ -10,16 +10,25 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
+from adapt_axolotl.metagradient import backward_rules
 from adapt_axolotl.metagradient.direction import direction
 from adapt_axolotl.metagradient.finite_difference import finite_difference_scores
-from adapt_axolotl.metagradient.in_backward import InBackward, UnfiredHooks
+from adapt_axolotl.metagradient.in_backward import IN_BACKWARD, BypassedModule, InBackward
 from adapt_axolotl.metagradient.look_ahead import look_ahead
 from adapt_axolotl.metagradient.losses import row_losses, task_losses
 from adapt_axolotl.metagradient.per_task import per_task_scores
 from adapt_axolotl.metagradient.scores import scores_from_rows
 from adapt_axolotl.metagradient.self_check import check_estimator, fingerprint
-
-from .models import FAMILIES, RELEASED, make_model, make_rows, packed, padded, random_v, trained
+from tests.support.models import (
+    FAMILIES,
+    RELEASED,
+    make_model,
+    make_rows,
+    packed,
+    padded,
+    random_v,
+    trained,
+)
 
 TASKS = [0, 1, 2, 0, 3, 1]
 
@@ -30,18 +39,17 @@ def relative_error(found: torch.Tensor, expected: torch.Tensor) -> float:
 
 def read_in_backward(model, parameters, batches, v, scale=1.0, context=torch.enable_grad):
     """Scores from backwards of `scale` times the sum of token losses."""
-    listener = InBackward(model, parameters)
-    listener.listen(v)
+    reader = InBackward(model, parameters, v)
     products = []
     try:
         for batch in batches:
-            listener.begin(batch.row_of_token)
+            reader.begin(batch.row_of_token)
             with context():
                 sums, _ = row_losses(model, batch)
             torch.autograd.grad(scale * sums.sum(), parameters, allow_unused=True)
-            products.append(listener.collect(scale, len(batch.task_of_row)))
+            products.append(reader.collect(scale, len(batch.task_of_row)))
     finally:
-        listener.stop()
+        reader.remove()
     tokens = torch.cat([batch.tokens_of_rows() for batch in batches])
     tasks = torch.cat([batch.task_of_row for batch in batches])
     return scores_from_rows(torch.cat(products), tokens, tasks, 4)
@@ -118,13 +126,12 @@ def test_in_backward_agrees_with_the_reference_in_released_shapes(family: str) -
     batches = [padded(make_rows(4, 1, length=(20, 40)), [0, 1, 2, 0])]
     v = direction(model, parameters, [padded(make_rows(3, 2), [0, 1, 2])], torch.ones(3)).v
     expected = per_task_scores(model, parameters, batches, v, 3).inner_products
-    listener = InBackward(model, parameters)
-    listener.listen(v)
-    listener.begin(batches[0].row_of_token)
+    reader = InBackward(model, parameters, v)
+    reader.begin(batches[0].row_of_token)
     sums, tokens = row_losses(model, batches[0])
     sums.sum().backward()
-    products = listener.collect(1.0, 4)
-    listener.stop()
+    products = reader.collect(1.0, 4)
+    reader.remove()
     found = scores_from_rows(products, tokens, batches[0].task_of_row, 3).inner_products
     assert relative_error(found, expected) < 1e-4
 
@@ -154,13 +161,12 @@ def test_in_backward_counts_once_under_gradient_checkpointing(family: str, reent
     v = random_v(parameters)
     plain = make_model(family)
     expected = per_task_scores(plain, trained(plain), batches, v, 4).inner_products
-    listener = InBackward(model, parameters)
-    listener.listen(v)
-    listener.begin(batches[0].row_of_token)
+    reader = InBackward(model, parameters, v)
+    reader.begin(batches[0].row_of_token)
     sums, tokens = row_losses(model, batches[0])
     sums.sum().backward()
-    products = listener.collect(1.0, 6)
-    listener.stop()
+    products = reader.collect(1.0, 6)
+    reader.remove()
     found = scores_from_rows(products, tokens, batches[0].task_of_row, 4).inner_products
     assert relative_error(found, expected) < 1e-4
 
@@ -182,7 +188,7 @@ def test_in_backward_with_lora(family: str) -> None:
     assert relative_error(found.inner_products, expected) < 1e-4
 
 
-def test_in_backward_where_a_module_sees_tokens_without_lines() -> None:
+def test_in_backward_where_a_module_sees_tokens_without_sequences() -> None:
     # A shared expert gets (B T, features).
     model = make_model("llama")
     mlp = model.model.layers[0].mlp
@@ -198,13 +204,13 @@ def test_in_backward_where_a_module_sees_tokens_without_lines() -> None:
     )
     # An expert of its own gets some of them, in an order of its own.
     mlp.forward = lambda x: forward(x.flatten(0, 1)[1:]).sum() + 0 * x
-    with pytest.raises(UnfiredHooks, match="has no axis of tokens"):
+    with pytest.raises(BypassedModule, match="has no axis of tokens"):
         read_in_backward(model, parameters, batches, v)
-    assert not check_estimator("in_backward", model, parameters, batches, v, 4).passed
+    assert not check_estimator(IN_BACKWARD, model, parameters, batches, v, 4).passed
 
 
 @pytest.mark.parametrize("size", [1e-2, 1e-6])
-def test_in_backward_hears_norms_that_scale_by_one_and_a_little(size: float) -> None:
+def test_in_backward_reads_norms_that_scale_by_one_and_a_little(size: float) -> None:
     model = make_model("gemma3", dtype=torch.bfloat16)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_("norm" in name)
@@ -226,7 +232,7 @@ def test_half_precision_is_judged_as_such_whatever_the_weights_are_kept_in() -> 
     forward = model.forward
     model.forward = torch.autocast("cpu", dtype=torch.bfloat16)(forward)  # as accelerate does
     checks = {
-        half: check_estimator("in_backward", model, parameters, batches, v, 4, half_precision=half)
+        half: check_estimator(IN_BACKWARD, model, parameters, batches, v, 4, half_precision=half)
         for half in (True, False)
     }
     assert checks[True].passed
@@ -241,7 +247,7 @@ def test_in_backward_names_what_it_does_not_cover() -> None:
     assert all("magnitude" in name for name in uncovered)
 
 
-def test_in_backward_notices_a_module_that_a_fused_kernel_passes_by() -> None:
+def test_in_backward_notices_a_module_that_a_fused_kernel_bypasses() -> None:
     model = make_model("llama")
     projection = model.model.layers[0].mlp.up_proj
     weight = projection.weight
@@ -250,9 +256,9 @@ def test_in_backward_notices_a_module_that_a_fused_kernel_passes_by() -> None:
     mlp.forward = lambda x: mlp.down_proj(mlp.act_fn(mlp.gate_proj(x)) * (x @ weight.T))
     parameters = trained(model)
     batches = [padded(make_rows(2, 6), [0, 1])]
-    with pytest.raises(UnfiredHooks, match=r"layers\.0\.mlp\.up_proj"):
+    with pytest.raises(BypassedModule, match=r"layers\.0\.mlp\.up_proj"):
         read_in_backward(model, parameters, batches, random_v(parameters))
-    check = check_estimator("in_backward", model, parameters, batches, random_v(parameters), 2)
+    check = check_estimator(IN_BACKWARD, model, parameters, batches, random_v(parameters), 2)
     assert not check.passed
     assert "up_proj" in check.reason
 
@@ -311,7 +317,7 @@ def test_measuring_leaves_weights_gradients_and_random_streams_alone() -> None:
     finite_difference_scores(model, parameters, batches, v, 4, epsilon=1e-3)
     with look_ahead(model, parameters, batches, torch.full((4,), 0.25), 0.1):
         assert fingerprint(parameters) != before
-    assert check_estimator("in_backward", model, parameters, batches, v, 4).passed
+    assert check_estimator(IN_BACKWARD, model, parameters, batches, v, 4).passed
     assert fingerprint(parameters) == before
     assert torch.equal(torch.get_rng_state(), state)
     assert all((parameter.grad == 1).all() for parameter in parameters)
@@ -322,17 +328,17 @@ def test_self_check_catches_an_estimator_that_is_wrong(monkeypatch: pytest.Monke
     parameters = trained(model)
     batches = [padded(make_rows(2, 1), [0, 1])]
     v = direction(model, parameters, batches, torch.tensor([0.5, 0.5])).v
-    assert check_estimator("in_backward", model, parameters, batches, v, 2).passed
-    from adapt_axolotl.metagradient import in_backward
+    assert check_estimator(IN_BACKWARD, model, parameters, batches, v, 2).passed
+    rule = backward_rules._linear_rule
 
-    rule = in_backward._linear_rule
-
-    def wrong_rule(module: torch.nn.Module, parts: dict[str, torch.Tensor]) -> in_backward.Shares:
+    def wrong_rule(
+        module: torch.nn.Module, parts: dict[str, torch.Tensor]
+    ) -> backward_rules.Shares:
         shares = rule(module, parts)
         return lambda inputs, gradient: 1.5 * shares(inputs, gradient)
 
-    monkeypatch.setattr(in_backward, "_linear_rule", wrong_rule)
-    check = check_estimator("in_backward", model, parameters, batches, v, 2)
+    monkeypatch.setattr(backward_rules, "_linear_rule", wrong_rule)
+    check = check_estimator(IN_BACKWARD, model, parameters, batches, v, 2)
     assert not check.passed
     assert "off by" in check.reason
 

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from adapt_axolotl.mixture.learned import LEAST_FIRST_LOSS, LearnedMixture
+from adapt_axolotl.mixture.learned import LEAST_FIRST_LOSS, SCORE_CLIP, LearnedMixture
 from adapt_axolotl.mixture.objectives import OBJECTIVES, objective
 
 TASKS = ("a", "b", "c", "d")
@@ -194,9 +194,12 @@ def test_a_score_of_infinite_error_is_no_measurement() -> None:
 
 
 def test_no_score_moves_further_than_the_clip() -> None:
-    mixture = make(score_clip=0.5)
-    update = mixture.update(np.array([9.0, 0.0, 0.0, 0.0]), NO_ERROR, step=0)
-    assert update.standardised.max() == 0.5
+    mixture = make()
+    small = np.array([1.0, -1.0, 1.0, -1.0])
+    for step in range(30):  # the running scale is small by then
+        mixture.update(small * (-1) ** step, NO_ERROR, step=step)
+    update = mixture.update(np.array([90.0, 0.0, 0.0, 0.0]), NO_ERROR, step=30)
+    assert update.standardised.max() == SCORE_CLIP
 
 
 def test_one_score_alone_moves_nothing() -> None:
@@ -240,8 +243,8 @@ def test_whatever_comes_in_the_mixture_stays_on_the_simplex(seed: int) -> None:
     ("setting", "says"),
     [
         ({"floor": 1.5}, "adapt.floor: .* between 0 and 1"),
-        ({"step_size": 0.0}, "step_size must be above 0"),
-        ({"step_size": 0.5, "entropy_weight": 5.0}, "their product at most 1"),
+        ({"step_size": 0.0}, "step_size 0.0 must be above 0"),
+        ({"step_size": 0.5, "entropy_weight": 5.0}, "is over 1, which overshoots"),
     ],
 )
 def test_settings_that_cannot_learn_are_refused(setting: dict, says: str) -> None:

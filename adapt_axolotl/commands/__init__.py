@@ -1,0 +1,1 @@
+"""The `adapt-axolotl` command: what users type beside `axolotl train`."""

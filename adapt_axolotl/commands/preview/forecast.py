@@ -1,0 +1,199 @@
+"""What a run will draw under its first mixture, row by row, and what its meta steps will add.
+
+The rows are those that training draws: of a static run all figures are exact; a learned mixture
+moves, and so do they.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from adapt_axolotl.config import AdaptConfig
+from adapt_axolotl.data.pools import TaskPools
+from adapt_axolotl.data.tasks import Tasks
+from adapt_axolotl.meta_step.learner import MetaSettings
+from adapt_axolotl.meta_step.rows import turns_of_a_round
+from adapt_axolotl.meta_step.schedule import meta_step_cost
+from adapt_axolotl.run.plan import RunPlan
+
+# Up to four passes, repeated data is nearly worth new data (arXiv 2305.16264).
+REPEATS = 4.0
+
+
+@dataclass(frozen=True)
+class TaskForecast:
+    """One task. Tokens are supervised tokens.
+
+    Attributes:
+        rows: of its training pool.
+        available: tokens of its training pool.
+        validation_rows: held out, or of its test_datasets.
+        rows_read: in its training files.
+        rows_unfit: of those, left out by sequence_len.
+        share: of the tokens drawn under the first mixture.
+        tokens: drawn under the first mixture.
+        repeats: passes over its rows under the first mixture.
+        limit: share of the budget above which it is repeated more than `REPEATS` times; None where
+            the mixture cannot get there.
+    """
+
+    name: str
+    rows: int
+    available: int
+    validation_rows: int
+    rows_read: int
+    rows_unfit: int
+    share: float
+    tokens: int
+    repeats: float
+    limit: float | None
+
+
+@dataclass(frozen=True)
+class MetaForecast:
+    """The meta steps of a learned run.
+
+    Attributes:
+        steps: how many.
+        update_every: optimizer steps from one to the next.
+        start_after: share of the budget before the first.
+        estimator: expected; the model may turn out to need another.
+        tokens: supervised tokens that they read beside the training batches, expected.
+        cost: their cost as a part of that of training, by the tokens that they read and the
+            measured cost of each kind of pass.
+    """
+
+    steps: int
+    update_every: int
+    start_after: float
+    estimator: str
+    tokens: int
+    cost: float
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """A run under its first mixture. Tokens are supervised tokens.
+
+    Attributes:
+        mixture: as the recipe names it.
+        budget: tokens it may spend.
+        available: tokens of all training pools.
+        tokens: it will spend.
+        steps: optimizer steps.
+        rows_per_step: mean, all processes together.
+        tasks: in the order of the recipe.
+        meta: None for a static mixture.
+    """
+
+    mixture: str
+    budget: int
+    available: int
+    tokens: int
+    steps: int
+    rows_per_step: float
+    tasks: list[TaskForecast]
+    meta: MetaForecast | None
+
+
+def forecast(
+    plan: RunPlan, tasks: Tasks, adapt: AdaptConfig, meta: MetaSettings | None
+) -> Forecast:
+    """Draw a whole run: about 50,000 rows a second."""
+    pools, held_out = tasks.pools, tasks.validation_pools
+    ledger = plan.ledger()
+    sampler = plan.sampler(ledger, lambda: plan.initial)
+    extra = 0 if meta is None else _meta_tokens(meta, pools, held_out)
+    step = meta_steps = 0
+    training = measuring = 0.0
+    while (block := sampler.block(step)) is not None and step != plan.max_steps:
+        rows = block.rows()
+        length = int(pools.lengths[rows].sum())
+        if (
+            meta is not None
+            and meta.due(step, plan.progress(ledger))
+            and ledger.spend_on_meta_step(extra)
+        ):
+            meta_steps += 1
+            measuring += length * _meta_cost(meta, pools, held_out, length)
+        training += length
+        ledger.commit(sampler.commit(step).rows())
+        step += 1
+    report = ledger.report()
+    return Forecast(
+        mixture=adapt.mixture,
+        budget=plan.budget,
+        available=int(pools.available_tokens.sum()),
+        tokens=report["used"],
+        steps=step,
+        rows_per_step=sum(one["examples"] for one in report["tasks"].values()) / step,
+        tasks=[
+            TaskForecast(
+                name=name,
+                rows=one["rows"],
+                available=one["available"],
+                validation_rows=int(held_out.rows_of_task[k]),
+                rows_read=tasks.read[name].rows,
+                rows_unfit=tasks.read[name].unfit,
+                share=one["tokens"] / report["used"],
+                tokens=one["tokens"],
+                repeats=one["repeats"],
+                limit=_limit(plan, adapt, one["available"]),
+            )
+            for k, (name, one) in enumerate(report["tasks"].items())
+        ],
+        meta=None
+        if meta is None
+        else MetaForecast(
+            steps=meta_steps,
+            update_every=meta.update_every,
+            start_after=meta.start_after,
+            estimator=meta.estimators[0].name,
+            tokens=meta_steps * extra,
+            cost=measuring / training,
+        ),
+    )
+
+
+def _limit(plan: RunPlan, adapt: AdaptConfig, available: int) -> float | None:
+    """See `TaskForecast.limit`."""
+    if plan.max_repeats is not None and plan.max_repeats <= REPEATS:
+        return None
+    count = len(plan.pools.tasks)
+    reachable = 1 - adapt.floor * (count - 1) / count if adapt.mixture == "learned" else 1.0
+    share = REPEATS * available / plan.budget
+    return share if share < reachable else None
+
+
+def _meta_tokens(meta: MetaSettings, pools: TaskPools, held_out: TaskPools) -> int:
+    """Supervised tokens that a meta step reads beside the training batch, expected."""
+    tokens = _drawn(held_out, held_out.supervised_tokens, meta)
+    if _has_rows_of_its_own(meta):
+        tokens += _drawn(pools, pools.supervised_tokens, meta)
+    return round(tokens)
+
+
+def _meta_cost(meta: MetaSettings, pools: TaskPools, held_out: TaskPools, step: int) -> float:
+    """Expected cost of a meta step, in training steps of `step` tokens. Checks, padding and copies
+    of the weights are left out."""
+    return meta_step_cost(
+        meta.estimators[0],
+        look_ahead=meta.look_ahead,
+        validation=_drawn(held_out, held_out.lengths, meta),
+        training=_drawn(pools, pools.lengths, meta),
+        step=step,
+    )
+
+
+def _has_rows_of_its_own(meta: MetaSettings) -> bool:
+    return meta.look_ahead or meta.estimators[0].own_rows
+
+
+def _drawn(pools: TaskPools, values: np.ndarray, meta: MetaSettings) -> float:
+    """Expected sum of `values`, (N,), over the rows that a meta step draws from the pools."""
+    rows = pools.rows_of_task
+    sums = np.bincount(pools.task_of_row, weights=values, minlength=len(pools.tasks))
+    all_tasks = float((np.minimum(rows, meta.rows_per_task) * sums / rows).sum())
+    return all_tasks / turns_of_a_round(len(pools.tasks), meta.tasks_at_once)

@@ -1,0 +1,103 @@
+"""Everything that is wrong with a recipe, or needs the user's word, at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from adapt_axolotl.integration.schema import schema_mistakes, type_mistakes
+from adapt_axolotl.recipe.edit import repeated_keys
+from adapt_axolotl.recipe.read import PLUGIN, mistakes, wrong_kinds
+from adapt_axolotl.recipe.safety.dangers import KINDS, Danger, dangers
+from adapt_axolotl.recipe.safety.licences import hub_datasets, licence
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was found.
+
+    Attributes:
+        recipe: the file.
+        mistakes: with these it does not train as written.
+        dangers: what it could do that was not allowed.
+        licences: of datasets on the hub, by name.
+    """
+
+    recipe: str
+    mistakes: list[str]
+    dangers: list[Danger]
+    licences: dict[str, str]
+
+    @property
+    def passed(self) -> bool:
+        return not self.mistakes and not self.dangers
+
+    def lines(self) -> list[str]:
+        """For the terminal."""
+        return [
+            f"{self.recipe}: {'fine' if self.passed else 'not accepted'}",
+            *(f"  mistake  {one}" for one in self.mistakes),
+            *(
+                f"  danger   {one.key}: {one.value}: {KINDS[one.kind]}; --allow {one.kind} "
+                "accepts it"
+                for one in self.dangers
+            ),
+            *(f"  licence  {name}: {one}" for name, one in self.licences.items()),
+        ]
+
+
+def validate(file: Path, allow: Collection[str] = ()) -> Verdict:
+    """
+    Args:
+        allow: kinds of dangers to accept, or `all`.
+
+    Raises:
+        ValueError: `allow` names no kind.
+    """
+    if unknown := set(allow) - {*KINDS, "all"}:
+        raise ValueError(
+            f"--allow {', '.join(sorted(unknown))}: no such kind; there are all, {', '.join(KINDS)}"
+        )
+    try:
+        text = file.read_text(encoding="utf-8")
+        recipe: Any = yaml.safe_load(text)
+        twice = repeated_keys(text)
+    except (FileNotFoundError, IsADirectoryError):
+        return Verdict(str(file), ["there is no such file; correct the path"], [], {})
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        return Verdict(str(file), [f"is not plain YAML ({error}); correct it there"], [], {})
+    except RecursionError:
+        return Verdict(str(file), ["is nested too deeply; write it flatter"], [], {})
+    if not isinstance(recipe, dict):
+        return Verdict(str(file), ["is no recipe; write keys such as base_model:"], [], {})
+    found = [*twice, *wrong_kinds(recipe)]
+    if not found:
+        found = [
+            *_plugin(recipe),
+            *_base_model(recipe),
+            *schema_mistakes(recipe),
+            *type_mistakes(recipe),
+            *mistakes(recipe),
+        ]
+    left = [one for one in dangers(recipe) if "all" not in allow and one.kind not in allow]
+    return Verdict(str(file), found, left, {name: licence(name) for name in hub_datasets(recipe)})
+
+
+def _plugin(recipe: dict[str, Any]) -> list[str]:
+    if PLUGIN in (recipe.get("plugins") or []):
+        return []
+    return [f"plugins: does not list {PLUGIN}; add it (adapt-axolotl init does)"]
+
+
+def _base_model(recipe: dict[str, Any]) -> list[str]:
+    """A folder that is not there; of the hub's names nothing is known here."""
+    name = str(recipe.get("base_model") or "")
+    local = name.startswith(("/", ".", "~")) or name.count("/") > 1
+    if not local or os.path.isdir(os.path.expanduser(name)):
+        return []
+    return [f"base_model: there is no folder {name}; correct the path, or make the model first"]

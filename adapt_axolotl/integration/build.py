@@ -1,0 +1,233 @@
+"""Build a run from a recipe's spec, the loaded tasks and the trainer."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from adapt_axolotl.config import AdaptConfig
+from adapt_axolotl.data.tasks import Tasks
+from adapt_axolotl.integration.batch_layout import (
+    block_shape,
+    check_processes,
+    launched_processes,
+)
+from adapt_axolotl.integration.compat import get_logger
+from adapt_axolotl.integration.eval_mode import evaluation_mode
+from adapt_axolotl.integration.spec import TrainingSpec
+from adapt_axolotl.integration.zero3 import whole_parameters
+from adapt_axolotl.meta_step.learner import MetaLearner, MetaSettings
+from adapt_axolotl.meta_step.rows import MeasuringRows
+from adapt_axolotl.meta_step.schedule import meta_schedule
+from adapt_axolotl.meta_step.validation import validation_losses
+from adapt_axolotl.metagradient.estimator import Estimator
+from adapt_axolotl.metagradient.estimators import ESTIMATORS, estimator
+from adapt_axolotl.metagradient.finite_difference import FINITE_DIFFERENCE
+from adapt_axolotl.metagradient.in_backward import IN_BACKWARD, InBackward
+from adapt_axolotl.metagradient.ranks import Ranks
+from adapt_axolotl.mixture.learned import LearnedMixture
+from adapt_axolotl.mixture.objectives import objective
+from adapt_axolotl.mixture.static import static_proportions
+from adapt_axolotl.records.provenance import provenance
+from adapt_axolotl.records.write import RunDirectory
+from adapt_axolotl.run.plan import Estimate, RunPlan
+from adapt_axolotl.run.state import AdaptRun
+
+if TYPE_CHECKING:
+    from adapt_axolotl.integration.trainer import AdaptTrainer
+
+LOG = get_logger("axolotl.adapt")
+
+# With fewer training rows a task in a step, the step says too little about the tasks.
+ROWS_PER_TASK_IN_BACKWARD = 1.0
+
+
+def run_plan(spec: TrainingSpec, tasks: Tasks, processes: int | None = None) -> RunPlan:
+    """Everything about the draws that is known before the model is loaded.
+
+    Args:
+        spec: the recipe.
+        tasks: its data.
+        processes: that train together; None for those that were launched.
+    """
+    adapt, pools = spec.adapt, tasks.pools
+    available = pools.available_tokens if adapt.share_unit == "tokens" else pools.rows_of_task
+    return RunPlan(
+        pools=pools,
+        budget=adapt.budget.resolve(int(pools.available_tokens.sum())),
+        shape=block_shape(spec, processes or launched_processes()),
+        unit=adapt.share_unit,
+        ordered=adapt.mixture == "round_robin",
+        seed=spec.seed,
+        max_repeats=adapt.max_repeats,
+        charge_meta_tokens=adapt.charge_meta_tokens,
+        initial=static_proportions(
+            "uniform" if adapt.mixture == "learned" else adapt.mixture,
+            available.tolist(),
+            temperature=adapt.temperature,
+            weights=adapt.weights,
+            tasks=pools.tasks,
+        ),
+        max_steps=spec.max_steps,
+    )
+
+
+def build_run(
+    cfg: Any,
+    spec: TrainingSpec,
+    tasks: Tasks,
+    plan: RunPlan,
+    trainer: AdaptTrainer,
+    recipe: str,
+) -> AdaptRun:
+    """The run that `trainer` serves; `recipe` is the text that its records keep."""
+    check_processes(launched_processes(), trainer.args.world_size)
+    ranks = Ranks(trainer.args.process_index, trainer.args.world_size)
+    tokenizer = trainer.processing_class
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
+
+    def measuring_rows(rows: Any, pools: Any) -> MeasuringRows:
+        return MeasuringRows(
+            rows,
+            pools,
+            pad_token_id=pad,
+            micro_batch_rows=max(1, trainer.args.per_device_eval_batch_size),
+            device=trainer.args.device,
+        )
+
+    @contextlib.contextmanager
+    def measuring() -> Iterator[None]:
+        with whole_parameters(trainer.model_wrapped), evaluation_mode(trainer.model):
+            yield
+
+    validation = measuring_rows(tasks.validation, tasks.validation_pools)
+    learner = None
+    if spec.adapt.mixture == "learned":
+        learner = MetaLearner(
+            learned_mixture(spec.adapt, tasks.names),
+            trainer.model,
+            measuring_rows(tasks.train, tasks.pools),
+            validation,
+            meta_settings(spec, plan.estimate(), trainer),
+            ranks,
+            lambda: trainer.optimizer.param_groups[0]["lr"],
+            measuring,
+        )
+
+    def measure(rows_per_task: int | None) -> np.ndarray:
+        rows = validation.sample(rows_per_task, seed=plan.seed)
+        with measuring():
+            return validation_losses(trainer.model, validation, rows, len(tasks.names), ranks)
+
+    directory = None
+    if trainer.args.process_index == 0:
+        config = {
+            "recipe": cfg.to_dict(),
+            "seed": plan.seed,
+            "mixture": spec.adapt.mixture,
+            "tasks": list(tasks.names),
+            "processes": ranks.count,
+            **provenance(Path.cwd()),
+        }
+        directory = RunDirectory(Path(trainer.args.output_dir), config, recipe)
+    return AdaptRun(plan, learner, measure, directory)
+
+
+def learned_mixture(adapt: AdaptConfig, names: Sequence[str]) -> LearnedMixture:
+    """The mixture that the `adapt:` block describes, before it has learned anything."""
+    learned = adapt.learned
+    references = learned.reference_losses
+    return LearnedMixture(
+        names,
+        objective(
+            learned.objective,
+            beta=learned.beta,
+            reference_losses=None if references is None else [references[name] for name in names],
+        ),
+        step_size=learned.step_size,
+        entropy_weight=learned.entropy_weight,
+        floor=adapt.floor,
+    )
+
+
+def meta_settings(
+    spec: TrainingSpec, estimate: Estimate, trainer: AdaptTrainer | None
+) -> MetaSettings:
+    """When and how meta steps run. Without a trainer, before there is a model, the estimator is the
+    one that nothing in the recipe speaks against."""
+    learned = spec.adapt.learned
+    num_tasks = len(set(spec.adapt.train_tasks))  # entries may share a task
+    estimators = candidate_estimators(spec, estimate, num_tasks, trainer)
+    schedule = meta_schedule(
+        steps=estimate.steps,
+        rows_per_step=estimate.rows_per_step,
+        num_tasks=num_tasks,
+        estimator=estimators[0],
+        look_ahead=learned.look_ahead,
+        update_every=learned.update_every,
+        rows_per_task=learned.rows_per_task,
+    )
+    LOG.info(
+        f"learned mixture: about {estimate.steps} optimizer steps, a meta step every "
+        f"{schedule.update_every} on {schedule.rows_per_task} validation rows of each of "
+        f"{schedule.tasks_at_once} tasks, task scores by {estimators[0].name}"
+    )
+    return MetaSettings(
+        update_every=schedule.update_every,
+        start_after=float(learned.start_after),
+        rows_per_task=schedule.rows_per_task,
+        tasks_at_once=schedule.tasks_at_once,
+        look_ahead=learned.look_ahead,
+        estimators=estimators,
+        seed=spec.seed,
+        half_precision=trainer is not None and (trainer.args.bf16 or trainer.args.fp16),
+    )
+
+
+def candidate_estimators(
+    spec: TrainingSpec, estimate: Estimate, num_tasks: int, trainer: AdaptTrainer | None
+) -> list[Estimator]:
+    """The estimators to try in order; the last one, the reference, always fits."""
+    wanted = spec.adapt.learned.estimator
+    if wanted in ("auto", IN_BACKWARD.name):
+        obstacle = in_backward_obstacle(spec, estimate, num_tasks, trainer)
+        chosen = IN_BACKWARD
+        if obstacle is not None and wanted == "auto":
+            LOG.info(f"task scores: not {IN_BACKWARD.name}, because {obstacle}")
+            chosen = FINITE_DIFFERENCE
+        elif obstacle is not None:
+            LOG.warning(
+                f"adapt.learned.estimator: {wanted}, as the recipe says, although {obstacle}; "
+                f"auto would take {FINITE_DIFFERENCE.name}"
+            )
+    else:
+        chosen = estimator(wanted)
+    return list(ESTIMATORS[ESTIMATORS.index(chosen) :])
+
+
+def in_backward_obstacle(
+    spec: TrainingSpec, estimate: Estimate, num_tasks: int, trainer: AdaptTrainer | None
+) -> str | None:
+    """Why the training backward cannot be read here, or None."""
+    if estimate.rows_per_step < ROWS_PER_TASK_IN_BACKWARD * num_tasks:
+        return (
+            f"an optimizer step holds about {estimate.rows_per_step:.0f} rows for {num_tasks} "
+            "tasks, too few of each"
+        )
+    if spec.hides_from_hooks:
+        return "compiled layers may bypass its hooks"
+    if trainer is None:
+        return None
+    if trainer.compute_loss_func is not None or trainer.label_smoother is not None:
+        return "the training loss is not the plain token cross-entropy"
+    if getattr(trainer.model.config, "output_router_logits", False):
+        return "the router's auxiliary loss is part of the training loss"
+    parameters = [p for p in trainer.model.parameters() if p.requires_grad]
+    uncovered = InBackward.uncovered(trainer.model, parameters)
+    if uncovered:
+        return f"it has no rule for {', '.join(uncovered[:3])}"
+    return None

@@ -1,0 +1,80 @@
+"""End the training with the budget, and keep Trainer's own counters in step with it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from adapt_axolotl.integration.compat import (
+    ProgressCallback,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+from adapt_axolotl.run.state import AdaptRun
+
+if TYPE_CHECKING:
+    from adapt_axolotl.integration.trainer import AdaptTrainer
+
+
+class BudgetCallback(TrainerCallback):
+    """Tells the run when steps begin and end, and ends the training with the budget."""
+
+    def __init__(self, trainer: AdaptTrainer, run: AdaptRun) -> None:
+        self._trainer = trainer
+        self._run = run
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        self._run.start()
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        self._trainer.begin_step()
+
+    def on_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        # Before the scheduler steps, which reads the ledger's progress.
+        self._run.commit_step(state.global_step)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        # A run has no epochs; what Trainer logs as one is the spent share of the budget.
+        state.epoch = self._run.ledger.progress
+        more = self._run.end_step(state.global_step - 1, record=control.should_log)
+        if more:
+            # Trainer stops at max_steps; the budget decides, so keep it just ahead: the step
+            # already drawn, one more that may fit, and the estimate of the rest.
+            state.max_steps = state.global_step + 1 + max(1, self._run.remaining_steps())
+            if self._run.plan.max_steps is not None:
+                state.max_steps = min(state.max_steps, self._run.plan.max_steps)
+        else:
+            state.max_steps = state.global_step
+            control.should_training_stop = True
+            control.should_log = True
+            control.should_save = control.should_save or args.save_strategy != "no"
+            control.should_evaluate = control.should_evaluate or args.eval_strategy != "no"
+        self._show_progress()
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        self._run.finish()
+
+    def _show_progress(self) -> None:
+        run = self._run
+        shares = sorted(
+            zip(run.mixture.proportions, run.plan.pools.tasks, strict=True),
+            key=lambda pair: -pair[0],
+        )
+        top = ", ".join(f"{name} {share:.0%}" for share, name in shares[:3])
+        text = f"{run.ledger.charged:,}/{run.ledger.budget:,} tokens | {top}"
+        for callback in self._trainer.callback_handler.callbacks:
+            bar = getattr(callback, "training_bar", None)
+            if isinstance(callback, ProgressCallback) and bar is not None:
+                bar.total = self._trainer.state.max_steps
+                bar.set_postfix_str(text, refresh=False)

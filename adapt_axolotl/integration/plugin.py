@@ -1,0 +1,85 @@
+"""AdaptPlugin: connects Axolotl's hooks to the folders of this package. It computes nothing."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from adapt_axolotl.data.tasks import Tasks
+from adapt_axolotl.integration.build import build_run, run_plan
+from adapt_axolotl.integration.compat import (
+    BasePlugin,
+    TrainDatasetMeta,
+    barrier,
+    check_environment,
+    get_logger,
+    load_tokenizer,
+    set_seed,
+)
+from adapt_axolotl.integration.rows import load_recipe_tasks
+from adapt_axolotl.integration.spec import TrainingSpec, read_spec
+from adapt_axolotl.integration.trainer import AdaptTrainer
+from adapt_axolotl.recipe.read import read_recipe, recipe_as_written
+from adapt_axolotl.run.checkpoint import set_incomplete_checkpoints_aside
+from adapt_axolotl.run.plan import RunPlan
+
+LOG = get_logger("axolotl.adapt")
+
+
+class AdaptPlugin(BasePlugin):
+    """Learns the task mixture of a fine-tune under a token budget; see the `adapt:` block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        check_environment()
+        self._spec: TrainingSpec | None = None
+        self._tasks: Tasks | None = None
+        self._plan: RunPlan | None = None
+        self._recipe = ""
+
+    def register(self, cfg: dict) -> None:
+        self._recipe = recipe_as_written(cfg)
+        read_recipe(cfg)
+
+    def get_input_args(self) -> str:
+        return "adapt_axolotl.config.AdaptArgs"
+
+    def get_training_args(self, cfg: Any) -> dict[str, Any]:
+        return {
+            # Workers fetch hundreds of batches ahead of a mixture that moves.
+            "dataloader_num_workers": 0,
+            "dataloader_prefetch_factor": None,
+            "dataloader_persistent_workers": False,
+            # The sampler resumes by itself, to the batch.
+            "ignore_data_skip": True,
+        }
+
+    def load_datasets(self, cfg: Any, preprocess: bool = False) -> TrainDatasetMeta:
+        self._spec = read_spec(cfg)
+        self._tasks = load_recipe_tasks(cfg, self._spec, load_tokenizer(cfg), fresh=preprocess)
+        self._plan = run_plan(self._spec, self._tasks)
+        return TrainDatasetMeta(
+            train_dataset=self._tasks.train,
+            eval_dataset=self._tasks.validation_by_task(),
+            total_num_steps=self._plan.estimate().steps,
+        )
+
+    def pre_model_load(self, cfg: Any) -> None:
+        spec = read_spec(cfg)
+        # Weights made by `reinit_weights` are otherwise drawn before any seed is set.
+        set_seed(spec.seed)
+        if spec.resumes_by_itself and int(os.environ.get("RANK", "0")) == 0:
+            for folder in set_incomplete_checkpoints_aside(Path(spec.output_dir)):
+                LOG.warning(f"set aside a checkpoint that was not written to its end: {folder}")
+        barrier()
+
+    def get_trainer_cls(self, cfg: Any) -> type[AdaptTrainer]:
+        return AdaptTrainer
+
+    def post_trainer_create(self, cfg: Any, trainer: AdaptTrainer) -> None:
+        assert self._spec is not None
+        assert self._tasks is not None
+        assert self._plan is not None
+        run = build_run(cfg, self._spec, self._tasks, self._plan, trainer, self._recipe)
+        trainer.attach(run)

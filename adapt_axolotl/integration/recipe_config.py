@@ -1,0 +1,110 @@
+"""A recipe read as `axolotl train` reads it, up to the point where it would load the model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from pydantic import ValidationError
+
+from adapt_axolotl.config import axolotl_says
+from adapt_axolotl.data.tasks import Tasks
+from adapt_axolotl.integration.build import meta_settings, run_plan
+from adapt_axolotl.integration.compat import (
+    DictDefault,
+    check_environment,
+    load_tokenizer,
+    normalize_cfg_datasets,
+    normalize_config,
+    prepare_plugins,
+    validate_config,
+)
+from adapt_axolotl.integration.rows import load_recipe_tasks
+from adapt_axolotl.integration.spec import TrainingSpec, read_spec
+from adapt_axolotl.meta_step.learner import MetaSettings
+from adapt_axolotl.recipe.read import PLUGIN
+from adapt_axolotl.run.plan import RunPlan
+
+# The recipe is planned for the machine that trains it, not for this one, which may have no GPU.
+_ANY_GPU = {"bf16": True, "fp8": True, "tf32": True, "n_gpu": 1, "compute_capability": "sm_90"}
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """Everything about a run that is known before its model is loaded.
+
+    Attributes:
+        spec: the recipe.
+        tasks: the data, tokenised.
+        plan: the draws.
+        meta: when and how meta steps run; None for a static mixture.
+    """
+
+    spec: TrainingSpec
+    tasks: Tasks
+    plan: RunPlan
+    meta: MetaSettings | None
+
+
+def planned_run(recipe: Path, processes: int) -> PlannedRun:
+    """Load and tokenise a recipe's data, in the prepared folder that training then takes it from.
+
+    Args:
+        recipe: the YAML file.
+        processes: that will train together.
+
+    Raises:
+        ValueError: the recipe or its data has a mistake, with the remedy.
+        OSError: the tokenizer or a dataset cannot be had.
+    """
+    check_environment()
+    cfg = resolved_config(recipe)
+    spec = read_spec(cfg)
+    try:
+        tokenizer = load_tokenizer(cfg)
+    except (AttributeError, ValueError) as error:
+        raise ValueError(
+            f"{recipe}: its tokenizer cannot be loaded ({error}); correct base_model:, "
+            "tokenizer_config: or tokenizer_type:"
+        ) from error
+    tasks = load_recipe_tasks(cfg, spec, tokenizer, fresh=False)
+    plan = run_plan(spec, tasks, processes)
+    estimate = plan.estimate()
+    learned = spec.adapt.mixture == "learned"
+    return PlannedRun(spec, tasks, plan, meta_settings(spec, estimate, None) if learned else None)
+
+
+def resolved_config(recipe: Path) -> Any:
+    """Axolotl's config of a recipe. Its own `load_cfg` would ask this machine's GPU and write a log
+    file.
+
+    Raises:
+        ValueError: it is no recipe, or Axolotl does not accept it.
+    """
+    try:
+        raw: Any = yaml.safe_load(recipe.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ValueError(f"{recipe}: is not YAML: {error}; correct it there") from error
+    if not isinstance(raw, dict):
+        raise ValueError(f"{recipe}: is no recipe; give a YAML file with keys such as base_model:")
+    if PLUGIN not in (raw.get("plugins") or []):
+        raise ValueError(
+            f"{recipe}: plugins: does not list {PLUGIN}; `adapt-axolotl init "
+            f"{recipe}` adds what is missing"
+        )
+    cfg = DictDefault(raw)
+    prepare_plugins(cfg)
+    torch_version = torch.__version__.partition("+")[0]
+    try:
+        cfg = validate_config(cfg, _ANY_GPU, {"torch_version": torch_version})
+    except ValidationError as error:
+        mistakes = "\n  - ".join(axolotl_says(error))
+        raise ValueError(
+            f"{recipe}: Axolotl does not accept it; correct:\n  - {mistakes}"
+        ) from error
+    normalize_config(cfg)
+    normalize_cfg_datasets(cfg)
+    return cfg

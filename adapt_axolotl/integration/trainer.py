@@ -1,0 +1,178 @@
+"""AdaptTrainer: Axolotl's trainer, drawing by a mixture, ending with a token budget.
+
+The one subclass of AxolotlTrainer. It calls `AdaptRun` when Trainer draws, trains, saves and logs;
+what happens then is decided there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Sampler
+
+from adapt_axolotl.budget.lr_schedule import follow_budget
+from adapt_axolotl.integration.batch_layout import check_tokens, row_of_token
+from adapt_axolotl.integration.callback import BudgetCallback
+from adapt_axolotl.integration.compat import AxolotlTrainer
+from adapt_axolotl.run.checkpoint import STATE_FILE, read_checkpoint
+from adapt_axolotl.run.state import AdaptRun
+from adapt_axolotl.sampling.batches import MicroBatch, rows_of
+from adapt_common.files import write_atomically
+
+
+class AdaptTrainer(AxolotlTrainer):
+    """See the module docstring. `attach` must be called before `train`."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._run: AdaptRun | None = None
+        self._micro_batch = 0
+        self._loss_gradient = 1.0
+        self._token_weight = 0.0
+
+    def attach(self, run: AdaptRun) -> None:
+        """Give the trainer the run that it serves."""
+        self._run = run
+        self.add_callback(BudgetCallback(self, run))
+
+    @property
+    def run(self) -> AdaptRun:
+        if self._run is None:
+            raise ValueError(
+                "trainer_cls: adapt_axolotl.trainer.AdaptTrainer is set but the plugin is not "
+                "loaded, so this run would train without ADAPT; add adapt_axolotl.AdaptPlugin "
+                "under plugins:, and install the package (pip install adapt-axolotl) if the log "
+                "says that it failed to load"
+            )
+        return self._run
+
+    # Drawing
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler | None:
+        return self.run.sampler
+
+    def get_train_dataloader(self) -> Any:
+        loader = super().get_train_dataloader()
+        # Starting a loader draws a seed. From a stream of its own, dropout goes on the same
+        # wherever a run is resumed and wherever Trainer thinks that an epoch ends.
+        inner = getattr(loader, "base_dataloader", loader)  # accelerate wraps it
+        inner.generator = torch.Generator()
+        return loader
+
+    # Training
+
+    def train(self, resume_from_checkpoint: Any = None, *args: Any, **kwargs: Any) -> Any:
+        run = self.run
+        if resume_from_checkpoint:
+            if not isinstance(resume_from_checkpoint, str | os.PathLike):
+                raise ValueError(
+                    "resume_from_checkpoint: give the folder of a checkpoint, or set "
+                    "auto_resume_from_checkpoints: true to take the last one"
+                )
+            run.load_state_dict(read_checkpoint(Path(resume_from_checkpoint)))
+        return super().train(resume_from_checkpoint, *args, **kwargs)
+
+    def begin_step(self) -> None:
+        """Before the first micro-batch of an optimizer step."""
+        self._micro_batch = 0
+        self.run.begin_step(self.state.global_step)
+
+    def training_step(
+        self, model: nn.Module, inputs: Any, num_items_in_batch: Any = None
+    ) -> Tensor:
+        run = self.run
+        micro_batch = self._next_micro_batch()
+        rows = rows_of(micro_batch)
+        pools = run.plan.pools
+        check_tokens(pools, rows, inputs["labels"])
+        if run.meta_step is None or not run.meta_step.reading:
+            return super().training_step(model, inputs, num_items_in_batch)
+        labels = inputs["labels"].to(self.args.device)
+        left = getattr(self.processing_class, "padding_side", "right") == "left"
+        with run.meta_step.training_backward(
+            labels,
+            row_of_token(pools, micro_batch, labels, padded_left=left),
+            torch.as_tensor(pools.task_of_row[rows], device=labels.device).long(),
+            lambda: self._loss_gradient * self._token_weight,
+        ):
+            return super().training_step(model, inputs, num_items_in_batch)
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: Any,
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> Any:
+        result = super().compute_loss(
+            model, inputs, return_outputs=return_outputs, num_items_in_batch=num_items_in_batch
+        )
+        meta_step = None if self._run is None else self._run.meta_step
+        if model.training and meta_step is not None and meta_step.reading:
+            loss = result[0] if return_outputs else result
+            self._token_weight = self._weight_of_a_token(inputs["labels"], num_items_in_batch)
+            loss.register_hook(self._keep_loss_gradient)
+        return result
+
+    def _keep_loss_gradient(self, gradient: Tensor) -> None:
+        # What accumulation and loss scaling multiply the loss by before it is differentiated.
+        self._loss_gradient = float(gradient)
+
+    def _weight_of_a_token(self, labels: Tensor, num_items_in_batch: Any) -> float:
+        """d(compute_loss) / d(loss of one token), as Trainer and the model normalise it."""
+        if num_items_in_batch is None or not self.model_accepts_loss_kwargs:
+            return 1.0 / max(1, int((labels[..., 1:] != -100).sum()))
+        scale = self.accelerator.num_processes if self.args.average_tokens_across_devices else 1
+        return scale / float(num_items_in_batch)
+
+    def _next_micro_batch(self) -> MicroBatch:
+        """This rank's rows of the micro-batch that is about to train."""
+        block = self.run.sampler.block(self.state.global_step)
+        assert block is not None, "Trainer asked for a batch beyond the budget"
+        place = self._micro_batch * self.args.world_size + self.args.process_index
+        self._micro_batch += 1
+        return block.micro_batches[place]
+
+    # Schedule
+
+    lr_scheduler: Any
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        fresh = self.lr_scheduler is None
+        super().create_scheduler(num_training_steps, optimizer)
+        if fresh:
+            self.lr_scheduler = follow_budget(
+                self.lr_scheduler,
+                optimizer or self.optimizer,
+                num_training_steps,
+                lambda: self.run.progress,
+            )
+        return self.lr_scheduler
+
+    # Checkpoints
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any, **kwargs: Any) -> Any:
+        folder = Path(self._get_output_dir(trial)) / f"checkpoint-{self.state.global_step}"
+        folder.mkdir(parents=True, exist_ok=True)
+        if self.args.should_save:
+            # Before Trainer's own files: trainer_state.json, its last, then marks a whole one.
+            state = {**self.run.state_dict(), "ranks": self.args.world_size}
+            write_atomically(folder / STATE_FILE, json.dumps(state))
+        return super()._save_checkpoint(model, trial, **kwargs)
+
+    # Logs
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        if self._run is not None and "loss" in logs:
+            ledger = self._run.ledger
+            logs["adapt/budget_used"] = ledger.progress
+            logs["adapt/tokens"] = ledger.used
+            logs["adapt/meta_tokens"] = ledger.meta_tokens
+            for name, share in zip(ledger.pools.tasks, self._run.mixture.proportions, strict=True):
+                logs[f"adapt/proportion/{name}"] = float(share)
+        super().log(logs, *args, **kwargs)

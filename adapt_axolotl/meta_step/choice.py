@@ -1,0 +1,128 @@
+"""Which estimator scores the tasks: the first of the candidates that agrees with the reference on
+this model, and the next one where it does not.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from adapt_axolotl.data.random_streams import RandomStream
+from adapt_axolotl.meta_step.rows import MeasuringRows
+from adapt_axolotl.metagradient.estimator import Estimator
+from adapt_axolotl.metagradient.estimators import estimator
+from adapt_axolotl.metagradient.per_task import PER_TASK
+from adapt_axolotl.metagradient.ranks import Ranks
+from adapt_axolotl.metagradient.self_check import check_estimator
+
+LOG = logging.getLogger("axolotl.adapt.meta_step")
+
+
+class EstimatorChoice:
+    """The estimator in use; all processes hold the same one.
+
+    Args:
+        candidates: in the order in which they are tried; the last one always fits.
+        model: the trained module.
+        parameters: the trained parameters.
+        training: rows to check on.
+        num_tasks: K.
+        ranks: the processes of the run.
+        seed: of the rows drawn.
+        half_precision: the model computes in 16 bits (autocast), whatever its weights are.
+    """
+
+    def __init__(
+        self,
+        candidates: Sequence[Estimator],
+        model: nn.Module,
+        parameters: Sequence[nn.Parameter],
+        training: MeasuringRows,
+        num_tasks: int,
+        ranks: Ranks,
+        *,
+        seed: int,
+        half_precision: bool,
+    ) -> None:
+        self._candidates = list(candidates)
+        self._model = model
+        self._parameters = parameters
+        self._training = training
+        self._num_tasks = num_tasks
+        self._ranks = ranks
+        self._seed = seed
+        self.half_precision = half_precision or parameters[0].dtype in (
+            torch.bfloat16,
+            torch.float16,
+        )
+        self._checked = False
+
+    @property
+    def current(self) -> Estimator:
+        """The estimator in use."""
+        return self._candidates[0]
+
+    def settle(self, v: list[Tensor]) -> bool:
+        """Once, and again after `drop`: compare the estimator with one backward a task on two rows,
+        and drop it if it is wrong.
+
+        Args:
+            v: the direction of this meta step.
+
+        Returns:
+            Whether it is settled; not if there was nothing to compare with.
+        """
+        if self._checked:
+            return True
+        first = self._training.draw(
+            (0, 1), 1, seed=self._seed, stream=RandomStream.META_TRAINING_ROWS, step=0
+        )
+        # The same two rows on every rank, unreduced, so that all ranks decide alike.
+        batches = self._training.batches(first)
+        while self.current is not PER_TASK:
+            check = check_estimator(
+                self.current,
+                self._model,
+                self._parameters,
+                batches,
+                v,
+                self._num_tasks,
+                half_precision=self.half_precision,
+            )
+            device = self._parameters[0].device
+            if self._ranks.any(not check.possible, device):
+                LOG.warning(
+                    "task scores: the gradients of the rows that they are checked on are not "
+                    "finite; this meta step is left out, training goes on"
+                )
+                return False
+            if not self._ranks.any(not check.passed, device):
+                LOG.info(
+                    f"task scores by {self.current.name}: agrees with one backward a task to "
+                    f"{check.max_relative_error:.1e} (allowed {check.tolerance:.2g})"
+                )
+                break
+            self.drop(check.reason or "it is wrong on another process")
+        self._checked = True
+        return True
+
+    def drop(self, reason: str) -> None:
+        """Go on with the next one, to be checked before it is used."""
+        dropped = self._candidates.pop(0)
+        self._checked = False
+        LOG.warning(
+            f"task scores: {dropped.name} does not fit this model ({reason}); using "
+            f"{self.current.name} from here on"
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        # Another check along another v could decide otherwise: a resume would not be exact.
+        return {"candidates": [one.name for one in self._candidates], "checked": self._checked}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._candidates = [estimator(name) for name in state["candidates"]]
+        self._checked = state["checked"]

@@ -1,0 +1,230 @@
+"""Run meta steps beside a training loop: measure validation losses V and their gradient, then score
+every task against it.
+
+    validation rows -> losses V and v = sum_k w_k grad V_k -> a `MetaStep`
+
+One pass over the validation rows gives both V and v, so the weights w are by the losses of the meta
+steps before: they are smoothed, and a meta step older hardly differs, for a forward less.
+
+The method itself is in `mixture/` and `metagradient/`; this module runs it on the model that is
+being trained, without touching its gradients, its weights or its random streams.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from adapt_axolotl.data.random_streams import RandomStream
+from adapt_axolotl.meta_step.choice import EstimatorChoice
+from adapt_axolotl.meta_step.reader import BackwardReader
+from adapt_axolotl.meta_step.rows import MeasuringRows, tasks_in_turn
+from adapt_axolotl.meta_step.step import MetaStep
+from adapt_axolotl.metagradient.direction import Direction, direction
+from adapt_axolotl.metagradient.estimator import Estimator
+from adapt_axolotl.metagradient.look_ahead import look_ahead
+from adapt_axolotl.metagradient.ranks import Ranks
+from adapt_axolotl.metagradient.task_batch import TaskBatch
+from adapt_axolotl.mixture.learned import LearnedMixture
+
+LOG = logging.getLogger("axolotl.adapt.meta_step")
+
+
+@dataclass(frozen=True)
+class MetaSettings:
+    """When and how meta steps run.
+
+    Attributes:
+        update_every: optimizer steps between meta steps.
+        start_after: share of the budget before the first one.
+        rows_per_task: rows of each task on each side.
+        tasks_at_once: tasks that a meta step reads rows of, in turns; all of them if it is K.
+        look_ahead: take v after a trial inner step.
+        estimators: in the order in which they are tried.
+        seed: of the rows drawn.
+        half_precision: the model computes in 16 bits (autocast), whatever its weights are.
+    """
+
+    update_every: int
+    start_after: float
+    rows_per_task: int
+    tasks_at_once: int
+    look_ahead: bool
+    estimators: Sequence[Estimator]
+    seed: int
+    half_precision: bool = False
+
+    def due(self, step: int, progress: float) -> bool:
+        """Whether optimizer step `step` (from 0), at this share of the budget, has a meta step."""
+        return progress >= self.start_after and step % self.update_every == 0
+
+
+class MetaLearner:
+    """Begins meta steps: `begin` before the forward of an optimizer step gives a `MetaStep`.
+
+    Args:
+        mixture: what is learned.
+        model: the trained module without its distributed wrapper.
+        training: rows for estimators that use rows of their own.
+        validation: rows of the objective.
+        settings: when and how.
+        ranks: the processes of the run.
+        learning_rate: the rate in force, for the look-ahead.
+        measuring: a context in which the model can be measured: whole parameters, evaluation mode,
+            nothing of it left behind.
+    """
+
+    def __init__(
+        self,
+        mixture: LearnedMixture,
+        model: nn.Module,
+        training: MeasuringRows,
+        validation: MeasuringRows,
+        settings: MetaSettings,
+        ranks: Ranks,
+        learning_rate: Callable[[], float],
+        measuring: Callable[[], contextlib.AbstractContextManager[Any]],
+    ) -> None:
+        self.mixture = mixture
+        self._model = model
+        self._parameters = [p for p in model.parameters() if p.requires_grad]
+        self._training = training
+        self._validation = validation
+        self._settings = settings
+        self._ranks = ranks
+        self._learning_rate = learning_rate
+        self._measuring = measuring
+        self._choice = EstimatorChoice(
+            settings.estimators,
+            model,
+            self._parameters,
+            training,
+            len(mixture.tasks),
+            ranks,
+            seed=settings.seed,
+            half_precision=settings.half_precision,
+        )
+
+    @property
+    def estimator(self) -> Estimator:
+        """The estimator in use."""
+        return self._choice.current
+
+    def due(self, step: int, progress: float) -> bool:
+        """As `MetaSettings.due`."""
+        return self._settings.due(step, progress)
+
+    def rows(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """(validation rows, training rows) of the meta step at `step`."""
+        validation = self._draw(self._validation, RandomStream.META_VALIDATION_ROWS, step)
+        if not self.estimator.own_rows and not self._settings.look_ahead:
+            return validation, np.zeros(0, dtype=np.int64)
+        # The turns of the two streams differ: were a task scored only along v of its own losses,
+        # each would look good.
+        return validation, self._draw(self._training, RandomStream.META_TRAINING_ROWS, step)
+
+    def _draw(self, source: MeasuringRows, stream: RandomStream, step: int) -> np.ndarray:
+        settings = self._settings
+        tasks = tasks_in_turn(
+            len(self.mixture.tasks),
+            settings.tasks_at_once,
+            step // settings.update_every,
+            seed=settings.seed,
+            stream=stream,
+        )
+        return source.draw(
+            tasks.tolist(), settings.rows_per_task, seed=settings.seed, stream=stream, step=step
+        )
+
+    def tokens(self, step: int) -> int:
+        """Supervised tokens that the meta step at `step` reads beside the training batch."""
+        validation, training = self.rows(step)
+        return self._validation.tokens(validation) + self._training.tokens(training)
+
+    def begin(self, step: int) -> MetaStep:
+        """Measure V and v at the current weights; then score the tasks, or start reading."""
+        validation_rows, training_rows = self.rows(step)
+        begun = MetaStep(step, self.mixture, self._choice, self._ranks, self._parameters[0].device)
+        with self._measuring():
+            training = self._batches(self._training, training_rows)
+            v = self._observe(validation_rows, training)
+            if v is None or not self._choice.settle(v):
+                return begun
+            if self.estimator.own_rows:
+                # Without rows an estimator that reads the backward was dropped just now: rows that
+                # no one has booked are not read, and the scores begin with the next meta step.
+                if len(training_rows):
+                    begun.scores = self.estimator.scores(
+                        self._model,
+                        self._parameters,
+                        training,
+                        v,
+                        len(self.mixture.tasks),
+                        half_precision=self._choice.half_precision,
+                        reduce=self._ranks.sum,
+                    )
+                return begun
+        count = len(self.mixture.tasks)
+        begun.reader = BackwardReader(self._model, self._parameters, v, count, self._ranks)
+        return begun
+
+    def _batches(self, source: MeasuringRows, rows: np.ndarray) -> list[TaskBatch]:
+        return source.batches(rows, rank=self._ranks.rank, ranks=self._ranks.count)
+
+    def _observe(self, rows: np.ndarray, training: list[TaskBatch]) -> list[Tensor] | None:
+        """Tell the mixture the losses on these rows; gives v, or None if no loss is usable."""
+        measured = np.zeros(len(self.mixture.tasks), dtype=bool)
+        measured[self._validation.tasks(rows)] = True
+        found = self._direction(rows, self.mixture.weights, training)
+        losses = found.losses.means.cpu().numpy()
+        weights = self.mixture.observe(losses, measured)
+        broken = measured & ~np.isfinite(losses)
+        for task in np.flatnonzero(broken):
+            LOG.warning(
+                f"task {self.mixture.tasks[task]!r}: its validation loss is {losses[task]}; it is "
+                "left out of this meta step, training goes on"
+            )
+        if not (weights[measured] != 0).any():
+            return None
+        if broken.any():
+            # Rows are dropped, not multiplied by 0: the gradient of a NaN is NaN.
+            rows = rows[~broken[self._validation.tasks(rows)]]
+            found = self._direction(rows, weights, training)
+        return found.v
+
+    def _direction(
+        self, rows: np.ndarray, weights: np.ndarray, training: list[TaskBatch]
+    ) -> Direction:
+        batches = self._batches(self._validation, rows)
+        inner: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
+        if self._settings.look_ahead:
+            inner = look_ahead(
+                self._model,
+                self._parameters,
+                training,
+                torch.as_tensor(self.mixture.proportions),
+                self._learning_rate(),
+                reduce=self._ranks.sum,
+            )
+        with inner:
+            return direction(
+                self._model,
+                self._parameters,
+                batches,
+                torch.as_tensor(weights),
+                reduce=self._ranks.sum,
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"mixture": self.mixture.state_dict(), **self._choice.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.mixture.load_state_dict(state["mixture"])
+        self._choice.load_state_dict(state)

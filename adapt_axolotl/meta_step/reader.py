@@ -1,0 +1,105 @@
+"""Task scores of one optimizer step, read off the backwards of its micro-batches on all processes.
+
+Dimensions: B sequences, T tokens, R rows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from adapt_axolotl.metagradient.in_backward import BypassedModule, InBackward
+from adapt_axolotl.metagradient.ranks import Ranks
+from adapt_axolotl.metagradient.scores import TaskScores, scores_from_rows
+
+
+class BackwardReader:
+    """Reads one optimizer step: `micro_batch` around each forward and backward, then `scores`.
+
+    Args:
+        model: the trained module.
+        parameters: the trained parameters.
+        v: the direction, a tensor for each parameter.
+        num_tasks: K.
+        ranks: the processes of the run.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        parameters: Sequence[nn.Parameter],
+        v: Sequence[Tensor],
+        num_tasks: int,
+        ranks: Ranks,
+    ) -> None:
+        self._hooks: InBackward | None = InBackward(model, parameters, v)
+        self._device = parameters[0].device
+        self._num_tasks = num_tasks
+        self._ranks = ranks
+        self._rows: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._failure: str | None = None
+
+    @property
+    def reading(self) -> bool:
+        """Whether the next backward is to be read: not once one went around a module."""
+        return self._hooks is not None
+
+    @contextlib.contextmanager
+    def micro_batch(
+        self,
+        labels: Tensor,
+        row_of_token: Tensor,
+        task_of_row: Tensor,
+        loss_weight: Callable[[], float],
+    ) -> Iterator[None]:
+        """Around the forward and backward of one micro-batch, while `reading`.
+
+        Args:
+            labels: (B, T).
+            row_of_token: (B, T), -1 beside rows.
+            task_of_row: (R,).
+            loss_weight: after the backward, d(what was differentiated) / d(a token's loss).
+        """
+        assert self._hooks is not None
+        self._hooks.begin(row_of_token)
+        yield
+        try:
+            if _learns_across_rows(labels, row_of_token):
+                raise BypassedModule(
+                    "packed rows whose first token is supervised: it is predicted from another row"
+                )
+            products = self._hooks.collect(loss_weight(), len(task_of_row))
+        except BypassedModule as error:
+            self._failure = str(error)
+            self._remove_hooks()
+            return
+        counted = row_of_token[:, 1:][labels[:, 1:] != -100]
+        tokens = torch.bincount(counted, minlength=len(task_of_row))
+        self._rows.append((products, tokens, task_of_row))
+
+    def scores(self) -> TaskScores:
+        """Of the rows that all processes read; the hooks are removed.
+
+        Raises:
+            BypassedModule: on every process, if a backward of any went around a module.
+        """
+        self._remove_hooks()
+        if self._ranks.any(self._failure is not None, self._device):
+            raise BypassedModule(self._failure or "another process could not read its backward")
+        products, tokens, tasks = (torch.cat(parts) for parts in zip(*self._rows, strict=True))
+        return scores_from_rows(products, tokens, tasks, self._num_tasks, reduce=self._ranks.sum)
+
+    def _remove_hooks(self) -> None:
+        if self._hooks is not None:
+            self._hooks.remove()
+            self._hooks = None
+
+
+def _learns_across_rows(labels: Tensor, row_of_token: Tensor) -> bool:
+    """Whether a supervised token, (B, T), is predicted from a token of another row."""
+    before, after = row_of_token[:, :-1], row_of_token[:, 1:]
+    crossing = (before != after) & (before >= 0) & (after >= 0)
+    return bool((crossing & (labels[:, 1:] != -100)).any())

@@ -1,0 +1,95 @@
+"""One meta step, from its measured direction to the new proportions.
+
+v -> scores <v, grad L_k>, measured at once or read off the training backwards -> proportions
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from adapt_axolotl.meta_step.choice import EstimatorChoice
+from adapt_axolotl.meta_step.reader import BackwardReader
+from adapt_axolotl.metagradient.in_backward import BypassedModule
+from adapt_axolotl.metagradient.ranks import Ranks
+from adapt_axolotl.metagradient.scores import TaskScores
+from adapt_axolotl.mixture.learned import LearnedMixture, MetaUpdate
+
+
+@dataclass
+class MetaStep:
+    """A meta step that has begun: `training_backward` around each micro-batch while `reading`, then
+    `finish`, once.
+
+    Attributes:
+        step: the optimizer step that it belongs to, from 0.
+        mixture: what it moves.
+        choice: the estimator in use.
+        ranks: the processes of the run.
+        device: where ranks reduce.
+        reader: reads the training backwards; None where the scores are measured already.
+        scores: measured already; None where they are still read, or could not be measured.
+    """
+
+    step: int
+    mixture: LearnedMixture
+    choice: EstimatorChoice
+    ranks: Ranks
+    device: torch.device
+    reader: BackwardReader | None = None
+    scores: TaskScores | None = None
+
+    @property
+    def reading(self) -> bool:
+        """Whether the next training backward is to be read."""
+        return self.reader is not None and self.reader.reading
+
+    def training_backward(
+        self,
+        labels: Tensor,
+        row_of_token: Tensor,
+        task_of_row: Tensor,
+        loss_weight: Callable[[], float],
+    ) -> contextlib.AbstractContextManager[None]:
+        """As `BackwardReader.micro_batch`."""
+        assert self.reader is not None
+        return self.reader.micro_batch(labels, row_of_token, task_of_row, loss_weight)
+
+    def finish(self) -> MetaUpdate:
+        """Move the mixture by what was measured; it stays where nothing was.
+
+        Raises:
+            RuntimeError: the processes of the run hold different mixtures.
+        """
+        scores = self._read_scores() if self.reader is not None else self.scores
+        if scores is None:
+            nothing = np.full(len(self.mixture.tasks), np.nan)
+            return self.mixture.update(nothing, nothing, step=self.step)
+        update = self.mixture.update(
+            scores.inner_products.cpu().numpy(),
+            scores.standard_errors.cpu().numpy(),
+            step=self.step,
+        )
+        # Each process draws for itself: a bit of difference, and rows would be lost or doubled.
+        if not self.ranks.agree(torch.as_tensor(update.proportions).to(self.device)):
+            raise RuntimeError(
+                f"the processes of this run hold different mixtures after step {self.step}, so "
+                "they would draw different rows; resume from the last checkpoint, and report this "
+                "with the recipe"
+            )
+        return update
+
+    def _read_scores(self) -> TaskScores | None:
+        """Off the training backwards; None, and another estimator from here on, if one of them went
+        around a module."""
+        assert self.reader is not None
+        try:
+            return self.reader.scores()
+        except BypassedModule as error:
+            self.choice.drop(str(error))
+            return None

@@ -1,0 +1,246 @@
+"""Read a recipe as the user wrote it: task names, environment variables, mistakes found early.
+
+Runs on the raw YAML, before Axolotl's schema drops the keys it does not know (`datasets[].task`)
+and long before a model is loaded.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from adapt_axolotl.config import AdaptConfig, parse_adapt_block
+from adapt_axolotl.mixture.static import static_proportions
+from adapt_common.hub import looks_like_hub_name
+from adapt_common.plain_values import plain
+
+# What `axolotl train` puts into every recipe, asked for or not.
+_FROM_AXOLOTL = {
+    "axolotl_config_path",
+    "debug",
+    "debug_text_only",
+    "debug_num_examples",
+    "prompter",
+    "shard",
+}
+# As a recipe names them.
+PLUGIN = "adapt_axolotl.AdaptPlugin"
+TRAINER = "adapt_axolotl.trainer.AdaptTrainer"
+# A path with one of these endings is a file, not a name on the hub.
+DATA_FILES = {".jsonl", ".json", ".csv", ".parquet"}
+_SPLITS_OF_A_ROW = ("context_parallel_size", "tensor_parallel_size", "sequence_parallel_degree")
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
+
+
+def read_recipe(cfg: MutableMapping[str, Any]) -> AdaptConfig:
+    """Check a raw recipe and write what was read back into it: expanded paths in `datasets` and
+    `test_datasets`, and the task names of their entries in `cfg["adapt"]`.
+
+    Raises:
+        ValueError: what is wrong, with the key and the remedy.
+    """
+    for mistake in wrong_kinds(cfg):
+        raise ValueError(mistake)
+    adapt = parse_adapt_block(cfg.get("adapt"))
+    for check in _checks(cfg, adapt):
+        check()
+    # Axolotl hands the same mapping to its schema, so the names travel inside the adapt: block.
+    cfg["adapt"] = {
+        **cfg["adapt"],
+        **_held_out_share(cfg, adapt),
+        "train_tasks": _task_names(cfg, "datasets"),
+        "test_tasks": _task_names(cfg, "test_datasets"),
+    }
+    return parse_adapt_block(cfg["adapt"])
+
+
+def mistakes(recipe: Mapping[str, Any]) -> list[str]:
+    """All that `read_recipe` would refuse, where that stops at the first; `recipe` stays."""
+    cfg = copy.deepcopy(dict(recipe))
+    found = []
+    try:
+        adapt = parse_adapt_block(cfg.get("adapt"))
+    except ValueError as error:
+        found.append(str(error))
+        # What does not depend on the block is checked all the same.
+        adapt = AdaptConfig(token_budget="100%", mixture="uniform")
+    for check in _checks(cfg, adapt):
+        try:
+            check()
+        except ValueError as error:
+            found.append(str(error))
+    return found
+
+
+def wrong_kinds(cfg: Mapping[str, Any]) -> list[str]:
+    """Of the keys that are read here: those whose value is of another kind than they take."""
+    found = []
+    for key in ("plugins", "datasets", "test_datasets"):
+        if not isinstance(cfg.get(key) or [], list):
+            found.append(f"{key}: must be a list; got {cfg[key]!r}")
+    for key in ("val_set_size", *_SPLITS_OF_A_ROW):
+        if not isinstance(cfg.get(key) or 0, int | float):
+            found.append(f"{key}: must be a number; got {cfg[key]!r}")
+    return found
+
+
+def _checks(cfg: MutableMapping[str, Any], adapt: AdaptConfig) -> Iterator[Callable[[], object]]:
+    """Each raises ValueError if its part of the recipe is wrong."""
+    yield lambda: _refuse_unsupported(cfg)
+    if adapt.mixture == "learned":
+        yield lambda: _refuse_sharded_parameters(cfg)
+    for key in ("datasets", "test_datasets"):
+        for index, entry in enumerate(cfg.get(key) or []):
+            yield partial(_expand_paths, entry, f"{key}[{index}]")
+    train_tasks, test_tasks = _task_names(cfg, "datasets"), _task_names(cfg, "test_datasets")
+    yield lambda: _check_tasks(adapt, train_tasks, test_tasks)
+    yield lambda: _held_out_share(cfg, adapt)
+
+
+def _task_names(cfg: Mapping[str, Any], key: str) -> list[str]:
+    return [task_name(entry) for entry in cfg.get(key) or [] if isinstance(entry, Mapping)]
+
+
+def recipe_as_written(cfg: Mapping[str, Any]) -> str:
+    """The text of a raw recipe, before `read_recipe`: its file byte for byte, or, where the command
+    line changed keys, what came of it as plain YAML."""
+
+    def asked(raw: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: plain(raw[key]) for key in raw if key not in _FROM_AXOLOTL}
+
+    file = cfg.get("axolotl_config_path")
+    if file is not None:
+        # Bytes, because reading as text would change the line ends.
+        text = Path(file).read_bytes().decode()
+        if asked(yaml.safe_load(text)) == asked(cfg):
+            return text
+    return yaml.safe_dump(asked(cfg), sort_keys=False, allow_unicode=True)
+
+
+def task_name(entry: Mapping[str, Any]) -> str:
+    """`task:` of a dataset entry, else its path."""
+    return str(entry.get("task") or entry.get("path"))
+
+
+def is_hub_name(path: str) -> bool:
+    """Whether a path names a repository of the hub (`name` or `owner/name`) and nothing here."""
+    place = Path(path)
+    return looks_like_hub_name(path) and place.suffix not in DATA_FILES and not os.path.exists(path)
+
+
+def _refuse_unsupported(cfg: Mapping[str, Any]) -> None:
+    if cfg.get("rl"):
+        raise ValueError(
+            f"rl: {cfg['rl']} trains on preferences or rollouts, which have no supervised tokens "
+            "to budget; remove rl: or the adapt plugin"
+        )
+    for key in ("streaming", "pretraining_dataset"):
+        if cfg.get(key):
+            raise ValueError(
+                f"{key}: a streamed dataset has no pool to draw from; remove {key}: and list the "
+                "data under datasets:, or remove the adapt plugin"
+            )
+    for key in ("reward_model", "process_reward_model", "group_by_length", "curriculum_sampling"):
+        if cfg.get(key):
+            raise ValueError(
+                f"{key}: cannot be combined with a task mixture, which decides the order of the "
+                f"rows; remove {key}: or the adapt plugin"
+            )
+
+    for key in _SPLITS_OF_A_ROW:
+        if (cfg.get(key) or 1) > 1:
+            raise ValueError(
+                f"{key}: {cfg[key]} splits a row over processes, which the token accounts do not "
+                f"follow yet; set {key}: 1 or remove the adapt plugin"
+            )
+
+
+def _refuse_sharded_parameters(cfg: Mapping[str, Any]) -> None:
+    """The meta-gradient needs whole parameters on every process."""
+    for key in ("fsdp", "fsdp_config"):
+        if cfg.get(key):
+            raise ValueError(
+                f"{key}: a learned mixture does not gather FSDP's shards; use DDP or DeepSpeed "
+                "(ZeRO-1, -2 or -3) instead, or a static mixture"
+            )
+
+
+def _held_out_share(cfg: Mapping[str, Any], adapt: AdaptConfig) -> dict[str, float]:
+    """Axolotl's `val_set_size`, taken of every task instead of the merged rows."""
+    size = cfg.get("val_set_size") or 0
+    if not size or adapt.val_examples is not None or adapt.val_fraction is not None:
+        return {}
+    if size >= 1:
+        raise ValueError(
+            f"val_set_size: {size} rows of the merged data; with tasks, write the rows of each "
+            "task under adapt.val_examples and remove val_set_size"
+        )
+    return {"val_fraction": size}
+
+
+def _expand_paths(entry: MutableMapping[str, Any], where: str) -> None:
+    if not isinstance(entry, Mapping):
+        raise ValueError(
+            f"{where}: must be a block of keys, such as path: and type:; got {entry!r}"
+        )
+    for key in ("path", "data_files"):
+        value = entry.get(key)
+        if isinstance(value, str):
+            entry[key] = _expand(value, f"{where}.{key}")
+        elif isinstance(value, list):
+            entry[key] = [_expand(str(item), f"{where}.{key}") for item in value]
+    path = entry.get("path")
+    if isinstance(path, str) and Path(path).suffix in DATA_FILES:
+        remote = "://" in path
+        if not remote and not os.path.isfile(path):
+            raise ValueError(
+                f"{where}.path: there is no file {path} (looked in {Path.cwd()}); correct the "
+                "path, or make the data first: a recipe's opening comment says how"
+            )
+        if not remote and Path(path).stat().st_size == 0:
+            raise ValueError(f"{where}.path: {path} is empty; remove the entry or fill the file")
+
+
+def _expand(text: str, where: str) -> str:
+    def value(match: re.Match[str]) -> str:
+        name = match.group(1)
+        if name not in os.environ:
+            raise ValueError(
+                f"{where}: the environment variable {name} is not set; run "
+                f"`export {name}=...` with the folder that it stands for"
+            )
+        return os.environ[name]
+
+    return _VARIABLE.sub(value, text)
+
+
+def _check_tasks(adapt: AdaptConfig, train_tasks: list[str], test_tasks: list[str]) -> None:
+    names = list(dict.fromkeys(train_tasks))
+    if len(names) < 2:
+        found = f"only {names[0]!r}" if names else "none"
+        raise ValueError(
+            f"datasets: a mixture needs at least two tasks, found {found}; add an entry, or give "
+            "the entries different task: names"
+        )
+    for name in dict.fromkeys(test_tasks):
+        if name not in names:
+            raise ValueError(
+                f"test_datasets: task {name!r} has validation but no training data; give the "
+                f"entry the task: of one of the datasets ({', '.join(names)}), or remove it"
+            )
+    if adapt.weights is not None:
+        static_proportions("weights", [1] * len(names), weights=adapt.weights, tasks=names)
+    references = adapt.learned.reference_losses
+    if references is not None and set(references) != set(names):
+        raise ValueError(
+            "adapt.learned.reference_losses: must name every task and no other; missing "
+            f"{sorted(set(names) - set(references))}, "
+            f"unknown {sorted(set(references) - set(names))}"
+        )

@@ -1,0 +1,31 @@
+"""A finished run as a table for the terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.table import Table
+
+
+def run_table(ledger: dict[str, Any], title: str) -> Table:
+    """Task, tokens, share, repeats, first and last validation loss, from `ledger.json`."""
+    used = ledger["used"]
+    table = Table(
+        title=f"{title}: {used:,} of {ledger['budget']:,} supervised tokens in "
+        f"{ledger['steps']:,} steps, {ledger['left']:,} left, meta steps {ledger['meta_tokens']:,}"
+    )
+    table.add_column("task")
+    for column in ("tokens", "share", "repeats", "first loss", "last loss"):
+        table.add_column(column, justify="right")
+    for name, task in ledger["tasks"].items():
+        table.add_row(
+            name,
+            f"{task['tokens']:,}",
+            f"{task['tokens'] / max(1, used):.1%}",
+            f"{task['repeats']:.2f}",
+            *(
+                "n/a" if task[key] is None else f"{task[key]:.3f}"
+                for key in ("first_validation_loss", "last_validation_loss")
+            ),
+        )
+    return table

@@ -1,0 +1,1 @@
+"""One training run: what it draws, its state from step to step, and its checkpoints."""

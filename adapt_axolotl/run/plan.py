@@ -1,0 +1,116 @@
+"""What a run will draw and how: fixed before the model is loaded."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from adapt_axolotl.budget.ledger import TokenLedger
+from adapt_axolotl.data.pools import TaskPools
+from adapt_axolotl.sampling.batches import BlockShape, MixtureBatchSampler
+from adapt_axolotl.sampling.stream import TaskStream, Unit
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Optimizer steps of a run, and training rows in one of them (all ranks together)."""
+
+    steps: int
+    rows_per_step: float
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """The draws of a run.
+
+    Attributes:
+        pools: the training rows.
+        budget: supervised tokens.
+        shape: layout of an optimizer step.
+        unit: what a share counts.
+        ordered: round robin.
+        seed: of the draws.
+        max_repeats: cap on passes over a task.
+        charge_meta_tokens: charge meta steps to the budget.
+        initial: (K,) the proportions that a run starts with; a static mixture stays there.
+        max_steps: the recipe's own `max_steps`, or None.
+    """
+
+    pools: TaskPools
+    budget: int
+    shape: BlockShape
+    unit: Unit
+    ordered: bool
+    seed: int
+    max_repeats: float | None
+    charge_meta_tokens: bool
+    initial: np.ndarray
+    max_steps: int | None
+
+    def ledger(self) -> TokenLedger:
+        return TokenLedger(self.pools, self.budget, charge_meta_tokens=self.charge_meta_tokens)
+
+    def sampler(self, ledger: TokenLedger, proportions: Any) -> MixtureBatchSampler:
+        stream = TaskStream(
+            self.pools,
+            unit=self.unit,
+            seed=self.seed,
+            max_repeats=self.max_repeats,
+            ordered=self.ordered,
+        )
+        return MixtureBatchSampler(stream, proportions, self.shape, ledger)
+
+    def estimate(self, sample: int = 64) -> Estimate:
+        """What the budget buys at the first proportions: drawn, not computed, for up to `sample`
+        steps, then extrapolated by their mean tokens.
+
+        Raises:
+            ValueError: not even one step fits.
+        """
+        ledger = self.ledger()
+        sampler = self.sampler(ledger, lambda: self.initial)
+        rows = steps = 0
+        while steps < sample and (block := sampler.block(steps)) is not None:
+            steps += 1
+            rows += len(block.rows())
+        if steps == 0:
+            size = self.shape.micro_batches * self.shape.rows
+            raise ValueError(
+                f"adapt.token_budget: {self.budget:,} supervised tokens are fewer than one "
+                f"optimizer step takes ({size} {'bins' if self.shape.bin_tokens else 'rows'}); "
+                "raise the budget, or lower micro_batch_size or gradient_accumulation_steps"
+            )
+        total = steps
+        if not sampler.finished:
+            spent = self.budget - ledger.free
+            total = max(steps, math.ceil(steps * self.budget / spent))
+        if self.max_steps is not None:
+            total = min(total, self.max_steps)
+        return Estimate(steps=total, rows_per_step=rows / steps)
+
+    def progress(self, ledger: TokenLedger) -> float:
+        """How much of the run is done, 0 to 1: of its budget, or of `max_steps` if that ends it
+        first."""
+        steps = 0.0 if self.max_steps is None else ledger.steps / self.max_steps
+        return max(ledger.progress, min(1.0, steps))
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What must be the same for a checkpoint to go on with the same stream of rows."""
+        return {
+            "tasks": list(self.pools.tasks),
+            "rows": self.pools.rows_of_task.tolist(),
+            "available tokens": self.pools.available_tokens.tolist(),
+            "budget": self.budget,
+            "micro-batches a step (accumulation x ranks)": self.shape.micro_batches,
+            "rows or bins a micro-batch": self.shape.rows,
+            "bin tokens": self.shape.bin_tokens,
+            "unit": self.unit,
+            "round robin": self.ordered,
+            "max_repeats": self.max_repeats,
+            "charge_meta_tokens": self.charge_meta_tokens,
+            "seed": self.seed,
+            "first proportions": self.initial.tolist(),
+        }

@@ -1,0 +1,257 @@
+"""The state of one training run beside the model: mixture, sampler, ledger, meta steps, records.
+
+It knows nothing of Axolotl or of Trainer; a training loop calls it in this order:
+
+    start -> [begin_step -> (micro-batches) -> commit_step -> end_step] ... -> finish
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from adapt_axolotl.meta_step.learner import MetaLearner
+from adapt_axolotl.meta_step.step import MetaStep
+from adapt_axolotl.mixture.averages import TokenAverage
+from adapt_axolotl.mixture.mixture import Mixture
+from adapt_axolotl.mixture.simplex import entropy
+from adapt_axolotl.mixture.static import StaticMixture
+from adapt_axolotl.records.write import FinalRecords, RunDirectory
+from adapt_axolotl.run.plan import RunPlan
+
+# Rows of each task for the first losses. A run waits for them before its first step.
+FIRST_ROWS = 32
+
+# Of the run's state in a checkpoint; raise it when an older one can no longer be read.
+VERSION = 1
+
+
+class AdaptRun:
+    """One run.
+
+    Args:
+        plan: what it draws.
+        learner: of a learned mixture; None for a static one.
+        measure: (K,) validation losses over so many rows of each task, or over whole pools (None).
+        directory: where the run leaves its records; None on ranks that do not write.
+    """
+
+    def __init__(
+        self,
+        plan: RunPlan,
+        learner: MetaLearner | None,
+        measure: Callable[[int | None], np.ndarray],
+        directory: RunDirectory | None,
+    ) -> None:
+        self.plan = plan
+        self.learner = learner
+        self.mixture: Mixture = (
+            StaticMixture(plan.pools.tasks, plan.initial) if learner is None else learner.mixture
+        )
+        self.meta_step: MetaStep | None = None
+        self.ledger = plan.ledger()
+        self.sampler = plan.sampler(self.ledger, lambda: self.mixture.proportions)
+        self.first_losses: np.ndarray | None = None
+        self.last_losses: np.ndarray | None = None
+        self.resumed = False
+        self._measure = measure
+        self._directory = directory
+        self._average = TokenAverage(plan.pools.tasks)
+        self.seconds = {"training": 0.0, "meta_steps": 0.0}
+        self._clock = 0.0
+
+    @property
+    def progress(self) -> float:
+        """As `RunPlan.progress`. The learning rate follows it."""
+        return self.plan.progress(self.ledger)
+
+    def start(self) -> None:
+        """Before the first optimizer step of a process."""
+        if not self.resumed:
+            self.first_losses = self._measure(FIRST_ROWS)
+            if self.learner is not None:
+                self.learner.mixture.observe(self.first_losses)
+        if self._directory is not None:
+            self._directory.begin(self.ledger.steps if self.resumed else 0)
+        self._clock = time.perf_counter()
+
+    def begin_step(self, step: int) -> None:
+        """Before the first forward of optimizer step `step`, from 0."""
+        learner = self.learner
+        if learner is None or not learner.due(step, self.progress):
+            return
+        if self.ledger.spend_on_meta_step(learner.tokens(step)):
+            begun = time.perf_counter()
+            self.meta_step = learner.begin(step)
+            self.seconds["meta_steps"] += time.perf_counter() - begun
+
+    def commit_step(self, step: int) -> None:
+        """When the optimizer has stepped: the block's tokens have changed the weights."""
+        before = self.ledger.used
+        block = self.sampler.block(step)
+        assert block is not None
+        self.ledger.commit(self.sampler.commit(step).rows())
+        self._average.add(self.mixture.proportions, self.ledger.used - before)
+
+    def end_step(self, step: int, *, record: bool) -> bool:
+        """After the optimizer step: learn, keep records, look ahead.
+
+        Args:
+            step: its number, from 0.
+            record: a static run writes a line of history now; a learned one writes one at each
+                meta step.
+
+        Returns:
+            Whether there is another step within the budget.
+        """
+        # Drawn before the mixture moves, whatever the loader fetched: one step of look-ahead.
+        more = self.sampler.block(step + 1) is not None
+        if self.meta_step is not None and self.learner is not None:
+            update = self.meta_step.finish()
+            self.meta_step = None
+            self._write_history(
+                step,
+                validation_loss=update.validation_losses,
+                scores=update.scores,
+                score_ages=update.ages,
+                objective=update.objective if np.isfinite(update.objective) else None,
+                estimator=self.learner.estimator.name,
+            )
+        elif record and self.learner is None:
+            self._write_history(step)
+        return more and (self.plan.max_steps is None or step + 1 < self.plan.max_steps)
+
+    def finish(self) -> None:
+        """After the last optimizer step: the last losses and the records."""
+        self._read_clock()
+        self.last_losses = self._measure(None)
+        if self._directory is not None:
+            self._directory.end(self._final_records())
+
+    def _final_records(self) -> FinalRecords:
+        names = self.plan.pools.tasks
+        ledger = self.ledger.report()
+        for k, name in enumerate(names):
+            ledger["tasks"][name]["first_validation_loss"] = _finite(self.first_losses, k)
+            ledger["tasks"][name]["last_validation_loss"] = _finite(self.last_losses, k)
+        mixture = {
+            "final": dict(zip(names, self.mixture.proportions.tolist(), strict=True)),
+            "average": dict(zip(names, self.average().tolist(), strict=True)),
+        }
+        return FinalRecords(ledger, mixture, dict(self.seconds))
+
+    def _read_clock(self) -> None:
+        now = time.perf_counter()
+        self.seconds["training"] += now - self._clock
+        self._clock = now
+
+    def remaining_steps(self) -> int:
+        """About how many optimizer steps are left beyond those already drawn."""
+        if self.sampler.finished or not self.ledger.steps:
+            return 0
+        return math.ceil(self.ledger.free / max(1.0, self.ledger.used / self.ledger.steps))
+
+    def average(self) -> np.ndarray:
+        """(K,) proportions in force, averaged by the tokens trained under them."""
+        return self._average.average()
+
+    def _write_history(
+        self,
+        step: int,
+        *,
+        validation_loss: np.ndarray | None = None,
+        scores: np.ndarray | None = None,
+        score_ages: np.ndarray | None = None,
+        objective: float | None = None,
+        estimator: str | None = None,
+    ) -> None:
+        if self._directory is None:
+            return
+        tasks = self.plan.pools.tasks
+
+        def named(values: np.ndarray | None) -> dict[str, float | None]:
+            if values is None:
+                return {}
+            return {
+                name: float(value) if np.isfinite(value) else None
+                for name, value in zip(tasks, values, strict=True)
+            }
+
+        self._directory.append_history(
+            {
+                "step": step + 1,
+                "tokens": self.ledger.used,
+                "meta_tokens": self.ledger.meta_tokens,
+                "proportions": named(self.mixture.proportions),
+                "validation_loss": named(validation_loss),
+                "scores": named(scores),
+                "score_ages": named(score_ages),
+                "objective": objective,
+                "entropy": float(entropy(self.mixture.proportions)),
+                "estimator": estimator,
+            }
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """JSON-able; with the model's own checkpoint it is all that a resume needs."""
+        assert self.first_losses is not None
+        self._read_clock()
+        return {
+            "version": VERSION,
+            "fingerprint": self.plan.fingerprint(),
+            "sampler": self.sampler.state_dict(),
+            "ledger": self.ledger.state_dict(),
+            "average": self._average.state_dict(),
+            "first_losses": [float(v) if np.isfinite(v) else None for v in self.first_losses],
+            "meta": None if self.learner is None else self.learner.state_dict(),
+            "seconds": dict(self.seconds),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint.
+
+        Raises:
+            ValueError: the checkpoint was made with other data, budget or batch layout, or by a
+                version of this package whose checkpoints are another kind.
+        """
+        if state.get("version") != VERSION:
+            raise ValueError(
+                f"resume_from_checkpoint: this checkpoint has version {state.get('version')}, and "
+                f"this package reads version {VERSION}; go on with the version of adapt-axolotl "
+                "that wrote it (adapt/config.yml in the output_dir names it), or start in a new "
+                "output_dir"
+            )
+        ours, theirs = self.plan.fingerprint(), state["fingerprint"]
+        changed = [key for key in ours if ours[key] != theirs.get(key)]
+        if changed or (state["meta"] is None) != (self.learner is None):
+            what = "; ".join(
+                f"{key}: {_short(theirs.get(key))} then, {_short(ours[key])} now" for key in changed
+            )
+            raise ValueError(
+                "resume_from_checkpoint: this checkpoint cannot go on with this recipe, the rows "
+                f"drawn would differ ({what or 'learned and static mixtures differ'}); restore "
+                "the recipe and the global batch (micro_batch_size x "
+                "gradient_accumulation_steps x processes), or start in a new output_dir"
+            )
+        self.sampler.load_state_dict(state["sampler"])
+        self.ledger.load_state_dict(state["ledger"])
+        self._average.load_state_dict(state["average"])
+        losses = [np.nan if value is None else value for value in state["first_losses"]]
+        self.first_losses = np.array(losses)
+        if self.learner is not None:
+            self.learner.load_state_dict(state["meta"])
+        self.seconds = dict(state["seconds"])
+        self.resumed = True
+
+
+def _finite(losses: np.ndarray | None, task: int) -> float | None:
+    return float(losses[task]) if losses is not None and np.isfinite(losses[task]) else None
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,158 @@
+"""The plan tells what training will do: the same rows, steps and meta steps."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from rich.console import Console
+
+from adapt_axolotl.commands.preview.forecast import Forecast, forecast
+from adapt_axolotl.commands.preview.table import plan_table
+from adapt_axolotl.commands.preview.warnings import warnings
+from adapt_axolotl.config import AdaptConfig
+from adapt_axolotl.data.cache import RowsRead
+from adapt_axolotl.data.pools import TaskPools
+from adapt_axolotl.data.tasks import Tasks
+from adapt_axolotl.meta_step.learner import MetaSettings
+from adapt_axolotl.metagradient.finite_difference import FINITE_DIFFERENCE
+from adapt_axolotl.metagradient.in_backward import IN_BACKWARD
+from adapt_axolotl.metagradient.per_task import PER_TASK
+from tests.adapt_axolotl.run.test_state import make_plan
+from tests.support.launch import history, ledger, recipe, train
+
+META = MetaSettings(
+    update_every=5,
+    start_after=0.1,
+    rows_per_task=4,
+    tasks_at_once=3,
+    look_ahead=False,
+    estimators=(IN_BACKWARD, FINITE_DIFFERENCE),
+    seed=0,
+)
+
+
+def make_forecast(meta: MetaSettings | None = None, adapt: Any = None, **changes: Any) -> Forecast:
+    """Of a run over the tasks a, b and c at 50, 20 and 30 %."""
+    plan = make_plan(**changes)
+    held_out = TaskPools(
+        plan.pools.tasks, np.repeat([0, 1, 2], 20), np.full(60, 7), np.full(60, 30)
+    )
+    read = {name: RowsRead(1000, 0) for name in plan.pools.tasks}
+    tasks = Tasks(None, plan.pools, None, held_out, read)
+    return forecast(plan, tasks, AdaptConfig(token_budget=5000, **(adapt or {})), meta)
+
+
+def test_shares_and_repeats_are_those_of_the_first_mixture() -> None:
+    run = make_forecast(adapt={"mixture": "uniform"})
+    assert [task.share for task in run.tasks] == pytest.approx([0.5, 0.2, 0.3], abs=0.01)
+    assert sum(task.tokens for task in run.tasks) == run.tokens <= run.budget
+    # The pool of `a`, the largest share, is gone through more than once.
+    a, b, _ = run.tasks
+    assert a.repeats == pytest.approx(a.tokens / a.available, rel=0.05)
+    assert a.repeats > 2 > 1 > b.repeats
+    assert run.meta is None
+
+
+def test_a_task_repeats_more_than_four_times_above_its_limit() -> None:
+    a, b, c = make_forecast(META, budget=20_000).tasks
+    assert a.limit == pytest.approx(4 * a.available / 20_000)
+    assert a.share > a.limit
+    assert a.repeats > 4
+    assert b.share < b.limit
+    assert b.repeats < 4
+    assert c.limit is None  # the whole budget is less than four passes
+    capped = make_forecast(META, budget=20_000, max_repeats=2.0)
+    assert [task.limit for task in capped.tasks] == [None] * 3
+    assert max(task.repeats for task in capped.tasks) <= 2
+
+
+def test_meta_steps_are_counted_and_cost_what_their_passes_cost() -> None:
+    run = make_forecast(META)
+    assert run.meta is not None
+    expected = [step for step in range(run.steps) if step % 5 == 0]
+    # The first tenth of the budget has none.
+    assert run.meta.steps == len([step for step in expected if step >= 0.1 * run.steps])
+    assert run.meta.tokens == run.meta.steps * 4 * 3 * 7
+    in_turn = make_forecast(replace(META, tasks_at_once=2)).meta
+    assert in_turn is not None
+    assert in_turn.tokens == in_turn.steps * 4 * 3 * 7 / 2  # two turns a round, 2 tasks and 1
+    dearer = make_forecast(replace(META, estimators=(PER_TASK,)))
+    assert dearer.meta is not None
+    assert dearer.meta.cost > run.meta.cost > 0
+    assert dearer.meta.tokens > run.meta.tokens
+
+
+def test_max_steps_ends_the_forecast_too() -> None:
+    assert make_forecast(max_steps=3).steps == 3
+
+
+def test_what_deserves_a_second_thought_is_said_with_its_remedy() -> None:
+    run = make_forecast(META)
+    assert run.meta is not None
+    task = replace(run.tasks[0], repeats=1.0, validation_rows=64, rows_read=100, rows_unfit=0)
+    fine = replace(run, steps=500, tasks=[task], meta=replace(run.meta, steps=100, cost=0.04))
+    assert warnings(fine, 64) == []
+    bad = replace(
+        fine,
+        steps=10,
+        meta=replace(run.meta, steps=2, cost=0.13),
+        tasks=[replace(task, rows=40, repeats=6.5, validation_rows=4, rows_unfit=60)],
+    )
+    says = [
+        "the budget of 5,000 tokens buys 10 optimizer steps, fewer than 50; raise adapt.token_bud",
+        "2 meta steps, fewer than 20: the mixture will hardly move; lower adapt.learned.update_ev",
+        "meta steps will cost about 13% of the training, more than 6%: a step of 8 rows is small",
+        "a: its 40 rows are repeated 6.5 times under the first mixture; set adapt.max_repeats: 4",
+        "a: 4 validation rows, fewer than 16: its loss is mostly noise; raise adapt.val_examples",
+        "a: 60 of its 100 rows do not fit sequence_len: 64 and are left out; raise it",
+    ]
+    for line, start in zip(warnings(bad, 64), says, strict=True):
+        assert line.startswith(start)
+
+
+@pytest.mark.parametrize("meta", [META, None])
+def test_the_table_fits_a_terminal(meta: MetaSettings | None) -> None:
+    run = make_forecast(meta)
+    large = replace(run.tasks[0], name="a_name_as_long_as_they_come", rows=99_999, available=10**7)
+    console = Console(width=80, file=io.StringIO())
+    console.print(plan_table(replace(run, tasks=[large]), ["a doubt"], "x.yml"))
+    assert isinstance(console.file, io.StringIO)
+    text = console.file.getvalue()
+    assert "…" not in text
+    assert "10,000,000" in text
+    assert ("repeats 4" in text) == (meta is not None)
+    assert "warning: a doubt" in text
+
+
+@pytest.mark.slow
+def test_the_plan_of_a_recipe_is_what_its_training_does(tiny: Path, tmp_path: Path) -> None:
+    """A learned mixture that cannot move trains on exactly the rows that were foretold."""
+    still = {"learned": {"update_every": 3, "start_after": 0.1, "step_size": 1e-300}}
+    # Keys of a GPU recipe, and `auto`, must not need that GPU here.
+    config = recipe(tiny, tmp_path / "run", adapt=still)
+    file = tmp_path / "recipe.yml"
+    file.write_text(yaml.safe_dump({**config, "bf16": True, "tf32": True}))
+    call = [sys.executable, "-m", "adapt_axolotl.commands.cli", "plan", str(file), "--json"]
+    done = subprocess.run(call, capture_output=True, text=True, check=True)
+    told = json.loads(done.stdout)
+
+    train(config, tmp_path / "run")
+    report = ledger(tmp_path / "run")
+    assert told["steps"] == report["steps"]
+    for task in told["tasks"]:
+        drawn = report["tasks"][task["name"]]
+        assert task["tokens"] == drawn["tokens"]
+        assert task["available"] == drawn["available"]
+        assert task["repeats"] == drawn["repeats"]
+    assert told["meta"]["steps"] == len(history(tmp_path / "run"))
+    assert told["meta"]["estimator"] == history(tmp_path / "run")[0]["estimator"]
+    assert told["meta"]["tokens"] == pytest.approx(report["meta_tokens"], rel=0.2)

@@ -1,0 +1,362 @@
+"""A recipe is looked at, all of it, and nothing of it is run."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from adapt_axolotl.commands.validate import validate
+from adapt_axolotl.recipe.read import PLUGIN, mistakes, read_recipe
+from adapt_axolotl.recipe.safety import licences
+from adapt_axolotl.recipe.safety.dangers import dangers
+from tests.support.launch import recipe
+
+RECIPES = Path(__file__).resolve().parents[3] / "recipes"
+
+
+@pytest.fixture
+def raw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """A recipe that is fine, beside its data."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b"):
+        Path(f"{name}.jsonl").write_text("{}\n")
+    entries = [{"path": f"{name}.jsonl", "type": "chat_template", "task": name} for name in "ab"]
+    return {
+        "base_model": "org/model",
+        "plugins": ["adapt_axolotl.AdaptPlugin"],
+        "trainer_cls": "adapt_axolotl.trainer.AdaptTrainer",
+        "adapt": {"token_budget": "5%"},
+        "datasets": entries,
+        "output_dir": "out",
+        "micro_batch_size": 1,
+        "gradient_accumulation_steps": 1,
+        "learning_rate": 1e-4,
+        "sequence_len": 64,
+        "num_epochs": 1,
+        "optimizer": "adamw_torch",
+        "lr_scheduler": "cosine",
+    }
+
+
+def write(raw: dict[str, Any]) -> Path:
+    Path("recipe.yml").write_text(yaml.safe_dump(raw))
+    return Path("recipe.yml")
+
+
+def test_a_good_recipe_passes(raw: dict[str, Any]) -> None:
+    found = validate(write(raw))
+    assert found.passed, found
+    assert found.licences == {}
+
+
+def test_all_mistakes_are_told_at_once(raw: dict[str, Any]) -> None:
+    raw["adapt"] = {"token_budgt": "5%"}
+    raw["micro_batch_size"] = "many"
+    raw["learning_rat"] = 1
+    raw["fp8_nonsense_key"] = 1
+    raw["rl"] = "dpo"
+    raw["datasets"][1]["path"] = "missing.jsonl"
+    raw["test_datasets"] = [{"path": "b.jsonl", "task": "c"}, "text"]
+    said = "\n".join(validate(write(raw)).mistakes)
+    for part in (
+        "adapt.token_budgt: no such key; did you mean token_budget?",
+        "adapt.token_budget: missing",
+        "micro_batch_size: Input should be a valid integer",
+        "learning_rat: Axolotl has no such key and would drop it; did you mean learning_rate?",
+        "fp8_nonsense_key: Axolotl has no such key and would drop it",
+        "rl: dpo trains on preferences",
+        "datasets[1].path: there is no file missing.jsonl",
+        "test_datasets[1]: must be a block of keys",
+        "test_datasets: task 'c' has validation but no training data",
+    ):
+        assert part in said
+
+
+def test_what_is_refused_in_training_is_a_mistake_here(raw: dict[str, Any]) -> None:
+    raw["datasets"][1]["task"] = "a"
+    (mistake,) = mistakes(raw)
+    with pytest.raises(ValueError, match="at least two tasks") as error:
+        read_recipe(raw)
+    assert mistake == str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "key"),
+    [
+        ({"trust_remote_code": True}, "remote_code", "trust_remote_code"),
+        ({"plugins": [PLUGIN, "evil.P"]}, "plugins", "plugins[1]"),
+        ({"trainer_cls": "evil.Trainer"}, "plugins", "trainer_cls"),
+        ({"attn_implementation": "evil/kernel"}, "remote_code", "attn_implementation"),
+        ({"use_kernels": True}, "remote_code", "use_kernels"),
+        (
+            {"plugins": [PLUGIN, "axolotl.integrations.nemo_gym.NemoGymPlugin"]},
+            "plugins",
+            "plugins[1]",
+        ),
+        (
+            {"plugins": [PLUGIN, "axolotl.integrations.lm_eval.LMEvalPlugin"]},
+            "plugins",
+            "plugins[1]",
+        ),
+        (
+            {"overrides_of_model_config": {"_attn_implementation": "them/kernel"}},
+            "remote_code",
+            "overrides_of_model_config._attn_implementation",
+        ),
+        ({"resume_from_checkpoint": "theirs"}, "remote_code", "resume_from_checkpoint"),
+        (
+            {"datasets": [{"path": "a.pkl", "ds_type": "pandas", "type": "alpaca"}]},
+            "remote_code",
+            "datasets[0].ds_type",
+        ),
+        (
+            {"datasets": [{"path": "a", "type": "evil_package.loader"}]},
+            "imports",
+            "datasets[0].type",
+        ),
+        (
+            {"datasets": [{"path": "a", "type": "alpaca:evil.strategy"}]},
+            "imports",
+            "datasets[0].type",
+        ),
+        ({"torchdistx_path": "vendor"}, "imports", "torchdistx_path"),
+        ({"vllm": {"serve_module": "evil"}}, "imports", "vllm.serve_module"),
+        ({"deepspeed": {"wandb": {"enabled": True}}}, "uploads", "deepspeed.wandb.enabled"),
+        ({"trl": {"reward_funcs": ["evil.f"]}}, "imports", "trl.reward_funcs[0]"),
+        ({"datasets": [{"path": "a", "type": "evil.strategy"}]}, "imports", "datasets[0].type"),
+        ({"datasets": [{"path": "/etc/x", "type": "alpaca"}]}, "paths", "datasets[0].path"),
+        ({"output_dir": "../up"}, "paths", "output_dir"),
+        ({"dataset_prepared_path": "~/x"}, "paths", "dataset_prepared_path"),
+        ({"base_model": "https://host/x"}, "paths", "base_model"),
+        ({"deepspeed": "${HOME}/ds.json"}, "paths", "deepspeed"),
+        ({"hub_model_id": "them/model"}, "uploads", "hub_model_id"),
+        ({"push_dataset_to_hub": "them/data"}, "uploads", "push_dataset_to_hub"),
+        ({"wandb_project": "theirs"}, "uploads", "wandb_project"),
+        ({"use_mlflow": True}, "uploads", "use_mlflow"),
+    ],
+)
+def test_each_danger_is_listed_and_must_be_allowed(
+    raw: dict[str, Any], change: dict[str, Any], kind: str, key: str
+) -> None:
+    file = write({**raw, **change})
+    (danger,) = validate(file).dangers
+    assert (danger.kind, danger.key) == (kind, key)
+    assert not validate(file, allow=[kind]).dangers
+    assert not validate(file, allow=["all"]).dangers
+
+
+def test_a_link_that_leads_away_and_a_deepspeed_file_are_looked_at(raw: dict[str, Any]) -> None:
+    Path("away").symlink_to("/etc")
+    Path("ds.json").write_text(json.dumps({"comet": {"enabled": True}, "x": 1}))
+    raw |= {"dataset_prepared_path": "away/x", "output_dir": "away", "deepspeed": "ds.json"}
+    found = [(one.kind, one.key) for one in dangers(raw)]
+    assert ("paths", "output_dir") in found
+    assert ("uploads", "deepspeed[1].comet.enabled") in found
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"plugins": 5}, "plugins: must be a list; got 5"),
+        ({"datasets": 7}, "datasets: must be a list; got 7"),
+        ({"val_set_size": "0.1"}, "val_set_size: must be a number; got '0.1'"),
+        ({"context_parallel_size": "two"}, "context_parallel_size: must be a number"),
+        ({"adapt": {"token_budget": 10**400}}, "is not an amount"),
+        ({"base_model": "./nowhere"}, "base_model: there is no folder ./nowhere"),
+        (
+            {"adapt": {"token_budget": "5%", "learned": {"step_size": 2, "entropy_weight": 0.6}}},
+            "step_size times entropy_weight is over 1",
+        ),
+    ],
+)
+def test_values_of_another_kind_are_mistakes_and_no_tracebacks(
+    raw: dict[str, Any], change: dict[str, Any], says: str
+) -> None:
+    assert says in "\n".join(validate(write({**raw, **change})).mistakes)
+
+
+def test_slips_that_yaml_or_axolotl_would_pass_over_are_told(raw: dict[str, Any]) -> None:
+    raw["datasets"][0] |= {"tassk": "x", "path": "long" * 2000 + ".jsonl"}
+    file = write(raw)
+    said = "\n".join(validate(file).mistakes)
+    assert (
+        "datasets[0].tassk: Axolotl has no such key and would drop it; did you mean task?" in said
+    )
+    assert "datasets[0].path: there is no file" in said
+    file.write_text(file.read_text() + "sequence_len: 32\n")
+    assert "sequence_len: given twice; remove one" in validate(file).mistakes
+    file.write_text("[" * 100_000)
+    assert validate(file).mistakes == ["is nested too deeply; write it flatter"]
+
+
+def test_a_type_that_axolotl_does_not_know_is_told(raw: dict[str, Any]) -> None:
+    raw["datasets"][0]["type"] = "chat_templte"
+    assert validate(write(raw)).mistakes == [
+        "datasets[0].type: Axolotl has no type chat_templte; did you mean chat_template?"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "fine"),
+    [
+        ("alpaca", True),
+        ("alpaca:phi", True),
+        ("alpaca_chat.load_qa", True),
+        ("completion", True),
+        ("chat_template:chatml", False),
+        ("alpaca_chat:load_qa", False),
+        ("alpaca.load_qa", False),
+    ],
+)
+def test_what_follows_a_types_name_is_read_as_axolotl_does(
+    raw: dict[str, Any], kind: str, fine: bool
+) -> None:
+    raw["datasets"][1]["type"] = kind
+    assert (validate(write(raw)).mistakes == []) is fine
+
+
+def test_what_ordinary_recipes_have_is_no_danger(raw: dict[str, Any]) -> None:
+    raw["plugins"].append("axolotl.integrations.liger.LigerPlugin")
+    raw["datasets"][0]["type"] = "sharegpt.load_role"
+    raw["datasets"][1]["type"] = {"system_prompt": "", "format": "{instruction}"}
+    raw |= {"trust_remote_code": False, "wandb_project": None, "use_wandb": False}
+    raw["attn_implementation"] = "flash_attention_2"
+    assert dangers(raw) == []
+
+
+def test_an_unknown_kind_to_allow_is_refused(raw: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="--allow everything: no such kind; there are all"):
+        validate(write(raw), allow=["everything"])
+
+
+def test_files_that_are_no_recipes_say_so(tmp_path: Path) -> None:
+    for text, says in (
+        ("- 1", "is no recipe"),
+        ("a: [", "is not plain YAML"),
+        ("a: !!python/object/apply:os.system [x]", "is not plain YAML"),
+    ):
+        (tmp_path / "x.yml").write_text(text)
+        assert says in validate(tmp_path / "x.yml").mistakes[0]
+    assert "no such file" in validate(tmp_path / "none.yml").mistakes[0]
+
+
+def test_a_small_file_that_repeats_itself_without_end_is_gone_through(raw: dict[str, Any]) -> None:
+    lines = ["a0: &a0 [/x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 30)]
+    assert len(dangers(yaml.safe_load("\n".join(lines)))) == 1
+
+
+def test_an_alias_hides_no_danger() -> None:
+    found = dangers(
+        yaml.safe_load(
+            "lora_target_modules: &names [evil.Plugin]\nplugins: *names\n"
+            "wandb: &on {enabled: true}\ndeepspeed: {wandb: *on}\n"
+        )
+    )
+    assert [(one.kind, one.key) for one in found] == [
+        ("plugins", "plugins[0]"),
+        ("uploads", "deepspeed.wandb.enabled"),
+    ]
+
+
+HOSTILE = """
+base_model: evil_model
+trust_remote_code: true
+plugins: [evil_module.Plugin, adapt_axolotl.AdaptPlugin]
+trainer_cls: evil_module.Trainer
+tokenizer_type: evil_module
+chat_template: jinja
+chat_template_jinja: "{{ ''.__class__.__mro__[1].__subclasses__() }}"
+adapt: {token_budget: 5%}
+datasets:
+  - {path: data, type: evil_module.strategy, task: a}
+  - {path: data, type: evil_package.evil_module, task: b, trust_remote_code: true}
+"""
+
+
+def test_nothing_of_a_hostile_recipe_is_imported_or_executed(tmp_path: Path) -> None:
+    """Each module that it names writes a file when it is imported; they are all importable."""
+    evil = (
+        "import pathlib; pathlib.Path('IMPORTED').touch()\nclass Plugin: pass\nTrainer = Plugin\n"
+    )
+    package = tmp_path / "evil_package"
+    package.mkdir()
+    for file in (tmp_path / "evil_module.py", package / "__init__.py", package / "evil_module.py"):
+        file.write_text(evil)
+    for folder in ("data", "evil_model"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "data.py").write_text(evil)
+    (tmp_path / "evil_model" / "config.json").write_text(
+        json.dumps({"auto_map": {"AutoConfig": "data.Plugin"}, "model_type": "evil"})
+    )
+    (tmp_path / "recipe.yml").write_text(HOSTILE)
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    call = [sys.executable, "-m", "adapt_axolotl.commands.cli", "validate", "recipe.yml", "--json"]
+    done = subprocess.run(call, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    (found,) = json.loads(done.stdout)
+    assert not found["passed"]
+    kinds = [one["kind"] for one in found["dangers"]]
+    assert kinds.count("remote_code") == 2
+    assert kinds.count("plugins") == 2
+    assert kinds.count("imports") == 2
+    assert not (tmp_path / "IMPORTED").exists()
+    # The trap works.
+    subprocess.run([sys.executable, "-c", "import evil_module"], cwd=tmp_path, check=True)
+    assert (tmp_path / "IMPORTED").exists()
+
+
+def test_licences_are_those_of_the_hubs_cards(
+    raw: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import huggingface_hub
+
+    def card(name: str, **_: Any) -> Any:
+        if name == "org/away":
+            raise httpx.ConnectError("no route")
+        data = {"org/free": {"license": "mit"}, "org/none": {}}[name]
+        return type("Info", (), {"card_data": data})()
+
+    monkeypatch.setattr(huggingface_hub, "dataset_info", card)
+    raw["datasets"] += [
+        {"path": f"org/{name}", "type": "alpaca", "task": name}
+        for name in ("free", "none", "away", "free")
+    ]
+    found = validate(write(raw))
+    assert found.passed
+    assert found.licences == {
+        "org/free": "mit",
+        "org/none": "none stated on its card",
+        "org/away": "unknown: the hub cannot be reached",
+    }
+    assert licences.hub_datasets({"datasets": [{"path": "data.jsonl"}, {"path": "/x"}]}) == []
+    # No name of the hub's, which would not be asked about it but refuse it.
+    assert licences.hub_datasets({"datasets": [{"path": "data/one/two"}]}) == []
+
+
+def test_shipped_recipes_lack_nothing_but_their_data(tiny: Path) -> None:
+    for file in sorted(RECIPES.glob("*.yml")):
+        found = validate(file, allow=["paths"])
+        assert not found.dangers, file
+        for mistake in found.mistakes:
+            missing = (
+                "there is no file",
+                "there is no folder data/tiny/model",
+                "ADAPT_TEST_DATA is not set",
+            )
+            assert any(words in mistake for words in missing)
+    assert validate(RECIPES / "adapt_qwen_5pct.yml").dangers == []
+
+
+def test_the_recipe_of_a_run_passes(tiny: Path, tmp_path: Path) -> None:
+    file = tmp_path / "recipe.yml"
+    file.write_text(yaml.safe_dump(recipe(tiny, tmp_path)))
+    assert validate(file, allow=["paths"]).passed

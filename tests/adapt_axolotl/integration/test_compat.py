@@ -1,0 +1,86 @@
+"""What is used of Axolotl is there, and a release that changes it stops a run with a sentence."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
+from adapt_axolotl.integration import compat
+
+
+def test_everything_that_is_used_is_installed() -> None:
+    assert list(compat.changed_names()) == []
+
+
+def test_the_versions_are_those_that_the_package_asks_for(repository: Path) -> None:
+    project = tomllib.loads((repository / "pyproject.toml").read_text(encoding="utf-8"))
+    asked = [Requirement(one) for one in project["project"]["dependencies"]]
+    (axolotl,) = [one.specifier for one in asked if one.name == "axolotl"]
+    assert axolotl == compat.MADE_FOR
+
+
+@pytest.mark.parametrize(
+    ("used", "says"),
+    [
+        (compat.Used("axolotl.nowhere", "thing"), "axolotl.nowhere.thing is gone"),
+        (compat.Used("axolotl.utils.dict", "thing"), "axolotl.utils.dict.thing is gone"),
+        (
+            compat.Used("axolotl.utils.data.utils", "handle_long_seq_in_dataset", ("rows",)),
+            "handle_long_seq_in_dataset takes no rows any more, only dataset, sequence_len, cfg",
+        ),
+        (
+            compat.Used("axolotl.integrations.base", "BasePlugin", methods={"start": ()}),
+            "axolotl.integrations.base.BasePlugin.start is gone",
+        ),
+        (
+            compat.Used(
+                "axolotl.core.trainers.base", "AxolotlTrainer", methods={"log": ("lines",)}
+            ),
+            "AxolotlTrainer.log takes no lines any more",
+        ),
+    ],
+)
+def test_a_change_is_named_with_what_to_install(
+    used: compat.Used, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compat, "_NAMES", (*compat._NAMES, used))
+    with pytest.raises(ValueError, match=re.escape(says)) as error:
+        compat.check_environment()
+    assert f"install axolotl {compat.MADE_FOR}" in str(error.value)
+
+
+def test_a_recipe_key_that_axolotl_renamed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compat, "RECIPE_KEYS", (*compat.RECIPE_KEYS, "micro_batches"))
+    with pytest.raises(ValueError, match="the recipe key micro_batches is gone"):
+        compat.check_environment()
+
+
+def test_another_version_that_has_everything_is_told_and_used(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(compat, "MADE_FOR", SpecifierSet(">=0.1,<0.2"))
+    with caplog.at_level("WARNING", logger="axolotl.adapt"):
+        compat.check_environment()
+    assert "is installed. Everything that is used is there" in caplog.text
+
+
+def test_every_name_in_the_table_is_imported_somewhere(repository: Path) -> None:
+    sources: Any = "".join(
+        file.read_text(encoding="utf-8")
+        for file in (repository / "adapt_axolotl" / "integration").glob("*.py")
+        if file.name != "compat.py"
+    )
+    assert [name for name in compat._USED if name not in sources] == []
+
+
+def test_every_recipe_key_that_is_read_is_checked(repository: Path) -> None:
+    read = set()
+    for file in (repository / "adapt_axolotl" / "integration").glob("*.py"):
+        read |= set(re.findall(r"\bcfg\.(\w+)", file.read_text(encoding="utf-8")))
+    assert read - {"adapt", "to_dict"} <= {*compat.RECIPE_KEYS, *compat.COMPUTED_KEYS}

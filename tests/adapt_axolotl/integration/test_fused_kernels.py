@@ -1,0 +1,81 @@
+"""Through `axolotl train` with real fused kernels: in-backward is used where its hooks hear all of
+the model, and is replaced, saying so, where a kernel goes around a module.
+
+Liger's kernels are Triton's, which its interpreter runs on a CPU (not those for norms: they call a
+function that the interpreter lacks). Cut cross-entropy is in no package registry; like Liger's
+fused loss it reads the head's weight without calling the head.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.launch import history, recipe, train
+
+pytestmark = pytest.mark.slow
+
+# Few rows: the interpreter is slow.
+ADAPT = {
+    "token_budget": 400,
+    "val_examples": 4,
+    "learned": {"update_every": 2, "start_after": 0},
+}
+TAKES_OVER = "using finite_difference from here on"
+
+
+def train_with_liger(tiny: Path, folder: Path, **keys: bool) -> tuple[str, list[dict[str, Any]]]:
+    """Output and history of a run with these kernels."""
+    config = recipe(tiny, folder, adapt=ADAPT, micro_batch_size=4, **keys)
+    config["plugins"].append("axolotl.integrations.liger.LigerPlugin")
+    output = train(config, folder, environment={"TRITON_INTERPRET": "1"})
+    return output, history(folder)
+
+
+def usable(line: dict[str, Any]) -> bool:
+    """Whether a meta step scored any task."""
+    return any(score is not None and math.isfinite(score) for score in line["scores"].values())
+
+
+def test_kernels_inside_a_layer_leave_in_backward_exact(tiny: Path, tmp_path: Path) -> None:
+    # Its backward writes over what it kept of the forward.
+    output, lines = train_with_liger(tiny, tmp_path, liger_glu_activation=True)
+    assert "task scores by in_backward: agrees with one backward a task" in output
+    assert TAKES_OVER not in output
+    assert all(line["estimator"] == "in_backward" and usable(line) for line in lines)
+
+
+def test_a_fused_loss_that_reads_the_heads_weight_is_noticed(tiny: Path, tmp_path: Path) -> None:
+    output, lines = train_with_liger(tiny, tmp_path, liger_fused_linear_cross_entropy=True)
+    # The check before training asks for logits, which the loss does not need; training tells.
+    assert "modules were not heard in the backward, such as lm_head" in output
+    assert output.count(TAKES_OVER) == 1
+    assert not usable(lines[0])
+    assert all(line["estimator"] == "finite_difference" and usable(line) for line in lines[1:])
+    assert len(lines) > 3
+
+
+def test_lora_kernels_that_go_around_the_adapters_are_noticed(tiny: Path, tmp_path: Path) -> None:
+    config = recipe(
+        tiny,
+        tmp_path,
+        adapt=ADAPT,
+        micro_batch_size=4,
+        adapter="lora",
+        lora_r=4,
+        lora_alpha=8,
+        lora_target_linear=True,
+        lora_qkv_kernel=True,
+        lora_o_kernel=True,
+        lora_mlp_kernel=False,  # it allocates on CUDA
+        lora_embedding_kernel=False,
+    )
+    output = train(config, tmp_path)
+    assert "not heard in the backward, such as base_model.model.model.layers.0.self_attn" in output
+    assert output.count(TAKES_OVER) == 1
+    lines = history(tmp_path)
+    assert not usable(lines[0])
+    assert all(line["estimator"] == "finite_difference" and usable(line) for line in lines[1:])

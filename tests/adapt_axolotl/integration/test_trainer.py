@@ -1,0 +1,111 @@
+"""What in-backward hears inside the real training loop is that loop's gradient."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from axolotl.cli.config import load_cfg
+from axolotl.integrations.base import PluginManager
+from axolotl.train import setup_model_and_trainer
+from transformers import TrainerCallback
+
+from adapt_axolotl.metagradient.in_backward import InBackward
+from tests.support.launch import recipe
+
+
+class CompareWithGradient(TrainerCallback):
+    """At each meta step: the rows' shares, weighted as in the loss, add up to <v, .grad>.
+
+    `directions` gets each v that is listened for.
+    """
+
+    def __init__(self, trainer: Any, directions: list[Sequence[torch.Tensor]]) -> None:
+        self.meta = trainer.run.meta
+        self._directions = directions
+        self.errors: list[float] = []
+        self._heard = 0.0
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if not self.meta.listening:
+            return
+        self._heard = 0.0
+        collect = self.meta._reader._listener.collect
+
+        def recording(loss_weight: float, num_rows: int) -> torch.Tensor:
+            products = collect(loss_weight, num_rows)
+            self._heard += float(products.sum()) * loss_weight
+            return products
+
+        self.meta._reader._listener.collect = recording
+
+    def on_pre_optimizer_step(
+        self, args: Any, state: Any, control: Any, model: Any, **_: Any
+    ) -> None:
+        if not self.meta.listening:
+            return
+        parameters = [p for p in model.parameters() if p.requires_grad]
+        product = sum(
+            float((part.double() * p.grad.double()).sum())
+            for part, p in zip(self._directions[-1], parameters, strict=True)
+        )
+        self.errors.append(abs(self._heard - product) / abs(product))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("side", ["right", "left"])  # of padding, as Gemma's tokenizer has it
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_the_shares_of_all_rows_add_up_to_the_gradient(
+    tiny: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    side: str,
+    packed: bool,
+    checkpointing: bool,
+) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(tiny / "model", model)
+    settings = json.loads((model / "tokenizer_config.json").read_text())
+    (model / "tokenizer_config.json").write_text(json.dumps({**settings, "padding_side": side}))
+    directions: list[Sequence[torch.Tensor]] = []
+    listen = InBackward.listen
+
+    def remembering(self: InBackward, v: Sequence[torch.Tensor]) -> None:
+        directions.append(v)
+        listen(self, v)
+
+    monkeypatch.setattr(InBackward, "listen", remembering)
+    config = recipe(
+        tiny,
+        tmp_path,
+        base_model=str(model),
+        pad_to_sequence_len=packed,
+        sample_packing=packed,
+        micro_batch_size=2 if packed else 8,
+        gradient_accumulation_steps=3,
+        gradient_checkpointing=checkpointing,
+        max_grad_norm=0.0,  # clipping would scale .grad
+        adapt={
+            "token_budget": 1500,
+            "learned": {"update_every": 2, "start_after": 0, "estimator": "in_backward"},
+        },
+    )
+    file = tmp_path / "recipe.yml"
+    file.write_text(yaml.safe_dump(config))
+    cfg = load_cfg(str(file))
+    meta_data = PluginManager.get_instance().load_datasets(cfg)
+    trainer = setup_model_and_trainer(cfg, meta_data)[0]
+    assert trainer.processing_class.padding_side == side
+    compare = CompareWithGradient(trainer, directions)
+    trainer.add_callback(compare)  # after the run's own, so it begins when the hooks are in
+    trainer.train()
+    assert len(compare.errors) > 2
+    assert max(compare.errors) < 1e-4
+    assert trainer.run.meta.estimator == "in_backward"

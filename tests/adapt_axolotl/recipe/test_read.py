@@ -1,0 +1,143 @@
+"""Mistakes in a recipe get one message that names the key and the remedy, before anything loads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapt_axolotl.config import parse_adapt_block
+from adapt_axolotl.recipe.read import read_recipe, recipe_as_written
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> dict[str, Any]:
+    """A raw recipe that is right."""
+    datasets = []
+    for name in ("a", "b"):
+        file = tmp_path / f"{name}.jsonl"
+        file.write_text("{}\n")
+        datasets.append({"path": str(file), "task": name, "type": "chat_template"})
+    return {"adapt": {"token_budget": "5%"}, "datasets": datasets}
+
+
+def test_a_recipe_is_kept_byte_for_byte_unless_the_command_line_changed_it(tmp_path: Path) -> None:
+    file = tmp_path / "recipe.yml"
+    file.write_bytes(b"# caf\xc3\xa9\r\nseed: 1   # why\r\n")
+    cfg = {"seed": 1, "debug": False, "axolotl_config_path": str(file)}
+    assert recipe_as_written(cfg).encode() == file.read_bytes()
+    assert recipe_as_written({**cfg, "learning_rate": 0.1}) == "seed: 1\nlearning_rate: 0.1\n"
+
+
+def test_names_and_paths_are_read_back(
+    raw: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_DATA", str(tmp_path))
+    raw["datasets"].append({"path": "${MY_DATA}/a.jsonl", "task": "a"})
+    raw["datasets"].append({"path": "some/hub-name"})
+    raw["test_datasets"] = [{"path": "${MY_DATA}/b.jsonl", "task": "b"}]
+    adapt = read_recipe(raw)
+    assert adapt.train_tasks == ["a", "b", "a", "some/hub-name"]
+    assert adapt.test_tasks == ["b"]
+    assert raw["datasets"][2]["path"] == str(tmp_path / "a.jsonl")
+    assert raw["adapt"]["train_tasks"] == adapt.train_tasks
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"adapt": None}, "adapt: this block is missing"),
+        ({"adapt": "5%"}, "adapt: must be a block of keys"),
+        ({"datasets": []}, "at least two tasks, found none"),
+        ({"rl": "dpo"}, "rl: dpo trains on preferences"),
+        ({"streaming": True}, "streaming: a streamed dataset has no pool"),
+        ({"pretraining_dataset": "x"}, "pretraining_dataset: a streamed"),
+        ({"curriculum_sampling": True}, "curriculum_sampling: cannot be combined"),
+        ({"fsdp_config": {"a": 1}}, "fsdp_config: a learned mixture"),
+        ({"context_parallel_size": 2}, "context_parallel_size: 2"),
+        ({"val_set_size": 100}, "val_set_size: 100"),
+    ],
+)
+def test_a_recipe_that_cannot_work_says_why(
+    raw: dict[str, Any], changes: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(ValueError, match=says):
+        read_recipe({**raw, **changes})
+
+
+@pytest.mark.parametrize(
+    ("block", "says"),
+    [
+        ({}, "adapt.token_budget: missing; add it, for example token_budget: 5%"),
+        ({"token_budget": 0}, "adapt.token_budget: 0 buys no training step"),
+        ({"token_budget": "150%"}, "adapt.token_budget: '150%' is more than there is"),
+        ({"token_budgets": 5}, "adapt.token_budgets: no such key; did you mean token_budget?"),
+        (
+            {"estimator": "auto"},
+            "adapt.estimator: no such key here; it belongs under adapt.learned",
+        ),
+        (
+            {"learned": {"objectiv": "mean"}},
+            "adapt.learned.objectiv: no such key; did you mean obj",
+        ),
+        ({"learned": {"objective": "max"}}, "'max' is no objective; choose from relative, paper"),
+        ({"learned": {"objective": "excess"}}, "needs reference_losses"),
+        ({"learned": {"objective": "mean", "beta": 2}}, "remove beta"),
+        ({"learned": {"reference_losses": {"a": 1.0}}}, "does not read reference_losses"),
+        ({"learned": {"start_after": "six"}}, "'six' is no share of the budget"),
+        ({"mixture": "guess"}, "adapt.mixture: Input should be 'learned', 'uniform'"),
+        ({"mixture": "weights"}, "mixture: weights and the weights: mapping go together"),
+        ({"weights": {"a": 1}}, "mixture: weights and the weights: mapping go together"),
+        ({"mixture": "round_robin", "unit": "tokens"}, "remove unit: tokens"),
+        ({"val_examples": 5, "val_fraction": 0.1}, "exclude each other"),
+    ],
+)
+def test_mistakes_in_the_block_name_key_and_remedy(block: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError) as error:  # noqa: PT011  (the message is checked below)
+        parse_adapt_block({"token_budget": "5%", **block} if block else {})
+    assert says in str(error.value)
+
+
+def test_all_mistakes_are_told_at_once() -> None:
+    with pytest.raises(ValueError, match="mistakes") as error:
+        parse_adapt_block({"token_budget": "x", "mixtur": "uniform", "floor": 2})
+    assert str(error.value).count("\n  - adapt.") == 3
+
+
+def test_one_task_under_two_entries_is_one_task_too_few(raw: dict[str, Any]) -> None:
+    for entry in raw["datasets"]:
+        entry["task"] = "same"
+    with pytest.raises(ValueError, match="at least two tasks, found only 'same'"):
+        read_recipe(raw)
+
+
+def test_weights_must_name_the_tasks(raw: dict[str, Any]) -> None:
+    raw["adapt"] |= {"mixture": "weights", "weights": {"a": 1, "c": 1}}
+    with pytest.raises(ValueError, match=r"missing: b; unknown: c"):
+        read_recipe(raw)
+
+
+def test_validation_of_an_unknown_task_is_refused(raw: dict[str, Any]) -> None:
+    raw["test_datasets"] = [{"path": "x/y", "task": "c"}]
+    with pytest.raises(ValueError, match="task 'c' has validation but no training data"):
+        read_recipe(raw)
+
+
+def test_missing_and_empty_files_and_unset_variables_are_named(
+    raw: dict[str, Any], tmp_path: Path
+) -> None:
+    path = Path(raw["datasets"][1]["path"])
+    path.write_text("")
+    with pytest.raises(ValueError, match=r"datasets\[1\]\.path: .*b\.jsonl is empty"):
+        read_recipe(raw)
+    path.unlink()
+    with pytest.raises(ValueError, match=r"datasets\[1\]\.path: there is no file .*b\.jsonl"):
+        read_recipe(raw)
+    raw["datasets"][1]["path"] = "${NO_SUCH_VARIABLE}/b.jsonl"
+    with pytest.raises(ValueError, match="NO_SUCH_VARIABLE is not set"):
+        read_recipe(raw)
+
+
+def test_a_share_held_out_by_axolotl_becomes_one_of_every_task(raw: dict[str, Any]) -> None:
+    assert read_recipe({**raw, "val_set_size": 0.1}).val_fraction == 0.1

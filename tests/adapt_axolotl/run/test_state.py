@@ -1,0 +1,222 @@
+"""The state beside the model: estimates, accounts, records, refusals to resume."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.optim.lr_scheduler import OneCycleLR
+from transformers import get_scheduler
+
+from adapt_axolotl.budget.lr_schedule import follow_budget
+from adapt_axolotl.commands.show import comparison, markdown_table
+from adapt_axolotl.records.write import RunDirectory
+from adapt_axolotl.run.checkpoint import read_checkpoint, set_incomplete_checkpoints_aside
+from adapt_axolotl.run.plan import RunPlan
+from adapt_axolotl.run.state import AdaptRun
+from adapt_axolotl.sampling.batches import BlockShape
+from adapt_common.run_records import read_history
+from tests.adapt_axolotl.sampling.test_sampling import make_pools
+
+
+def make_plan(**changes) -> RunPlan:
+    plan = RunPlan(
+        pools=make_pools(),
+        budget=5000,
+        shape=BlockShape(micro_batches=2, rows=4),
+        unit="tokens",
+        ordered=False,
+        seed=0,
+        max_repeats=None,
+        charge_meta_tokens=False,
+        initial=np.array([0.5, 0.2, 0.3]),
+        max_steps=None,
+    )
+    return replace(plan, **changes)
+
+
+def make_run(folder: Path | None = None, **changes) -> AdaptRun:
+    directory = None if folder is None else RunDirectory(folder, {"seed": 0}, "seed: 0\n")
+    losses = iter([np.array([3.0, 2.0, np.nan]), np.array([1.0, 1.5, 2.0])])
+    return AdaptRun(make_plan(**changes), None, lambda rows: next(losses), directory)
+
+
+def train(run: AdaptRun, stop: int | None = None, begin: int = 0) -> int:
+    """Steps until the run, or `stop`, ends it."""
+    step, more = begin, True
+    while more and step != stop:
+        run.begin_step(step)
+        run.commit_step(step)
+        more = run.end_step(step, record=True)
+        step += 1
+    return step
+
+
+@pytest.mark.parametrize("budget", [600, 5000, 20_000])
+@pytest.mark.parametrize("bin_tokens", [None, 128])
+def test_the_estimate_is_near_the_steps_taken(budget: int, bin_tokens: int | None) -> None:
+    changes = {"budget": budget, "shape": BlockShape(2, 4, bin_tokens)}
+    run = make_run(**changes)
+    run.start()
+    assert train(run) == pytest.approx(make_plan(**changes).estimate().steps, rel=0.15, abs=1)
+
+
+def test_a_budget_below_one_step_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"adapt\.token_budget: 5 supervised tokens are fewer"):
+        make_plan(budget=5).estimate()
+
+
+def test_max_steps_ends_a_run_before_its_budget() -> None:
+    run = make_run(max_steps=3)
+    run.start()
+    assert train(run) == 3
+    assert run.ledger.used < 5000
+    # The learning rate ends with the run, and meta steps begin in it.
+    assert run.progress == 1.0
+
+
+def test_records_are_whole_and_a_resumed_run_cuts_what_it_does_again(tmp_path: Path) -> None:
+    whole = make_run(tmp_path / "whole")
+    whole.start()
+    train(whole)
+    whole.finish()
+
+    killed = make_run(tmp_path / "killed")
+    killed.start()
+    train(killed, stop=5)
+    state = json.loads(json.dumps(killed.state_dict()))
+    train(killed, stop=8, begin=5)
+    with (tmp_path / "killed" / "adapt" / "history.jsonl").open("a") as file:
+        file.write('{"step": 9, "tok')  # killed while writing
+
+    resumed = make_run(tmp_path / "killed")
+    resumed._measure(None)  # skipped: the first losses come from the checkpoint
+    resumed.load_state_dict(state)
+    resumed.start()
+    train(resumed, begin=5)
+    resumed.finish()
+    for name in ("ledger.json", "history.jsonl", "mixture.json"):
+        texts = [(tmp_path / run / "adapt" / name).read_text() for run in ("whole", "killed")]
+        assert texts[0] == texts[1]
+    assert len(read_history(tmp_path / "whole")) == whole.ledger.steps
+    report = json.loads((tmp_path / "whole" / "adapt" / "ledger.json").read_text())
+    assert report["tasks"]["c"]["first_validation_loss"] is None
+    assert report["tasks"]["c"]["last_validation_loss"] == 2.0
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"budget": 4000}, "budget: 5000 then, 4000 now"),
+        ({"shape": BlockShape(3, 4)}, "micro-batches a step .*: 2 then, 3 now"),
+        ({"seed": 1}, "seed: 0 then, 1 now"),
+        ({"max_repeats": 2.0}, "max_repeats: None then, 2.0 now"),
+    ],
+)
+def test_a_checkpoint_of_another_stream_is_refused(changes: dict, says: str) -> None:
+    run = make_run()
+    run.start()
+    train(run, stop=2)
+    with pytest.raises(ValueError, match=says):
+        make_run(**changes).load_state_dict(run.state_dict())
+
+
+def test_the_learning_rate_follows_the_budget_not_the_steps() -> None:
+    def optimizer() -> torch.optim.SGD:
+        return torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.5)
+
+    by_budget, by_steps = optimizer(), optimizer()
+    progress = 0.0
+    schedules = [
+        get_scheduler("cosine", o, num_warmup_steps=10, num_training_steps=100)
+        for o in (by_budget, by_steps)
+    ]
+    followed = follow_budget(schedules[0], by_budget, 100, lambda: progress)
+    assert by_budget.param_groups[0]["lr"] == 0.0
+    for step in range(1, 101):
+        by_steps.step()
+        schedules[1].step()
+        if step % 4 == 0:  # a quarter of the steps buys as much
+            progress = step / 100
+            by_budget.step()
+            followed.step()
+            rates = [o.param_groups[0]["lr"] for o in (by_budget, by_steps)]
+            assert rates[0] == pytest.approx(rates[1], abs=1e-12)
+    assert by_budget.param_groups[0]["lr"] == pytest.approx(0, abs=1e-12)
+    with pytest.raises(ValueError, match="lr_scheduler: OneCycleLR cannot follow"):
+        follow_budget(OneCycleLR(optimizer(), 1.0, 10), optimizer(), 10, lambda: 0.0)
+
+
+def test_half_written_checkpoints_are_set_aside(tmp_path: Path) -> None:
+    def checkpoint(step: int, ranks: int = 1) -> Path:
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        (folder / "adapt_state.json").write_text(json.dumps({"ranks": ranks}))
+        (folder / "trainer_state.json").write_text("{}")
+        (folder / "rng_state.pth").touch()
+        return folder
+
+    whole = checkpoint(10)
+    (checkpoint(20) / "trainer_state.json").write_text('{"global_st')
+    (checkpoint(30) / "adapt_state.json").unlink()
+    checkpoint(40, ranks=2)
+    (tmp_path / "checkpoint-20.incomplete").mkdir()
+    names = [folder.name for folder in set_incomplete_checkpoints_aside(tmp_path)]
+    assert names == [
+        "checkpoint-20.incomplete.2",
+        "checkpoint-30.incomplete",
+        "checkpoint-40.incomplete",
+    ]
+    assert whole.is_dir()
+    assert read_checkpoint(whole) == {"ranks": 1}
+    with pytest.raises(ValueError, match=r"has no adapt_state\.json"):
+        read_checkpoint(tmp_path / "checkpoint-30.incomplete")
+
+
+def test_the_end_of_an_earlier_run_does_not_pass_for_that_of_a_new_one(tmp_path: Path) -> None:
+    for stop in (None, 3):
+        run = make_run(tmp_path)
+        run.start()
+        train(run, stop=stop)
+        if stop is None:
+            run.finish()
+            assert (tmp_path / "adapt" / "ledger.json").is_file()
+    left = sorted(file.name for file in (tmp_path / "adapt").iterdir())
+    assert left == ["config.yml", "history.jsonl", "recipe.yml"]
+
+
+def test_runs_stand_side_by_side(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        run = make_run(tmp_path / name, seed=len(name))
+        run.start()
+        train(run)
+        run.finish()
+    runs = [tmp_path / "one", tmp_path / "two"]
+    header, rows, _ = comparison(runs)
+    assert header[2] == "one: tokens"
+    assert [row[0] for row in rows] == ["a", "b", "c"]
+    assert markdown_table(runs).count("\n") == 1 + 3 + 4
+    with pytest.raises(ValueError, match="give the output_dir of a run that has ended"):
+        comparison([tmp_path])
+
+
+def test_the_door_is_lazy() -> None:
+    code = "import sys, adapt_axolotl; print('axolotl' in sys.modules, 'torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]
+
+
+@pytest.mark.parametrize(
+    "folder",
+    ["mixture.learned", "meta_step.learner", "sampling.batches", "budget.ledger", "run.state"],
+)
+def test_the_core_does_not_import_axolotl(folder: str) -> None:
+    code = f"import sys, adapt_axolotl.{folder}; print('axolotl' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

@@ -1,0 +1,177 @@
+"""The same run on one process and on several, under DDP and under DeepSpeed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.multiprocessing
+
+from adapt_axolotl.metagradient.ranks import Ranks
+from tests.support.launch import TASKS, history, ledger, recipe, start, train, train_until
+
+
+@pytest.fixture(scope="module")
+def one(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One process, four micro-batches of four rows a step."""
+    folder = tmp_path_factory.mktemp("one")
+    train(recipe(tiny, folder, **GLOBAL_BATCH, gradient_accumulation_steps=4), folder)
+    return folder
+
+
+GLOBAL_BATCH = {"micro_batch_size": 4}
+
+
+def assert_same_run(found: Path, expected: Path, tolerance: float) -> None:
+    """The same rows, tokens and steps; proportions to the tolerance, because sums over processes
+    round differently."""
+    for key in ("budget", "used", "meta_tokens", "steps"):
+        assert ledger(found)[key] == ledger(expected)[key]
+    for task in TASKS:
+        for key in ("tokens", "examples"):
+            assert ledger(found)["tasks"][task][key] == ledger(expected)["tasks"][task][key]
+    lines, others = history(found), history(expected)
+    assert [line["tokens"] for line in lines] == [line["tokens"] for line in others]
+    assert len(lines) > 5
+    for line, other in zip(lines, others, strict=True):
+        difference = [line["proportions"][task] - other["proportions"][task] for task in TASKS]
+        assert np.abs(difference).max() < tolerance
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [2, 4])
+def test_several_processes_draw_and_learn_what_one_does(
+    one: Path, tiny: Path, tmp_path: Path, processes: int
+) -> None:
+    config = recipe(tiny, tmp_path, **GLOBAL_BATCH, gradient_accumulation_steps=4 // processes)
+    train(config, tmp_path, processes=processes)
+    assert_same_run(tmp_path, one, tolerance=1e-6)
+
+
+def train_with_deepspeed(tiny: Path, folder: Path, stage: int, **changes: Any) -> None:
+    """Two processes, two micro-batches each."""
+    zero = {"stage": stage}
+    if stage == 3:
+        zero["stage3_gather_16bit_weights_on_model_save"] = True
+    deepspeed = {
+        "zero_optimization": zero,
+        "zero_allow_untested_optimizer": True,
+        "train_micro_batch_size_per_gpu": "auto",
+        "train_batch_size": "auto",
+        "gradient_accumulation_steps": "auto",
+        "gradient_clipping": "auto",
+    }
+    config = recipe(
+        tiny,
+        folder,
+        **GLOBAL_BATCH,
+        gradient_accumulation_steps=2,
+        deepspeed=deepspeed,
+        **changes,
+    )
+    train(config, folder, processes=2, deepspeed=True)
+    assert all(line["estimator"] == "in_backward" for line in history(folder))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", [1, 2])
+def test_sharded_optimizers_draw_and_learn_what_one_process_does(
+    one: Path, tiny: Path, tmp_path: Path, stage: int
+) -> None:
+    train_with_deepspeed(tiny, tmp_path, stage)
+    assert_same_run(tmp_path, one, tolerance=1e-5)
+
+
+@pytest.mark.slow
+def test_sharded_parameters_draw_and_learn_what_one_process_does(
+    one: Path, tiny: Path, tmp_path: Path
+) -> None:
+    # From saved weights: ZeRO-3 draws random ones in another order.
+    weights = {"base_model": str(one), "reinit_weights": False}
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    config = recipe(tiny, alone, **GLOBAL_BATCH, gradient_accumulation_steps=4, **weights)
+    train(config, alone)
+    train_with_deepspeed(tiny, together, 3, **weights)
+    assert_same_run(together, alone, tolerance=1e-4)
+
+
+@pytest.mark.slow
+def test_a_resume_on_more_processes_goes_on_with_the_same_rows(
+    one: Path, tiny: Path, tmp_path: Path
+) -> None:
+    changes = {
+        **GLOBAL_BATCH,
+        "save_strategy": "steps",
+        "save_steps": 4,
+        "auto_resume_from_checkpoints": True,
+    }
+    config = recipe(tiny, tmp_path, **changes, gradient_accumulation_steps=4)
+    assert train_until(config, tmp_path, lambda line: " 14/" in line)
+    config = recipe(tiny, tmp_path, **changes, gradient_accumulation_steps=2)
+    train(config, tmp_path, processes=2)
+    assert_same_run(tmp_path, one, tolerance=1e-6)
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_ends_the_run_with_its_name(tiny: Path, tmp_path: Path) -> None:
+    config = recipe(tiny, tmp_path, gradient_accumulation_steps=1)
+    process = start(config, tmp_path, processes=2)
+    assert process.stdout is not None
+    output = []
+    for line in process.stdout:
+        output.append(line)
+        if " 3/" in line:
+            os.kill(process_of_rank(str(tmp_path), 1), signal.SIGKILL)
+            break
+    begun = time.monotonic()
+    output += process.stdout.readlines()
+    assert process.wait() != 0
+    assert time.monotonic() - begun < 120
+    text = "".join(output)
+    assert "rank      : 1" in text
+    assert "Signal 9" in text or "exitcode  : -9" in text
+
+
+def process_of_rank(recipe_folder: str, rank: int) -> int:
+    """The process that trains the folder's recipe as `rank`."""
+    for folder in Path("/proc").iterdir():
+        if not (folder / "cmdline").exists():
+            continue
+        if recipe_folder.encode() not in (folder / "cmdline").read_bytes():
+            continue
+        if f"RANK={rank}".encode() in (folder / "environ").read_bytes().split(b"\0"):
+            return int(folder.name)
+    raise AssertionError(f"no process of rank {rank}")
+
+
+def compare(rank: int, port: int, folder: str) -> None:
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2
+    )
+    ranks = Ranks(rank, 2)
+    shares = torch.tensor([0.1, 0.9], dtype=torch.float64)
+    same = ranks.agree(shares)
+    one_bit = torch.nextafter(shares, torch.ones(2, dtype=torch.float64)) if rank else shares
+    (Path(folder) / str(rank)).write_text(f"{same} {ranks.agree(one_bit)}")
+    torch.distributed.destroy_process_group()
+
+
+def test_processes_notice_a_bit_that_differs(tmp_path: Path) -> None:
+    port: Any = free_port()
+    torch.multiprocessing.spawn(compare, (port, str(tmp_path)), nprocs=2)
+    assert [(tmp_path / str(rank)).read_text() for rank in range(2)] == ["True False"] * 2
+    assert Ranks().agree(torch.tensor([1.0]))
+
+
+def free_port() -> int:
+    import socket
+
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])

@@ -1,0 +1,50 @@
+"""Through `axolotl train`: a run never trains silently without the plugin, and mistakes stop it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.launch import recipe, start, train
+
+pytestmark = pytest.mark.slow
+
+
+def test_without_its_block_the_plugin_stops_the_run(tiny: Path, tmp_path: Path) -> None:
+    config = recipe(tiny, tmp_path)
+    config["adapts"] = config.pop("adapt")
+    output = train(config, tmp_path, fails=True)
+    assert "adapt: this block is missing" in output
+    assert "Loading model" not in output
+
+
+def test_without_the_plugin_its_trainer_stops_the_run(tiny: Path, tmp_path: Path) -> None:
+    config = recipe(tiny, tmp_path, plugins=[], num_epochs=1)
+    output = train(config, tmp_path, fails=True)
+    assert "the plugin is not loaded, so this run would train without ADAPT" in output
+
+
+def test_processes_that_do_not_train_together_stop_the_run(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("ACCELERATE_USE_CPU", "ACCELERATE_TORCH_DEVICE"):
+        monkeypatch.delenv(name, raising=False)
+    config = recipe(tiny, tmp_path)
+    process = start(config, tmp_path, processes=2, together=False)
+    output, _ = process.communicate()
+    assert process.returncode != 0
+    assert "they would be independent runs into one output_dir" in output
+
+
+def test_a_budget_below_one_batch_stops_before_the_model_is_loaded(
+    tiny: Path, tmp_path: Path
+) -> None:
+    output = train(recipe(tiny, tmp_path, adapt={"token_budget": 20}), tmp_path, fails=True)
+    assert "adapt.token_budget: 20 supervised tokens are fewer than one optimizer step" in output
+    assert "Loading model" not in output
+
+
+def test_a_schedule_that_counts_steps_itself_is_refused(tiny: Path, tmp_path: Path) -> None:
+    output = train(recipe(tiny, tmp_path, lr_scheduler="rex"), tmp_path, fails=True)
+    assert "lr_scheduler: RexLR cannot follow a token budget" in output
