@@ -191,6 +191,12 @@ class AdaptConfig(Block):
         lt=1,
         description="The carved split as a share of a task's rows, instead of `val_examples`.",
     )
+    eval_weights: dict[str, float] | None = Field(
+        default=None,
+        description="Weight of every task in `eval_loss`, the mean over the tasks' validation "
+        "losses that chooses the best checkpoint unless `metric_for_best_model` names another: "
+        "`eval_worst_loss`, `eval_objective` or `eval_<task>_loss`. Default: all alike.",
+    )
     charge_meta_tokens: bool = Field(
         default=False,
         description="Charge the supervised tokens of meta steps to the budget. They are reported "

@@ -30,10 +30,11 @@ from adapt_axolotl.metagradient.finite_difference import FINITE_DIFFERENCE
 from adapt_axolotl.metagradient.in_backward import IN_BACKWARD, InBackward
 from adapt_axolotl.metagradient.ranks import Ranks
 from adapt_axolotl.mixture.learned import LearnedMixture
-from adapt_axolotl.mixture.objectives import objective
+from adapt_axolotl.mixture.objectives import Objective, objective
 from adapt_axolotl.mixture.static import static_proportions
 from adapt_axolotl.records.provenance import provenance
 from adapt_axolotl.records.write import RunDirectory
+from adapt_axolotl.run.evaluation import Evaluation
 from adapt_axolotl.run.plan import Estimate, RunPlan
 from adapt_axolotl.run.state import AdaptRun
 
@@ -137,17 +138,32 @@ def build_run(
     return AdaptRun(plan, learner, measure, directory)
 
 
+def evaluation(adapt: AdaptConfig, names: Sequence[str]) -> Evaluation:
+    """What an evaluation says beside the losses of the single tasks."""
+    weights = adapt.eval_weights or dict.fromkeys(names, 1.0)
+    return Evaluation(
+        tuple(names), np.array([weights[name] for name in names]), named_objective(adapt, names)
+    )
+
+
+def named_objective(adapt: AdaptConfig, names: Sequence[str]) -> Objective:
+    """The objective that the `adapt:` block names; a static mixture has one too, to be compared
+    by."""
+    learned = adapt.learned
+    references = learned.reference_losses
+    return objective(
+        learned.objective,
+        beta=learned.beta,
+        reference_losses=None if references is None else [references[name] for name in names],
+    )
+
+
 def learned_mixture(adapt: AdaptConfig, names: Sequence[str]) -> LearnedMixture:
     """The mixture that the `adapt:` block describes, before it has learned anything."""
     learned = adapt.learned
-    references = learned.reference_losses
     return LearnedMixture(
         names,
-        objective(
-            learned.objective,
-            beta=learned.beta,
-            reference_losses=None if references is None else [references[name] for name in names],
-        ),
+        named_objective(adapt, names),
         step_size=learned.step_size,
         entropy_weight=learned.entropy_weight,
         floor=adapt.floor,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from adapt_axolotl.data.tasks import Tasks
-from adapt_axolotl.integration.build import build_run, run_plan
+from adapt_axolotl.integration.build import build_run, evaluation, run_plan
 from adapt_axolotl.integration.compat import (
     BasePlugin,
     TrainDatasetMeta,
@@ -22,6 +22,7 @@ from adapt_axolotl.integration.spec import TrainingSpec, read_spec
 from adapt_axolotl.integration.trainer import AdaptTrainer
 from adapt_axolotl.recipe.read import read_recipe, recipe_as_written
 from adapt_axolotl.run.checkpoint import set_incomplete_checkpoints_aside
+from adapt_axolotl.run.evaluation import OBJECTIVE, full_name
 from adapt_axolotl.run.plan import RunPlan
 
 LOG = get_logger("axolotl.adapt")
@@ -46,7 +47,13 @@ class AdaptPlugin(BasePlugin):
         return "adapt_axolotl.config.AdaptArgs"
 
     def get_training_args(self, cfg: Any) -> dict[str, Any]:
+        arguments: dict[str, Any] = {}
+        metric = cfg.metric_for_best_model
+        if metric is not None and full_name(metric) == OBJECTIVE:
+            # Trainer takes the larger for the better unless the name ends with "loss".
+            arguments["greater_is_better"] = False
         return {
+            **arguments,
             # Workers fetch hundreds of batches ahead of a mixture that moves.
             "dataloader_num_workers": 0,
             "dataloader_prefetch_factor": None,
@@ -82,4 +89,4 @@ class AdaptPlugin(BasePlugin):
         assert self._tasks is not None
         assert self._plan is not None
         run = build_run(cfg, self._spec, self._tasks, self._plan, trainer, self._recipe)
-        trainer.attach(run)
+        trainer.attach(run, evaluation(self._spec.adapt, self._tasks.names))

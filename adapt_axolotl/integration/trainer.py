@@ -18,8 +18,9 @@ from torch.utils.data import Sampler
 from adapt_axolotl.budget.lr_schedule import follow_budget
 from adapt_axolotl.integration.batch_layout import check_tokens, row_of_token
 from adapt_axolotl.integration.callback import BudgetCallback
-from adapt_axolotl.integration.compat import AxolotlTrainer
+from adapt_axolotl.integration.compat import AxolotlTrainer, EarlyStoppingCallback
 from adapt_axolotl.run.checkpoint import STATE_FILE, read_checkpoint
+from adapt_axolotl.run.evaluation import Evaluation
 from adapt_axolotl.run.state import AdaptRun
 from adapt_axolotl.sampling.batches import MicroBatch, rows_of
 from adapt_common.files import write_atomically
@@ -31,13 +32,21 @@ class AdaptTrainer(AxolotlTrainer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._run: AdaptRun | None = None
+        self._evaluation: Evaluation | None = None
         self._micro_batch = 0
         self._loss_gradient = 1.0
         self._token_weight = 0.0
 
-    def attach(self, run: AdaptRun) -> None:
-        """Give the trainer the run that it serves."""
+    def attach(self, run: AdaptRun, evaluation: Evaluation) -> None:
+        """Give the trainer the run that it serves, and how its evaluations are summed up.
+
+        Raises:
+            ValueError: `metric_for_best_model` is none that an evaluation gives.
+        """
+        if self.args.metric_for_best_model is not None:
+            evaluation.check_best_metric(self.args.metric_for_best_model)
         self._run = run
+        self._evaluation = evaluation
         self.add_callback(BudgetCallback(self, run))
 
     @property
@@ -137,6 +146,30 @@ class AdaptTrainer(AxolotlTrainer):
         place = self._micro_batch * self.args.world_size + self.args.process_index
         self._micro_batch += 1
         return block.micro_batches[place]
+
+    # Evaluation
+
+    def evaluate(
+        self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
+    ) -> dict[str, float]:
+        """Trainer evaluates each task by itself; the metrics over all of them come last, and early
+        stopping, which would count each task as an evaluation of its own, sees all at once."""
+        whole = self.eval_dataset if eval_dataset is None else eval_dataset
+        if not isinstance(whole, dict) or self._evaluation is None:
+            return super().evaluate(eval_dataset, ignore_keys, metric_key_prefix)
+        callbacks = self.callback_handler.callbacks
+        stopping = [one for one in callbacks if isinstance(one, EarlyStoppingCallback)]
+        self.callback_handler.callbacks = [one for one in callbacks if one not in stopping]
+        try:
+            metrics = super().evaluate(eval_dataset, ignore_keys, metric_key_prefix)
+        finally:
+            self.callback_handler.callbacks = callbacks
+        summary = self._evaluation.metrics(metrics, self.run.first_losses)
+        self.log(summary)
+        metrics |= summary
+        for callback in stopping:
+            callback.on_evaluate(self.args, self.state, self.control, metrics=metrics)
+        return metrics
 
     # Schedule
 

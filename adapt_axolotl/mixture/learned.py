@@ -25,7 +25,7 @@ A z that stays the same settles at a log ratio of z / lambda to the uniform mixt
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -149,7 +149,7 @@ class LearnedMixture:
         weights = np.zeros(len(self.tasks))
         usable = np.isfinite(self._losses)
         if usable.any():
-            part = self._part(usable)
+            part = self.objective.over(usable)
             weights[usable] = part.derivative(self._smoothed[usable], self._first_losses[usable])
         return weights
 
@@ -229,15 +229,8 @@ class LearnedMixture:
         known = np.isfinite(self._smoothed)
         if not known.any():
             return float("nan")
-        part = self._part(known)
+        part = self.objective.over(known)
         return part.value(part.utilities(self._smoothed[known], self._first_losses[known]))
-
-    def _part(self, tasks: np.ndarray) -> Objective:
-        """The objective over some of the tasks."""
-        references = self.objective.reference_losses
-        if references is None:
-            return self.objective
-        return replace(self.objective, reference_losses=references[tasks])
 
     _ARRAYS = ("_logits", "_first_losses", "_smoothed", "_losses", "_usefulness", "_errors")
 

@@ -50,6 +50,12 @@ class Objective:
     relative: bool = False
     reference_losses: np.ndarray | None = None
 
+    def over(self, tasks: np.ndarray) -> Objective:
+        """The same objective over some of the tasks. tasks: (K,) bool."""
+        if self.reference_losses is None:
+            return self
+        return replace(self, reference_losses=self.reference_losses[tasks])
+
     def utilities(self, losses: np.ndarray, first_losses: np.ndarray) -> np.ndarray:
         """U, (K,), from (smoothed) losses V (K,) and the first losses V0 (K,)."""
         if self.relative:

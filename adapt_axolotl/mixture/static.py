@@ -53,15 +53,25 @@ def static_proportions(
         return heated / heated.sum()
     assert scheme == "weights", f"unknown scheme {scheme!r}"
     assert weights is not None
-    return _from_weights(weights, tasks)
+    return from_weights(weights, tasks, key="adapt.weights")
 
 
-def _from_weights(weights: Mapping[str, float], tasks: Sequence[str]) -> np.ndarray:
+def from_weights(weights: Mapping[str, float], tasks: Sequence[str], *, key: str) -> np.ndarray:
+    """Weights in any scale as shares, (K,).
+
+    Args:
+        weights: of every task.
+        tasks: the K names.
+        key: of the recipe, for messages.
+
+    Raises:
+        ValueError: they do not match the tasks, or cannot be shares.
+    """
     missing = [task for task in tasks if task not in weights]
     unknown = [task for task in weights if task not in tasks]
     if missing or unknown:
         raise ValueError(
-            "adapt.weights: must name every task and no other; "
+            f"{key}: must name every task and no other; "
             f"missing: {', '.join(missing) or 'none'}; unknown: {', '.join(unknown) or 'none'}"
         )
     values = np.array([weights[task] for task in tasks], dtype=np.float64)
@@ -69,7 +79,7 @@ def _from_weights(weights: Mapping[str, float], tasks: Sequence[str]) -> np.ndar
         task for task, value in zip(tasks, values, strict=True) if not (0 <= value < float("inf"))
     ]
     if bad:
-        raise ValueError(f"adapt.weights: {', '.join(bad)}: a weight must be a number of 0 or more")
+        raise ValueError(f"{key}: {', '.join(bad)}: a weight must be a number of 0 or more")
     if values.sum() == 0:
-        raise ValueError("adapt.weights: all weights are 0; give at least one task a share")
+        raise ValueError(f"{key}: all weights are 0; give at least one task a share")
     return values / values.sum()

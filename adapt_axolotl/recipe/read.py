@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from adapt_axolotl.config import AdaptConfig, parse_adapt_block
-from adapt_axolotl.mixture.static import static_proportions
+from adapt_axolotl.mixture.static import from_weights, static_proportions
 from adapt_common.hub import looks_like_hub_name
 from adapt_common.plain_values import plain
 
@@ -237,6 +237,8 @@ def _check_tasks(adapt: AdaptConfig, train_tasks: list[str], test_tasks: list[st
             )
     if adapt.weights is not None:
         static_proportions("weights", [1] * len(names), weights=adapt.weights, tasks=names)
+    if adapt.eval_weights is not None:
+        from_weights(adapt.eval_weights, names, key="adapt.eval_weights")
     references = adapt.learned.reference_losses
     if references is not None and set(references) != set(names):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""What in-backward hears inside the real training loop is that loop's gradient."""
+"""What in-backward reads inside the real training loop is that loop's gradient."""
 
 from __future__ import annotations
 
@@ -23,39 +23,41 @@ from tests.support.launch import recipe
 class CompareWithGradient(TrainerCallback):
     """At each meta step: the rows' shares, weighted as in the loss, add up to <v, .grad>.
 
-    `directions` gets each v that is listened for.
+    `directions` gets each v that is read along.
     """
 
     def __init__(self, trainer: Any, directions: list[Sequence[torch.Tensor]]) -> None:
-        self.meta = trainer.run.meta
+        self.run = trainer.run
         self._directions = directions
         self.errors: list[float] = []
-        self._heard = 0.0
+        self._read = 0.0
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if not self.meta.listening:
+        step = self.run.meta_step
+        if step is None or not step.reading:
             return
-        self._heard = 0.0
-        collect = self.meta._reader._listener.collect
+        self._read = 0.0
+        hooks = step.reader._hooks
+        collect = hooks.collect
 
         def recording(loss_weight: float, num_rows: int) -> torch.Tensor:
             products = collect(loss_weight, num_rows)
-            self._heard += float(products.sum()) * loss_weight
+            self._read += float(products.sum()) * loss_weight
             return products
 
-        self.meta._reader._listener.collect = recording
+        hooks.collect = recording
 
     def on_pre_optimizer_step(
         self, args: Any, state: Any, control: Any, model: Any, **_: Any
     ) -> None:
-        if not self.meta.listening:
+        if self.run.meta_step is None or not self.run.meta_step.reading:
             return
         parameters = [p for p in model.parameters() if p.requires_grad]
         product = sum(
             float((part.double() * p.grad.double()).sum())
             for part, p in zip(self._directions[-1], parameters, strict=True)
         )
-        self.errors.append(abs(self._heard - product) / abs(product))
+        self.errors.append(abs(self._read - product) / abs(product))
 
 
 @pytest.mark.slow
@@ -75,13 +77,13 @@ def test_the_shares_of_all_rows_add_up_to_the_gradient(
     settings = json.loads((model / "tokenizer_config.json").read_text())
     (model / "tokenizer_config.json").write_text(json.dumps({**settings, "padding_side": side}))
     directions: list[Sequence[torch.Tensor]] = []
-    listen = InBackward.listen
+    install = InBackward.__init__
 
-    def remembering(self: InBackward, v: Sequence[torch.Tensor]) -> None:
+    def remembering(self: InBackward, model: Any, parameters: Any, v: Any) -> None:
         directions.append(v)
-        listen(self, v)
+        install(self, model, parameters, v)
 
-    monkeypatch.setattr(InBackward, "listen", remembering)
+    monkeypatch.setattr(InBackward, "__init__", remembering)
     config = recipe(
         tiny,
         tmp_path,
@@ -108,4 +110,4 @@ def test_the_shares_of_all_rows_add_up_to_the_gradient(
     trainer.train()
     assert len(compare.errors) > 2
     assert max(compare.errors) < 1e-4
-    assert trainer.run.meta.estimator == "in_backward"
+    assert trainer.run.learner.estimator.name == "in_backward"

@@ -1,0 +1,71 @@
+"""One number out of the validation losses of all tasks, to choose a checkpoint by. K tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from adapt_axolotl.mixture.objectives import Objective
+
+LOSS, WORST_LOSS, OBJECTIVE = "eval_loss", "eval_worst_loss", "eval_objective"
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What an evaluation says beside the losses of the single tasks.
+
+    Attributes:
+        tasks: the K names.
+        weights: (K,) of the tasks in `eval_loss`, in any scale.
+        objective: what a learned mixture lowers; its value tells how far it came.
+    """
+
+    tasks: tuple[str, ...]
+    weights: np.ndarray
+    objective: Objective
+
+    def metrics(
+        self, measured: Mapping[str, float], first_losses: np.ndarray | None
+    ) -> dict[str, float]:
+        """`eval_loss`, the weighted mean over tasks; `eval_worst_loss`, the largest;
+        `eval_objective`, the value of the objective at these losses, not smoothed. Tasks without a
+        finite loss are left out; a metric is NaN where none is left.
+
+        Args:
+            measured: Trainer's metrics, with `eval_<task>_loss` of the tasks that were evaluated.
+            first_losses: (K,) those before the first step; None where there are none.
+        """
+        losses = np.array([measured.get(f"eval_{task}_loss", np.nan) for task in self.tasks])
+        first = np.full(len(losses), np.nan) if first_losses is None else first_losses
+        known = np.isfinite(losses)
+        mean = worst = value = float("nan")
+        if known.any() and self.weights[known].sum() > 0:
+            mean = float(np.average(losses[known], weights=self.weights[known]))
+            worst = float(losses[known].max())
+        both = known & np.isfinite(first)
+        if both.any():
+            objective = self.objective.over(both)
+            value = objective.value(objective.utilities(losses[both], first[both]))
+        return {LOSS: mean, WORST_LOSS: worst, OBJECTIVE: value}
+
+    def check_best_metric(self, name: str) -> None:
+        """
+        Args:
+            name: `metric_for_best_model`, with or without `eval_`.
+
+        Raises:
+            ValueError: an evaluation gives no such metric.
+        """
+        known = [LOSS, WORST_LOSS, OBJECTIVE, *(f"eval_{task}_loss" for task in self.tasks)]
+        if full_name(name) not in known:
+            raise ValueError(
+                f"metric_for_best_model: {name}: an evaluation of this recipe gives no such "
+                f"metric; choose from {', '.join(known)}"
+            )
+
+
+def full_name(metric: str) -> str:
+    """A metric as Trainer looks it up."""
+    return metric if metric.startswith("eval_") else f"eval_{metric}"

@@ -1,0 +1,48 @@
+"""Metrics over all tasks, by which the best checkpoint is chosen."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from adapt_axolotl.mixture.objectives import objective
+from adapt_axolotl.run.evaluation import Evaluation
+
+TASKS = ("a", "b", "c")
+FIRST = np.array([4.0, 2.0, 1.0])
+
+
+def make(weights: tuple[float, ...] = (1, 1, 1)) -> Evaluation:
+    return Evaluation(TASKS, np.array(weights), objective("relative"))
+
+
+def measured(*losses: float) -> dict[str, float]:
+    return {f"eval_{task}_loss": loss for task, loss in zip(TASKS, losses, strict=True)}
+
+
+def test_the_loss_is_the_mean_over_tasks_by_the_given_weights() -> None:
+    assert make().metrics(measured(3.0, 1.0, 2.0), FIRST)["eval_loss"] == pytest.approx(2.0)
+    weighted = make((2, 1, 1)).metrics(measured(3.0, 1.0, 2.0), FIRST)
+    assert weighted["eval_loss"] == pytest.approx(9 / 4)
+    assert weighted["eval_worst_loss"] == 3.0
+
+
+def test_the_objective_is_its_definition() -> None:
+    found = make().metrics(measured(3.0, 1.0, 0.9), FIRST)["eval_objective"]
+    utilities = np.array([3 / 4, 1 / 2, 0.9])
+    assert found == pytest.approx(np.log(np.exp(4 * utilities).mean()) / 4, rel=1e-12)
+
+
+def test_a_task_without_a_loss_is_left_out() -> None:
+    found = make().metrics({"eval_a_loss": 3.0, "eval_b_loss": float("nan")}, FIRST)
+    assert found["eval_loss"] == found["eval_worst_loss"] == 3.0
+    assert found["eval_objective"] == pytest.approx(3 / 4)
+    nothing = make().metrics({}, None)
+    assert all(np.isnan(value) for value in nothing.values())
+
+
+def test_a_metric_that_no_evaluation_gives_is_refused_before_training() -> None:
+    for name in ("loss", "eval_loss", "worst_loss", "eval_objective", "eval_b_loss", "a_loss"):
+        make().check_best_metric(name)
+    with pytest.raises(ValueError, match=r"metric_for_best_model: eval_acc: .* eval_worst_loss"):
+        make().check_best_metric("eval_acc")
