@@ -124,7 +124,7 @@ class Bench:
 
     def backward(self, batch: TaskBatch) -> None:
         """Of the mean loss over a step of such batches."""
-        sums, tokens = row_losses(self.model, batch)
+        sums, tokens = row_losses(self.model, batch, whole_logits=True)  # as Trainer does
         (sums.sum() / tokens.sum() / len(self.training)).backward()
 
     def step(self, reader: InBackward | None = None) -> list[Tensor]:

@@ -163,7 +163,7 @@ def train_one_step(
     (batch,) = rows.batches(np.array(block.rows()))
 
     def backward() -> float:
-        sums, tokens = row_losses(model, batch)
+        sums, tokens = row_losses(model, batch, whole_logits=True)  # as Trainer does
         weight = 1.0 / float(tokens.sum())
         (sums.sum() * weight).backward()
         return weight

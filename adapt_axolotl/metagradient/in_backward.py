@@ -191,7 +191,8 @@ def in_backward_scores(
     try:
         for batch in batches:
             reader.begin(batch.row_of_token)
-            sums, _ = row_losses(model, batch)
+            # As in training: the shares of the head are read at every position.
+            sums, _ = row_losses(model, batch, whole_logits=True)
             torch.autograd.grad(sums.sum(), list(parameters), allow_unused=True)
             products.append(reader.collect(1.0, len(batch.task_of_row)))
     finally:

@@ -1,6 +1,6 @@
 """Losses of rows and of tasks: token cross-entropy, as the model is trained on.
 
-Dimensions: B sequences, T tokens, R rows, K tasks, V vocabulary.
+Dimensions: B sequences, T tokens, R rows, N supervised tokens, K tasks, V vocabulary, H features.
 """
 
 from __future__ import annotations
@@ -10,27 +10,32 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from adapt_axolotl.metagradient.ranks import Reduce, single_process
+from adapt_axolotl.metagradient.supervised_head import supervised_token_losses
 from adapt_axolotl.metagradient.task_batch import TaskBatch
 
 
-def row_losses(model: nn.Module, batch: TaskBatch) -> tuple[Tensor, Tensor]:
+def row_losses(
+    model: nn.Module, batch: TaskBatch, *, whole_logits: bool = False
+) -> tuple[Tensor, Tensor]:
     """One forward.
 
-    The model gets no labels, so that it gives its logits even where a fused loss would skip them.
+    Args:
+        model: gives logits.
+        batch: the rows.
+        whole_logits: apply the head to every position, as training does. Otherwise it sees
+            supervised positions only, in chunks where they are many: (N, V) or less instead of
+            (B, T, V).
 
     Returns:
         (R,) sum of each row's token losses, float32 (float64 for a float64 model), and
         (R,) int64 how many tokens that sum is over.
     """
-    logits = model(**batch.inputs).logits
     learned = batch.learned()
-    # Only supervised positions are widened: (tokens, V) instead of (B, T, V).
-    chosen = logits[:, :-1][learned]
-    wide = chosen if chosen.dtype == torch.float64 else chosen.float()
-    losses = cross_entropy(wide, batch.labels[:, 1:][learned], reduction="none")
+    losses = supervised_token_losses(
+        model, batch.inputs, learned, batch.labels[:, 1:][learned], whole_logits=whole_logits
+    )
     rows = batch.row_of_token[:, 1:][learned]
     sums = losses.new_zeros(len(batch.task_of_row)).index_add(0, rows, losses)
     return sums, torch.bincount(rows, minlength=len(batch.task_of_row))

@@ -99,7 +99,7 @@ def test_in_backward_reads_the_scores_of_the_training_rows() -> None:
     ):
         from adapt_axolotl.metagradient.losses import row_losses
 
-        (weight * row_losses(model, batch)[0].sum()).backward()
+        (weight * row_losses(model, batch, whole_logits=True)[0].sum()).backward()
     update = step.finish()
     assert not step.reading
 

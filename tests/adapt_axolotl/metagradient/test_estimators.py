@@ -45,7 +45,7 @@ def read_in_backward(model, parameters, batches, v, scale=1.0, context=torch.ena
         for batch in batches:
             reader.begin(batch.row_of_token)
             with context():
-                sums, _ = row_losses(model, batch)
+                sums, _ = row_losses(model, batch, whole_logits=True)
             torch.autograd.grad(scale * sums.sum(), parameters, allow_unused=True)
             products.append(reader.collect(scale, len(batch.task_of_row)))
     finally:
@@ -128,7 +128,7 @@ def test_in_backward_agrees_with_the_reference_in_released_shapes(family: str) -
     expected = per_task_scores(model, parameters, batches, v, 3).inner_products
     reader = InBackward(model, parameters, v)
     reader.begin(batches[0].row_of_token)
-    sums, tokens = row_losses(model, batches[0])
+    sums, tokens = row_losses(model, batches[0], whole_logits=True)
     sums.sum().backward()
     products = reader.collect(1.0, 4)
     reader.remove()
@@ -163,7 +163,7 @@ def test_in_backward_counts_once_under_gradient_checkpointing(family: str, reent
     expected = per_task_scores(plain, trained(plain), batches, v, 4).inner_products
     reader = InBackward(model, parameters, v)
     reader.begin(batches[0].row_of_token)
-    sums, tokens = row_losses(model, batches[0])
+    sums, tokens = row_losses(model, batches[0], whole_logits=True)
     sums.sum().backward()
     products = reader.collect(1.0, 6)
     reader.remove()

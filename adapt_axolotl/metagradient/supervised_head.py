@@ -1,0 +1,135 @@
+"""Losses of supervised tokens without the logits of all the others.
+
+With a vocabulary of 150,000 the logits of every position are the largest tensor of a forward, and
+training with a fused loss never makes them. So the head sees supervised positions only, and where
+even these are many, it sees them chunk by chunk and a backward computes each chunk again.
+
+Dimensions: B sequences, T tokens, N supervised tokens, V vocabulary, H features.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.utils.checkpoint import checkpoint
+
+LOG = logging.getLogger("axolotl.adapt.meta_step")
+
+# Logits that are held at once, in float32: 128 MiB.
+CHUNK = 2**25
+
+
+def supervised_token_losses(
+    model: nn.Module,
+    inputs: dict[str, Tensor],
+    predicts: Tensor,
+    labels: Tensor,
+    *,
+    whole_logits: bool = False,
+) -> Tensor:
+    """Cross-entropy of the supervised tokens.
+
+    The model gets no labels, so that it gives its logits even where a fused loss would skip them.
+
+    Args:
+        model: gives logits.
+        inputs: what it takes, each (B, T).
+        predicts: (B, T-1) bool, positions that predict a supervised token.
+        labels: (N,) these tokens.
+        whole_logits: apply the head to all positions.
+
+    Returns:
+        (N,) float32, float64 for a float64 model.
+    """
+    head = None if whole_logits else _head(model)
+    if head is None:
+        return _losses(model(**inputs).logits[:, :-1][predicts], labels)
+    vocabulary = head.weight.shape[0]
+    if len(labels) * vocabulary > CHUNK:
+        hidden, first = _hidden(model, head, inputs, predicts)
+        with torch.no_grad():
+            plain = torch.allclose(head(hidden[:1]).float(), first.float(), rtol=1e-2, atol=1e-3)
+        if plain:
+            return _in_chunks(head, hidden, labels, max(1, CHUNK // vocabulary))
+        _say_once(model)
+    with _head_sees(head, lambda states: states[:, :-1][predicts]):
+        return _losses(model(**inputs).logits, labels)
+
+
+def _head(model: nn.Module) -> Any:
+    """The module that turns hidden states into logits; None where it is not known."""
+    find = getattr(model, "get_output_embeddings", None)
+    head = None if find is None else find()
+    return head if isinstance(getattr(head, "weight", None), Tensor) else None
+
+
+@contextlib.contextmanager
+def _head_sees(head: nn.Module, choose: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """Within it the head gets `choose` of its (B, T, H) input."""
+
+    def replace(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (choose(args[0]), *args[1:])
+
+    handle = head.register_forward_pre_hook(replace)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _hidden(
+    model: nn.Module, head: nn.Module, inputs: dict[str, Tensor], predicts: Tensor
+) -> tuple[Tensor, Tensor]:
+    """(N, H) what the head would see at the supervised positions, and (1, V) what the model makes
+    of the first of them."""
+    kept: list[Tensor] = []
+
+    def keep(states: Tensor) -> Tensor:
+        kept.append(states[:, :-1][predicts])
+        return kept[0][:1]
+
+    with _head_sees(head, keep):
+        first = model(**inputs).logits
+    return kept[0], first
+
+
+def _in_chunks(head: nn.Module, hidden: Tensor, labels: Tensor, size: int) -> Tensor:
+    """(N,) losses; a chunk's logits are dropped and computed again by the backward."""
+
+    def chunk(states: Tensor, tokens: Tensor) -> Tensor:
+        return _losses(head(states), tokens)
+
+    parts = []
+    for states, tokens in zip(hidden.split(size), labels.split(size), strict=True):
+        if torch.is_grad_enabled():
+            # Nothing random happens in a head, so the random streams need not be kept.
+            parts.append(
+                checkpoint(chunk, states, tokens, use_reentrant=False, preserve_rng_state=False)
+            )
+        else:
+            parts.append(chunk(states, tokens))
+    return torch.cat(parts)
+
+
+def _losses(logits: Tensor, labels: Tensor) -> Tensor:
+    wide = logits if logits.dtype == torch.float64 else logits.float()
+    return cross_entropy(wide, labels, reduction="none")
+
+
+_said: set[str] = set()
+
+
+def _say_once(model: nn.Module) -> None:
+    name = type(model).__name__
+    if name not in _said:
+        _said.add(name)
+        LOG.warning(
+            f"{name} changes the logits after its head, so a meta step holds the logits of all "
+            "supervised tokens of a micro-batch at once; lower micro_batch_size if that is too much"
+        )

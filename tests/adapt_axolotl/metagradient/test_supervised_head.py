@@ -1,0 +1,77 @@
+"""The head at supervised positions, whole or in chunks, gives the losses and gradients of all
+positions. Tolerance: 1e-5 relative in float32, 1e-10 in float64."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from adapt_axolotl.metagradient import supervised_head
+from adapt_axolotl.metagradient.losses import row_losses
+from tests.support.models import FAMILIES, make_model, make_rows, packed, padded, trained
+
+TASKS = [0, 1, 2, 0, 3, 1]
+
+
+def gradients(model: torch.nn.Module, batch, *, whole_logits: bool):
+    sums, _ = row_losses(model, batch, whole_logits=whole_logits)
+    return sums, torch.autograd.grad(sums.sum(), trained(model))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("layout", [padded, packed])
+@pytest.mark.parametrize("chunk", [10**9, 61 * 7])  # all at once, seven positions of 61 words
+def test_losses_and_gradients_are_those_of_all_positions(
+    family: str, layout, chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervised_head, "CHUNK", chunk)
+    model = make_model(family)
+    batch = layout(make_rows(6, 1), TASKS)
+    expected, by_all = gradients(model, batch, whole_logits=True)
+    found, by_some = gradients(model, batch, whole_logits=False)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+    for one, other in zip(by_some, by_all, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("chunk", "most"), [(10**9, None), (61 * 7, 7)])
+def test_the_head_sees_no_more_than_it_must(
+    chunk: int, most: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervised_head, "CHUNK", chunk)
+    model = make_model("qwen3")
+    batch = padded(make_rows(6, 1), TASKS)
+    seen: list[int] = []
+    model.lm_head.register_forward_hook(
+        lambda module, args, output: seen.append(output[..., 0].numel())
+    )
+    gradients(model, batch, whole_logits=False)
+    supervised = int(batch.tokens_of_rows().sum())
+    assert supervised < batch.labels.numel()
+    assert max(seen) == (most or supervised)
+
+
+def test_a_model_that_changes_its_logits_is_noticed_and_said_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = make_model("gemma3", final_logit_softcapping=0.5)
+    batch = padded(make_rows(6, 1), TASKS)
+    expected, by_all = gradients(model, batch, whole_logits=True)
+    monkeypatch.setattr(supervised_head, "CHUNK", 61 * 7)
+    monkeypatch.setattr(supervised_head, "_said", set())
+    with caplog.at_level("WARNING", logger="axolotl.adapt"):
+        for _ in range(2):
+            found, by_some = gradients(model, batch, whole_logits=False)
+    assert caplog.text.count("changes the logits after its head") == 1
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+    for one, other in zip(by_some, by_all, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_a_batch_without_supervised_tokens_has_no_loss_and_no_error() -> None:
+    model = make_model("llama")
+    batch = padded(make_rows(2, 1), [0, 1])
+    batch.labels.fill_(-100)
+    sums, found = gradients(model, batch, whole_logits=False)
+    assert sums.tolist() == [0.0, 0.0]
+    assert all((one == 0).all() for one in found)
