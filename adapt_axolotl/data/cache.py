@@ -11,7 +11,9 @@ from pathlib import Path
 
 from datasets import DatasetDict, load_from_disk
 
-_READ = "adapt_rows_read.json"  # beside the rows
+from adapt_axolotl.data.columns import digest
+
+_FACTS = "adapt_facts.json"  # beside the rows
 
 
 @dataclass(frozen=True)
@@ -25,12 +27,30 @@ class RowsRead:
         return RowsRead(self.rows + other.rows, self.unfit + other.unfit)
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """What a prepared folder holds.
+
+    Attributes:
+        rows: of both splits.
+        read: of each task, what its training files held.
+        digest: of the tokens and labels of both splits.
+    """
+
+    rows: DatasetDict
+    read: dict[str, RowsRead]
+    digest: str
+
+
 def save_rows(rows: DatasetDict, read: Mapping[str, RowsRead], folder: Path) -> None:
     """Write beside, then rename: a killed run leaves no half-written folder under this name."""
     beside = folder.with_name(f"{folder.name}.{os.getpid()}")
     rows.save_to_disk(str(beside))
-    counts = {name: asdict(one) for name, one in read.items()}
-    (beside / _READ).write_text(json.dumps(counts), encoding="utf-8")
+    facts = {
+        "rows_read": {name: asdict(one) for name, one in read.items()},
+        "digest": "".join(digest(rows[split]) for split in sorted(rows)),
+    }
+    (beside / _FACTS).write_text(json.dumps(facts), encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)
     beside.rename(folder)
 
@@ -40,8 +60,8 @@ def is_saved(folder: Path) -> bool:
     return (folder / "dataset_dict.json").is_file()
 
 
-def load_rows(folder: Path) -> tuple[DatasetDict, dict[str, RowsRead]]:
-    """The rows, and of each task what its training files held."""
-    read = json.loads((folder / _READ).read_text(encoding="utf-8"))
-    rows = load_from_disk(str(folder))
-    return rows, {name: RowsRead(**counts) for name, counts in read.items()}
+def load_rows(folder: Path) -> Prepared:
+    """What `save_rows` wrote."""
+    facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
+    read = {name: RowsRead(**counts) for name, counts in facts["rows_read"].items()}
+    return Prepared(load_from_disk(str(folder)), read, facts["digest"])

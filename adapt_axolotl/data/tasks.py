@@ -15,7 +15,7 @@ from typing import Literal, Protocol
 import numpy as np
 from datasets import Dataset, DatasetDict, concatenate_datasets
 
-from adapt_axolotl.data.cache import RowsRead, is_saved, load_rows, save_rows
+from adapt_axolotl.data.cache import Prepared, RowsRead, is_saved, load_rows, save_rows
 from adapt_axolotl.data.columns import fingerprints, lengths, supervised_tokens
 from adapt_axolotl.data.pools import TaskPools
 from adapt_axolotl.data.random_streams import RandomStream
@@ -24,9 +24,6 @@ from adapt_axolotl.data.split import CarveRequest, carve_validation, without_lea
 LOG = logging.getLogger("axolotl.adapt.tasks")
 
 Split = Literal["train", "validation"]
-
-Loaded = tuple[DatasetDict, dict[str, RowsRead]]
-"""Rows of both splits, and of each task what its training files held."""
 
 _MODEL_COLUMNS = ("input_ids", "attention_mask", "labels", "position_ids", "token_type_ids")
 
@@ -41,6 +38,7 @@ class Tasks:
         validation: tokenised validation rows of all tasks.
         validation_pools: the validation rows as index arrays.
         read: of each task, what its training files held.
+        digest: of the tokens and labels of all rows.
     """
 
     train: Dataset
@@ -48,6 +46,7 @@ class Tasks:
     validation: Dataset
     validation_pools: TaskPools
     read: dict[str, RowsRead]
+    digest: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -69,7 +68,7 @@ class RowSource(Protocol):
     def read(self, split: Split) -> Iterator[tuple[str, Dataset, RowsRead]]:
         """(task, its rows, how many there were) of each dataset entry of a split."""
 
-    def locked(self, load: Callable[[], Loaded]) -> Loaded:
+    def locked(self, load: Callable[[], Prepared]) -> Prepared:
         """Calls a function while no other process of this machine does."""
 
 
@@ -105,21 +104,30 @@ def load_tasks(
         ValueError: a task is empty, too small to split, or has no validation.
     """
 
-    def load_once() -> Loaded:
+    def load_once() -> Prepared:
         if fresh or not is_saved(source.folder):
             save_rows(*_build(source, names, request), source.folder)
         return load_rows(source.folder)
 
-    prepared, read = source.locked(load_once)
-    pools = {split: _index(prepared[split], tuple(names)) for split in prepared}
+    prepared = source.locked(load_once)
+    pools = {split: _index(rows, tuple(names)) for split, rows in prepared.rows.items()}
     plain = {
         split: data.remove_columns([c for c in data.column_names if c.startswith("adapt_")])
-        for split, data in prepared.items()
+        for split, data in prepared.rows.items()
     }
-    return Tasks(plain["train"], pools["train"], plain["validation"], pools["validation"], read)
+    return Tasks(
+        plain["train"],
+        pools["train"],
+        plain["validation"],
+        pools["validation"],
+        prepared.read,
+        prepared.digest,
+    )
 
 
-def _build(source: RowSource, names: Sequence[str], request: SplitRequest) -> Loaded:
+def _build(
+    source: RowSource, names: Sequence[str], request: SplitRequest
+) -> tuple[DatasetDict, dict[str, RowsRead]]:
     train, read = _read_tasks(source, "train", request)
     validation, _ = _read_tasks(source, "validation", request)
     for name in names:

@@ -74,6 +74,7 @@ def run_plan(spec: TrainingSpec, tasks: Tasks, processes: int | None = None) -> 
             tasks=pools.tasks,
         ),
         max_steps=spec.max_steps,
+        data_digest=tasks.digest,
     )
 
 

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 
-from adapt_axolotl.data.cache import RowsRead
+from adapt_axolotl.data.cache import Prepared, RowsRead
 from adapt_axolotl.data.columns import supervised_tokens
 from adapt_axolotl.data.split import CarveRequest
-from adapt_axolotl.data.tasks import Loaded, Split, SplitRequest, Tasks, load_tasks
+from adapt_axolotl.data.tasks import Split, SplitRequest, Tasks, load_tasks
 from adapt_axolotl.integration.compat import (
     DictDefault,
     FileLockLoader,
@@ -31,7 +31,7 @@ from adapt_axolotl.integration.spec import TrainingSpec
 LOG = logging.getLogger("axolotl.adapt.rows")
 
 _POOL_FROM_ROWS = 20_000  # fewer rows tokenise faster in this process than a pool starts
-_LAYOUT = 2  # raise when the prepared folder's content changes its meaning
+_LAYOUT = 3  # raise when the prepared folder's content changes its meaning
 # Keys of a recipe that decide about rows and that Axolotl's own hash leaves out.
 _KEYS_OF_ROWS = (
     "excess_length_strategy",
@@ -74,11 +74,11 @@ class RecipeRows:
         self._tokenizer = tokenizer
         self.folder = _prepared_folder(cfg, spec, tokenizer)
 
-    def locked(self, load: Callable[[], Loaded]) -> Loaded:
+    def locked(self, load: Callable[[], Prepared]) -> Prepared:
         """As `RowSource.locked`."""
         lock = FileLockLoader(self._cfg)
         try:
-            loaded: Loaded = lock.load(load)
+            loaded: Prepared = lock.load(load)
         finally:
             lock.cleanup()
         return loaded

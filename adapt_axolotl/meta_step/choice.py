@@ -60,6 +60,8 @@ class EstimatorChoice:
             torch.float16,
         )
         self._checked = False
+        self._hardware = _hardware(parameters[0].device)
+        self._resumed_from: str | None = None
 
     @property
     def current(self) -> Estimator:
@@ -76,6 +78,14 @@ class EstimatorChoice:
         Returns:
             Whether it is settled; not if there was nothing to compare with.
         """
+        if self._resumed_from is not None:
+            if self._ranks.any(self._resumed_from != self._hardware, v[0].device):
+                LOG.info(
+                    f"task scores: {self.current.name} was checked on {self._resumed_from}; it is "
+                    f"checked again on {self._hardware}"
+                )
+                self._checked = False
+            self._resumed_from = None
         if self._checked:
             return True
         first = self._training.draw(
@@ -120,9 +130,21 @@ class EstimatorChoice:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        # Another check along another v could decide otherwise: a resume would not be exact.
-        return {"candidates": [one.name for one in self._candidates], "checked": self._checked}
+        # Another check along another v could decide otherwise: a resume would not be exact. On
+        # other hardware other kernels run, and it is not exact in any case.
+        return {
+            "candidates": [one.name for one in self._candidates],
+            "checked": self._checked,
+            "checked_on": self._hardware,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._candidates = [estimator(name) for name in state["candidates"]]
         self._checked = state["checked"]
+        self._resumed_from = state.get("checked_on", self._hardware)
+
+
+def _hardware(device: torch.device) -> str:
+    """What decides about kernels: the device and torch."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return f"{name}, torch {torch.__version__}"

@@ -222,6 +222,18 @@ class MetaLearner:
                 reduce=self._ranks.sum,
             )
 
+    def fingerprint(self) -> dict[str, Any]:
+        """What must be the same for a checkpoint to go on learning the same mixture."""
+        settings = self._settings
+        return {
+            "adapt.learned.update_every": settings.update_every,
+            "adapt.learned.start_after": settings.start_after,
+            "adapt.learned.rows_per_task": settings.rows_per_task,
+            "tasks at once": settings.tasks_at_once,
+            "adapt.learned.look_ahead": settings.look_ahead,
+            **self.mixture.fingerprint(),
+        }
+
     def state_dict(self) -> dict[str, Any]:
         return {"mixture": self.mixture.state_dict(), **self._choice.state_dict()}
 

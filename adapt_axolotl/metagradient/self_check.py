@@ -17,6 +17,19 @@ from adapt_axolotl.metagradient.in_backward import BypassedModule
 from adapt_axolotl.metagradient.per_task import per_task_scores
 from adapt_axolotl.metagradient.task_batch import TaskBatch
 
+# What kernels and modules that an estimator was not made for raise, out of memory among them. The
+# reference is outside of it: where that fails, so does training.
+_OF_A_KERNEL = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    NotImplementedError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
 
 @dataclass(frozen=True)
 class Check:
@@ -56,6 +69,10 @@ def check_estimator(
         ).inner_products
     except BypassedModule as error:
         return Check(float("inf"), tolerance, False, str(error))
+    except _OF_A_KERNEL as error:
+        said = str(error).strip().splitlines()
+        reason = f"it ends in {type(error).__name__}: {said[0] if said else 'no message'}"
+        return Check(float("inf"), tolerance, False, reason)
     if fingerprint(parameters) != before:
         return Check(float("inf"), tolerance, False, "it changed the weights")
     seen = torch.isfinite(reference)

@@ -232,6 +232,19 @@ class LearnedMixture:
         part = self.objective.over(known)
         return part.value(part.utilities(self._smoothed[known], self._first_losses[known]))
 
+    def fingerprint(self) -> dict[str, Any]:
+        """What must be the same for a checkpoint to go on learning the same mixture."""
+        objective = self.objective
+        references = objective.reference_losses
+        return {
+            "adapt.learned.objective": objective.name,
+            "adapt.learned.beta": objective.beta,
+            "adapt.learned.reference_losses": None if references is None else references.tolist(),
+            "adapt.learned.step_size": self._step_size,
+            "adapt.learned.entropy_weight": self._entropy_weight,
+            "adapt.floor": self._floor * len(self.tasks),
+        }
+
     _ARRAYS = ("_logits", "_first_losses", "_smoothed", "_losses", "_usefulness", "_errors")
 
     def state_dict(self) -> dict[str, Any]:

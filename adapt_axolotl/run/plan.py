@@ -37,6 +37,7 @@ class RunPlan:
         charge_meta_tokens: charge meta steps to the budget.
         initial: (K,) the proportions that a run starts with; a static mixture stays there.
         max_steps: the recipe's own `max_steps`, or None.
+        data_digest: of the rows' tokens and labels, validation rows included.
     """
 
     pools: TaskPools
@@ -49,6 +50,7 @@ class RunPlan:
     charge_meta_tokens: bool
     initial: np.ndarray
     max_steps: int | None
+    data_digest: str = ""
 
     def ledger(self) -> TokenLedger:
         return TokenLedger(self.pools, self.budget, charge_meta_tokens=self.charge_meta_tokens)
@@ -102,6 +104,7 @@ class RunPlan:
         return {
             "tasks": list(self.pools.tasks),
             "rows": self.pools.rows_of_task.tolist(),
+            "digest of the rows": self.data_digest,
             "available tokens": self.pools.available_tokens.tolist(),
             "budget": self.budget,
             "micro-batches a step (accumulation x ranks)": self.shape.micro_batches,

@@ -7,6 +7,7 @@ It knows nothing of Axolotl or of Trainer; a training loop calls it in this orde
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -23,11 +24,14 @@ from adapt_axolotl.mixture.static import StaticMixture
 from adapt_axolotl.records.write import FinalRecords, RunDirectory
 from adapt_axolotl.run.plan import RunPlan
 
+LOG = logging.getLogger("axolotl.adapt.run")
+
 # Rows of each task for the first losses. A run waits for them before its first step.
 FIRST_ROWS = 32
 
 # Of the run's state in a checkpoint; raise it when an older one can no longer be read.
-VERSION = 1
+VERSION = 2
+READABLE = (1, VERSION)
 
 
 class AdaptRun:
@@ -196,13 +200,17 @@ class AdaptRun:
             }
         )
 
+    def _fingerprint(self) -> dict[str, Any]:
+        learned = {} if self.learner is None else self.learner.fingerprint()
+        return {**self.plan.fingerprint(), **learned}
+
     def state_dict(self) -> dict[str, Any]:
         """JSON-able; with the model's own checkpoint it is all that a resume needs."""
         assert self.first_losses is not None
         self._read_clock()
         return {
             "version": VERSION,
-            "fingerprint": self.plan.fingerprint(),
+            "fingerprint": self._fingerprint(),
             "sampler": self.sampler.state_dict(),
             "ledger": self.ledger.state_dict(),
             "average": self._average.state_dict(),
@@ -218,23 +226,30 @@ class AdaptRun:
             ValueError: the checkpoint was made with other data, budget or batch layout, or by a
                 version of this package whose checkpoints are another kind.
         """
-        if state.get("version") != VERSION:
+        if state.get("version") not in READABLE:
             raise ValueError(
                 f"resume_from_checkpoint: this checkpoint has version {state.get('version')}, and "
-                f"this package reads version {VERSION}; go on with the version of adapt-axolotl "
-                "that wrote it (adapt/config.yml in the output_dir names it), or start in a new "
-                "output_dir"
+                f"this package reads {' and '.join(map(str, READABLE))}; go on with the version of "
+                "adapt-axolotl that wrote it (adapt/config.yml in the output_dir names it), or "
+                "start in a new output_dir"
             )
-        ours, theirs = self.plan.fingerprint(), state["fingerprint"]
+        ours, theirs = self._fingerprint(), state["fingerprint"]
+        if state["version"] == 1:
+            LOG.warning(
+                "resume_from_checkpoint: an earlier version of this package wrote this checkpoint; "
+                "it does not hold the digest of the rows nor the settings of adapt.learned, so a "
+                "change of them goes unnoticed"
+            )
+            ours = {key: ours[key] for key in theirs}
         changed = [key for key in ours if ours[key] != theirs.get(key)]
         if changed or (state["meta"] is None) != (self.learner is None):
             what = "; ".join(
                 f"{key}: {_short(theirs.get(key))} then, {_short(ours[key])} now" for key in changed
             )
             raise ValueError(
-                "resume_from_checkpoint: this checkpoint cannot go on with this recipe, the rows "
-                f"drawn would differ ({what or 'learned and static mixtures differ'}); restore "
-                "the recipe and the global batch (micro_batch_size x "
+                "resume_from_checkpoint: this checkpoint cannot go on with this recipe, the run "
+                f"would be another ({what or 'learned and static mixtures differ'}); restore "
+                "the recipe, the data and the global batch (micro_batch_size x "
                 "gradient_accumulation_steps x processes), or start in a new output_dir"
             )
         self.sampler.load_state_dict(state["sampler"])

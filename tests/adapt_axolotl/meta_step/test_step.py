@@ -159,6 +159,36 @@ def test_a_resumed_meta_step_keeps_its_estimator_without_another_check(
     assert other.begin(5).reading
 
 
+def test_a_resume_on_other_hardware_checks_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    learner = make_learner(make_model("llama"), FINITE_DIFFERENCE, PER_TASK)
+    learner.begin(0)
+    state = learner.state_dict()
+    monkeypatch.setattr("adapt_axolotl.meta_step.choice._hardware", lambda device: "another GPU")
+    other = make_learner(make_model("llama"), FINITE_DIFFERENCE, PER_TASK)
+    other.load_state_dict(state)
+    with caplog.at_level("INFO", logger="axolotl.adapt"):
+        other.begin(5).finish()
+        other.begin(10).finish()
+    assert caplog.text.count("checked again on another GPU") == 1
+    assert caplog.text.count("agrees with one backward a task") == 1
+
+
+def test_every_learning_setting_is_part_of_what_a_resume_compares() -> None:
+    learner = make_learner(make_model("llama"), PER_TASK)
+    mixture = LearnedMixture(TASKS, objective("paper", beta=2.0), step_size=0.3, floor=0.2)
+    found = learner.fingerprint()
+    changed = {key for key, value in mixture.fingerprint().items() if found[key] != value}
+    assert changed == {
+        "adapt.learned.objective",
+        "adapt.learned.beta",
+        "adapt.learned.step_size",
+        "adapt.floor",
+    }
+    assert found["adapt.learned.update_every"] == 5
+
+
 def test_packed_rows_that_learn_from_each_other_are_not_read(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -343,6 +343,30 @@ def test_self_check_catches_an_estimator_that_is_wrong(monkeypatch: pytest.Monke
     assert "off by" in check.reason
 
 
+@pytest.mark.parametrize("error", [RuntimeError, TypeError, torch.OutOfMemoryError, IndexError])
+def test_an_estimator_that_raises_is_not_taken_and_the_run_goes_on(
+    error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make_model("qwen3")
+    parameters = trained(model)
+    batches = [padded(make_rows(2, 1), [0, 1])]
+    v = random_v(parameters)
+
+    def broken_rule(module: torch.nn.Module, parts: dict[str, torch.Tensor]):
+        def shares(inputs: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
+            raise error("a kernel of another kind\nmore of it")
+
+        return shares
+
+    monkeypatch.setattr(backward_rules, "_linear_rule", broken_rule)
+    check = check_estimator(IN_BACKWARD, model, parameters, batches, v, 2)
+    assert not check.passed
+    assert error.__name__ in check.reason
+    assert "a kernel of another kind" in check.reason
+    assert "more of it" not in check.reason
+    assert not any(module._forward_hooks for module in model.modules())
+
+
 def test_packed_rows_have_the_losses_of_padded_ones() -> None:
     model = make_model("qwen3", attn_implementation="sdpa")
     rows = make_rows(6, 1)

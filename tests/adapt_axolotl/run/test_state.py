@@ -117,6 +117,7 @@ def test_records_are_whole_and_a_resumed_run_cuts_what_it_does_again(tmp_path: P
         ({"shape": BlockShape(3, 4)}, "micro-batches a step .*: 2 then, 3 now"),
         ({"seed": 1}, "seed: 0 then, 1 now"),
         ({"max_repeats": 2.0}, "max_repeats: None then, 2.0 now"),
+        ({"data_digest": "edited"}, "digest of the rows:  then, edited now"),
     ],
 )
 def test_a_checkpoint_of_another_stream_is_refused(changes: dict, says: str) -> None:
@@ -125,6 +126,33 @@ def test_a_checkpoint_of_another_stream_is_refused(changes: dict, says: str) -> 
     train(run, stop=2)
     with pytest.raises(ValueError, match=says):
         make_run(**changes).load_state_dict(run.state_dict())
+
+
+def test_a_checkpoint_of_an_earlier_version_goes_on_and_says_what_it_cannot_check(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    run = make_run()
+    run.start()
+    train(run, stop=2)
+    state = json.loads(json.dumps(run.state_dict()))
+    state["version"] = 1
+    del state["fingerprint"]["digest of the rows"]
+    with caplog.at_level("WARNING", logger="axolotl.adapt"):
+        make_run(data_digest="any").load_state_dict(state)
+    assert "does not hold the digest of the rows" in caplog.text
+    state["fingerprint"]["seed"] = 1
+    with pytest.raises(ValueError, match="seed: 1 then, 0 now"):
+        make_run().load_state_dict(state)
+
+
+@pytest.mark.parametrize("version", [None, 0, 3])
+def test_a_checkpoint_of_an_unknown_version_is_refused(version: int | None) -> None:
+    run = make_run()
+    run.start()
+    train(run, stop=2)
+    state = {**run.state_dict(), "version": version}
+    with pytest.raises(ValueError, match=rf"has version {version}, and .* reads 1 and 2; go on"):
+        make_run().load_state_dict(state)
 
 
 def test_the_learning_rate_follows_the_budget_not_the_steps() -> None:
