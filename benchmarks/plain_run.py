@@ -122,7 +122,7 @@ class PlainRun:
                 lambda: evaluation_mode(model),
             )
 
-        def measure(rows_per_task: int | None) -> np.ndarray:
+        def measure(rows_per_task: int) -> np.ndarray:
             rows = validation_rows.sample(rows_per_task, seed=0)
             with evaluation_mode(model):
                 return validation_losses(model, validation_rows, rows, count, Ranks())

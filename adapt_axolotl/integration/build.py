@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from adapt_axolotl.config import AdaptConfig
+from adapt_axolotl.data.pools import TaskPools
 from adapt_axolotl.data.tasks import Tasks
 from adapt_axolotl.integration.batch_layout import (
     block_shape,
@@ -110,7 +111,7 @@ def build_run(
     learner = None
     if spec.adapt.mixture == "learned":
         learner = MetaLearner(
-            learned_mixture(spec.adapt, tasks.names),
+            learned_mixture(spec.adapt, tasks.pools),
             trainer.model,
             measuring_rows(tasks.train, tasks.pools),
             validation,
@@ -120,7 +121,7 @@ def build_run(
             measuring,
         )
 
-    def measure(rows_per_task: int | None) -> np.ndarray:
+    def measure(rows_per_task: int) -> np.ndarray:
         rows = validation.sample(rows_per_task, seed=plan.seed)
         with measuring():
             return validation_losses(trainer.model, validation, rows, len(tasks.names), ranks)
@@ -159,15 +160,17 @@ def named_objective(adapt: AdaptConfig, names: Sequence[str]) -> Objective:
     )
 
 
-def learned_mixture(adapt: AdaptConfig, names: Sequence[str]) -> LearnedMixture:
+def learned_mixture(adapt: AdaptConfig, pools: TaskPools) -> LearnedMixture:
     """The mixture that the `adapt:` block describes, before it has learned anything."""
-    learned = adapt.learned
+    learned, names = adapt.learned, pools.tasks
+    by_rows = adapt.share_unit == "examples"
     return LearnedMixture(
         names,
         named_objective(adapt, names),
         step_size=learned.step_size,
         entropy_weight=learned.entropy_weight,
         floor=adapt.floor,
+        row_tokens=pools.available_tokens / pools.rows_of_task if by_rows else None,
     )
 
 

@@ -77,10 +77,8 @@ class MeasuringRows:
             chosen.append(rng.choice(rows, size=min(rows_per_task, len(rows)), replace=False))
         return np.concatenate(chosen)
 
-    def sample(self, rows_per_task: int | None, *, seed: int) -> np.ndarray:
-        """So many rows of every task, the same for a seed; all of the split for None."""
-        if rows_per_task is None:
-            return np.arange(len(self._pools.task_of_row))
+    def sample(self, rows_per_task: int, *, seed: int) -> np.ndarray:
+        """So many rows of every task, or its whole pool if that is smaller; the same for a seed."""
         tasks = range(len(self._pools.tasks))
         return self.draw(tasks, rows_per_task, seed=seed, stream=RandomStream.MEASURED_ROWS, step=0)
 

@@ -32,7 +32,13 @@ import numpy as np
 
 from adapt_axolotl.mixture.objectives import Objective
 from adapt_axolotl.mixture.simplex import entropy, softmax, with_floor
-from adapt_axolotl.mixture.standardise import RunningScale, centred, kept_share
+from adapt_axolotl.mixture.standardise import (
+    RunningScale,
+    centred,
+    kept_share,
+    loss_shares,
+    tokens_of_a_share,
+)
 
 # Nats a token. A task below it at the start has nothing left to learn; over a smaller first loss,
 # its least rise would look like the worst case and v would point at nothing else (ours).
@@ -103,6 +109,8 @@ class LearnedMixture:
         step_size: of the logits.
         entropy_weight: lambda, the pull towards the uniform mixture.
         floor: least share of a task, in units of 1/K.
+        row_tokens: (K,) mean supervised tokens of a row of each task, where proportions count rows;
+            None where they count supervised tokens.
 
     Raises:
         ValueError: a setting with which no mixture could be learned.
@@ -116,6 +124,7 @@ class LearnedMixture:
         step_size: float = STEP_SIZE,
         entropy_weight: float = ENTROPY_WEIGHT,
         floor: float = FLOOR,
+        row_tokens: np.ndarray | None = None,
     ) -> None:
         check_step(step_size, entropy_weight)
         count = len(tasks)
@@ -125,6 +134,7 @@ class LearnedMixture:
         self._step_size = step_size
         self._entropy_weight = entropy_weight
         self._floor = floor / count
+        self._row_tokens = row_tokens
         self._logits = np.zeros(count)
         with_floor(softmax(self._logits), self._floor)  # Refuses a floor that does not fit.
         self._first_losses = np.full(count, np.nan)
@@ -217,11 +227,13 @@ class LearnedMixture:
         """z, (K,), from the last scores of usable tasks; 0 for the others and those never
         measured."""
         known = usable & np.isfinite(self._usefulness)
-        scores = centred(self._usefulness, self.proportions, known)
+        per_share = tokens_of_a_share(self.proportions, self._row_tokens)
+        shares = loss_shares(self.proportions, self._row_tokens)
+        scores = per_share * centred(self._usefulness, shares, known)
         self._scale.add(scores[known])
         z = np.zeros(len(scores))
         if self._scale.root > 0:
-            kept = kept_share(scores[known], self._errors[known])
+            kept = kept_share(scores[known], (per_share * self._errors)[known])
             z[known] = np.clip(kept * scores[known] / self._scale.root, -SCORE_CLIP, SCORE_CLIP)
         return z
 

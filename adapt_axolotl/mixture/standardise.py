@@ -4,9 +4,11 @@ A score is useful only beside those of the other tasks, and its scale is that of
 learning rate and the model. So scores are centred, shrunk by how much of them is noise, and divided
 by a running root mean square:
 
-    c = h - (mean of h under p);    z = c / rms(c) * c^2 / (c^2 + se^2), clipped
+    c = h - (mean of h under q);    z = c / rms(c) * c^2 / (c^2 + se^2), clipped
 
-with h = <v, grad L> and se its standard error. A score that is all noise moves little.
+with h = <v, grad L>, se its standard error, and q the shares of the tasks in the training loss: p
+itself where p counts tokens; where it counts rows, c and se also take the factor by which a share
+of rows becomes one of the loss (`tokens_of_a_share`). A score that is all noise moves little.
 """
 
 from __future__ import annotations
@@ -14,16 +16,44 @@ from __future__ import annotations
 import numpy as np
 
 
-def centred(usefulness: np.ndarray, proportions: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Scores over the mean of the known ones under p; (K,), NaN where never measured.
+def centred(usefulness: np.ndarray, shares: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Scores over the mean of the known ones; (K,), NaN where never measured.
 
     Args:
         usefulness: (K,) h, NaN where never measured.
-        proportions: (K,) p.
+        shares: (K,) of the tasks in the training loss.
         known: (K,) bool, measured once at least; one or more.
     """
-    shares = proportions[known]
-    return usefulness - (shares * usefulness[known]).sum() / shares.sum()
+    weights = shares[known]
+    return usefulness - (weights * usefulness[known]).sum() / weights.sum()
+
+
+def loss_shares(proportions: np.ndarray, row_tokens: np.ndarray | None) -> np.ndarray:
+    """(K,) shares of the tasks in the training loss, which is a mean over supervised tokens.
+
+    Where proportions count rows, a task with long rows has the larger share in the loss:
+    q_k = p_k n_k / sum_j p_j n_j.
+
+    Args:
+        proportions: (K,) p.
+        row_tokens: (K,) n, mean supervised tokens of a row; None where proportions count tokens.
+    """
+    if row_tokens is None:
+        return proportions
+    weighted = proportions * row_tokens
+    return weighted / weighted.sum()
+
+
+def tokens_of_a_share(proportions: np.ndarray, row_tokens: np.ndarray | None) -> np.ndarray:
+    """(K,) n_k / sum_j p_j n_j: how much more of the loss a task gets with its next bit of share.
+
+    The chain rule through the lengths of rows (ours): with q as in `loss_shares`,
+    dJ/dp_k = n_k / (sum_j p_j n_j) * (dJ/dq_k - sum_j q_j dJ/dq_j). 1 where proportions count
+    tokens. For the arguments see `loss_shares`.
+    """
+    if row_tokens is None:
+        return np.ones(len(proportions))
+    return row_tokens / (proportions @ row_tokens)
 
 
 def kept_share(scores: np.ndarray, errors: np.ndarray) -> np.ndarray:

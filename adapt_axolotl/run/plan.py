@@ -13,6 +13,10 @@ from adapt_axolotl.data.pools import TaskPools
 from adapt_axolotl.sampling.batches import BlockShape, MixtureBatchSampler
 from adapt_axolotl.sampling.stream import TaskStream, Unit
 
+# Of the run's time, for the losses before it and for those after it.
+MEASURING_SHARE = 0.01
+FIRST_ROWS = 32
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -92,6 +96,15 @@ class RunPlan:
         if self.max_steps is not None:
             total = min(total, self.max_steps)
         return Estimate(steps=total, rows_per_step=rows / steps)
+
+    def measured_rows(self, estimate: Estimate) -> tuple[int, int]:
+        """Validation rows of each task for the losses before the first step and after the last, at
+        most: as many as take 1 % of the run's time on either side, a forward being a third of a
+        training step; one of each task at least. A run waits for the first ones, so there are no
+        more than 32 of them."""
+        trained = estimate.steps * estimate.rows_per_step
+        affordable = max(1, int(3 * MEASURING_SHARE * trained / len(self.pools.tasks)))
+        return min(FIRST_ROWS, affordable), affordable
 
     def progress(self, ledger: TokenLedger) -> float:
         """How much of the run is done, 0 to 1: of its budget, or of `max_steps` if that ends it

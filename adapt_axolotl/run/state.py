@@ -26,9 +26,6 @@ from adapt_axolotl.run.plan import RunPlan
 
 LOG = logging.getLogger("axolotl.adapt.run")
 
-# Rows of each task for the first losses. A run waits for them before its first step.
-FIRST_ROWS = 32
-
 # Of the run's state in a checkpoint; raise it when an older one can no longer be read.
 VERSION = 2
 READABLE = (1, VERSION)
@@ -40,7 +37,7 @@ class AdaptRun:
     Args:
         plan: what it draws.
         learner: of a learned mixture; None for a static one.
-        measure: (K,) validation losses over so many rows of each task, or over whole pools (None).
+        measure: (K,) validation losses over so many rows of each task, at most.
         directory: where the run leaves its records; None on ranks that do not write.
     """
 
@@ -48,7 +45,7 @@ class AdaptRun:
         self,
         plan: RunPlan,
         learner: MetaLearner | None,
-        measure: Callable[[int | None], np.ndarray],
+        measure: Callable[[int], np.ndarray],
         directory: RunDirectory | None,
     ) -> None:
         self.plan = plan
@@ -65,7 +62,8 @@ class AdaptRun:
         self._measure = measure
         self._directory = directory
         self._average = TokenAverage(plan.pools.tasks)
-        self.seconds = {"training": 0.0, "meta_steps": 0.0}
+        self.seconds = {"training": 0.0, "meta_steps": 0.0, "measuring": 0.0}
+        self._first_rows, self._last_rows = plan.measured_rows(plan.estimate())
         self._clock = 0.0
 
     @property
@@ -76,7 +74,7 @@ class AdaptRun:
     def start(self) -> None:
         """Before the first optimizer step of a process."""
         if not self.resumed:
-            self.first_losses = self._measure(FIRST_ROWS)
+            self.first_losses = self._measured(self._first_rows)
             if self.learner is not None:
                 self.learner.mixture.observe(self.first_losses)
         if self._directory is not None:
@@ -132,9 +130,15 @@ class AdaptRun:
     def finish(self) -> None:
         """After the last optimizer step: the last losses and the records."""
         self._read_clock()
-        self.last_losses = self._measure(None)
+        self.last_losses = self._measured(self._last_rows)
         if self._directory is not None:
             self._directory.end(self._final_records())
+
+    def _measured(self, rows_per_task: int) -> np.ndarray:
+        begun = time.perf_counter()
+        losses = self._measure(rows_per_task)
+        self.seconds["measuring"] += time.perf_counter() - begun
+        return losses
 
     def _final_records(self) -> FinalRecords:
         names = self.plan.pools.tasks
@@ -259,7 +263,7 @@ class AdaptRun:
         self.first_losses = np.array(losses)
         if self.learner is not None:
             self.learner.load_state_dict(state["meta"])
-        self.seconds = dict(state["seconds"])
+        self.seconds |= state["seconds"]
         self.resumed = True
 
 

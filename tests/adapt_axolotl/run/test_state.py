@@ -18,7 +18,7 @@ from adapt_axolotl.budget.lr_schedule import follow_budget
 from adapt_axolotl.commands.show import comparison, markdown_table
 from adapt_axolotl.records.write import RunDirectory
 from adapt_axolotl.run.checkpoint import read_checkpoint, set_incomplete_checkpoints_aside
-from adapt_axolotl.run.plan import RunPlan
+from adapt_axolotl.run.plan import Estimate, RunPlan
 from adapt_axolotl.run.state import AdaptRun
 from adapt_axolotl.sampling.batches import BlockShape
 from adapt_common.run_records import read_history
@@ -96,7 +96,7 @@ def test_records_are_whole_and_a_resumed_run_cuts_what_it_does_again(tmp_path: P
         file.write('{"step": 9, "tok')  # killed while writing
 
     resumed = make_run(tmp_path / "killed")
-    resumed._measure(None)  # skipped: the first losses come from the checkpoint
+    resumed._measure(1)  # skipped: the first losses come from the checkpoint
     resumed.load_state_dict(state)
     resumed.start()
     train(resumed, begin=5)
@@ -108,6 +108,36 @@ def test_records_are_whole_and_a_resumed_run_cuts_what_it_does_again(tmp_path: P
     report = json.loads((tmp_path / "whole" / "adapt" / "ledger.json").read_text())
     assert report["tasks"]["c"]["first_validation_loss"] is None
     assert report["tasks"]["c"]["last_validation_loss"] == 2.0
+
+
+@pytest.mark.parametrize(("steps", "rows"), [(10, 4.0), (250, 64.0), (10_000, 16.0)])
+@pytest.mark.parametrize("num_tasks", [3, 1000])
+def test_first_and_last_losses_take_their_share_of_the_run(
+    steps: int, rows: float, num_tasks: int
+) -> None:
+    pools = replace(make_pools(), tasks=tuple(str(k) for k in range(num_tasks)))
+    first, last = make_plan(pools=pools).measured_rows(Estimate(steps, rows))
+    assert 1 <= first <= min(32, last)
+    for rows_per_task in (first, last):
+        forwards = rows_per_task * num_tasks
+        # A forward is a third of a training step; one row of each task is read in any case.
+        assert forwards / 3 <= max(0.01 * steps * rows, num_tasks / 3)
+
+
+def test_what_is_measured_is_bounded_and_timed() -> None:
+    asked: list[int] = []
+
+    def measure(rows_per_task: int) -> np.ndarray:
+        asked.append(rows_per_task)
+        return np.ones(3)
+
+    plan = make_plan()
+    run = AdaptRun(plan, None, measure, None)
+    run.start()
+    train(run)
+    run.finish()
+    assert asked == list(plan.measured_rows(plan.estimate()))
+    assert run.seconds["measuring"] > 0
 
 
 @pytest.mark.parametrize(
