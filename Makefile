@@ -10,7 +10,10 @@ export HF_DATASETS_OFFLINE ?= 1
 export AXOLOTL_DO_NOT_TRACK ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help env demo results bench check test format grid clean
+# Test processes; each training run in a test uses one core.
+WORKERS ?= 2
+
+.PHONY: help env demo results bench check test test-fast wheel format grid clean
 
 help:
 	@echo "make demo    train the tiny recipe and its uniform twin, show both side by side"
@@ -18,6 +21,8 @@ help:
 	@echo "make bench   cost of meta steps and runs, the sampler, comparisons and their error rate"
 	@echo "make check   formatting, linting, types; recipes, their list and generated docs up to date"
 	@echo "make test    all tests (ADAPT_TEST_DATA=DIR adds those on real data)"
+	@echo "make test-fast  those that train nothing, in under three minutes"
+	@echo "make wheel   build the package, install it in a clean environment, train from it"
 	@echo "make format  write the formatting"
 	@echo "make grid    write the recipes, their list and docs/keys.md again"
 
@@ -67,8 +72,29 @@ check: env
 	$(BIN)/python docs/keys.py --check
 	$(BIN)/python docs/cost.py --check
 
+# A file's tests stay in one process, so that they share what they trained.
+test: export OMP_NUM_THREADS ?= 1
 test: env
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+
+test-fast: export OMP_NUM_THREADS ?= 1
+test-fast: env
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow"
+
+# In a folder of its own, where this checkout cannot be imported.
+wheel: env
+	rm -rf dist build .venv-wheel
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+	$(PYTHON) -m venv .venv-wheel
+	.venv-wheel/bin/python -m pip install --quiet --upgrade "pip<27"
+	.venv-wheel/bin/python -m pip install --quiet --constraint constraints.txt dist/*.whl
+	mkdir .venv-wheel/work
+	cp recipes/adapt_tiny_cpu.yml .venv-wheel/work
+	cd .venv-wheel/work && export PATH=$(CURDIR)/.venv-wheel/bin:$$PATH && \
+		adapt-axolotl tiny data/tiny && \
+		axolotl train adapt_tiny_cpu.yml --max-steps 60 && \
+		adapt-axolotl show runs/adapt_tiny_cpu && \
+		adapt-eval suites
 
 format: env
 	$(BIN)/ruff format .
@@ -79,4 +105,4 @@ grid: env
 	$(BIN)/python docs/keys.py
 
 clean:
-	rm -rf $(VENV) runs data/tiny
+	rm -rf $(VENV) .venv-wheel build dist runs data/tiny

@@ -168,6 +168,7 @@ def test_a_resume_on_other_hardware_checks_again(
     monkeypatch.setattr("adapt_axolotl.meta_step.choice._hardware", lambda device: "another GPU")
     other = make_learner(make_model("llama"), FINITE_DIFFERENCE, PER_TASK)
     other.load_state_dict(state)
+    caplog.clear()
     with caplog.at_level("INFO", logger="axolotl.adapt"):
         other.begin(5).finish()
         other.begin(10).finish()
