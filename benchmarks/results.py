@@ -118,7 +118,7 @@ def summary(tiny: list[Path], real: list[Path]) -> str:
         (f"mean loss of {len(tasks(tiny[0]))} made tasks, at the end", *losses("tiny")),
         (f"mean loss of {len(tasks(real[0]))} real tasks, at the end", *losses("real")),
         ("supervised tokens of the budget, real tasks", *map(spent, real)),
-        ("time in meta steps before the forward, real tasks", *map(share_of_meta_steps, real)),
+        ("training time in meta steps, real tasks", *map(share_of_meta_steps, real)),
     ]
     return table(HEADS, rows, {1, 2, 3})
 
@@ -137,8 +137,8 @@ def note(runs: list[Path]) -> str:
         f"Within the learned run, {len(history)} meta steps ({', '.join(estimators)}) took "
         f"{share_of_meta_steps(runs[0])} of the time before the training forward; they read "
         f"{ledger['meta_tokens']:,} supervised tokens beside the {ledger['used']:,} trained. The "
-        "seconds are of separate processes on a machine with other work, so they do not compare; "
-        "[cost.md](cost.md) has ratios that do."
+        "seconds come from separate processes on a shared machine and cannot be compared; "
+        "[cost.md](cost.md) has ratios that can."
     )
 
 

@@ -16,22 +16,22 @@ TEXT = """\
 # What a learned mixture costs
 
 Written by `docs/cost.py` from what `make bench` printed ([measured/](measured)), on two shared CPU
-cores without a GPU. Ratios are taken within one process, against the thing that they are ratios to,
-in turn; median [least, most] of several repeats, of processor time on one thread.
+cores without a GPU. The two sides of each ratio are interleaved in one process, on one thread;
+figures are the median [smallest, largest] of several repeats of processor time.
 
 ## A meta step
 
-Time over that of a training step on the same tokens; peak memory beside training's, over the bytes
-of the trained parameters (v itself is 1).
+Time of a meta step over that of a training step on the same tokens, and peak memory beyond that of
+training, over the bytes of the trained parameters (v itself is 1).
 
-Aimed at, for `in_backward`, the default: 1.4 at most, within 10 % from 4 to 256 tasks, and 1.1
-times the parameters. A pass over as many validation tokens for v is about 1 of it, reading the
-scores off the training backward the rest: one matrix product more a layer beside the three of a
-step. Neither knows how many tasks there are.
+The goal for `in_backward`, the default, is at most 1.4, within 10 % from 4 to 256 tasks, and at most
+1.1 times the parameters. The pass over validation tokens for v is about 1 of the 1.4. The rest is
+reading the scores off the training backward: one matrix product for each layer beside the three of
+a training step. Neither depends on the number of tasks.
 
 `doge` is DoGE's own loop (arXiv 2310.15393) with a validation target, `doge_port` the same scores
-beside a trainer's step, both written anew from their formulas. DoGE's own loop is cheap for few
-tasks because the gradients of the tasks are the training step; but it keeps them all, and runs at
+beside a trainer's step, both written from their formulas. DoGE's own loop is cheap for few tasks,
+because the gradients of the tasks make up the training step; but it stores them all, and runs at
 every step.
 
 {meta_step_cost}
@@ -39,39 +39,40 @@ every step.
 ## A whole run
 
 Processor time a supervised token of a learned run at the default schedule, over that of a uniform
-run; the two take their steps in turn, and the last line is a uniform run against another, what
-noise makes. Aimed at: 1.05 at most. The schedule
-([schedule.py](../adapt_axolotl/meta_step/schedule.py)) is made for 1.04, whatever the number of
-tasks: where the rows that this pays for are too few for all, tasks take turns.
+run; the two take their steps in turn. The last line compares two uniform runs and shows the noise.
+The goal is at most 1.05. The schedule
+([schedule.py](../adapt_axolotl/meta_step/schedule.py)) is designed to take about 4 % of the
+training time, whatever the number of tasks; if the rows that fit are too few for all tasks, the
+tasks take turns.
 
 {run_overhead}
 
 ## Tasks that a step holds no row of
 
-They keep their last score, with its age, or rows are drawn for them (`finite_difference`). On the
-nine made tasks, with steps of fewer rows than tasks and of more; the loss is of the tasks that can
-be learned, mean ± standard deviation over three seeds.
+These tasks keep their last score, or rows are drawn for them (`finite_difference`). Measured on the
+nine made tasks, with steps of fewer rows than tasks and of more. The loss is that of the learnable
+tasks, mean ± standard deviation over three seeds.
 
 {absent_tasks}
 
-Neither is better beyond the seeds. `auto` reads the backward where a step holds at least a row a
-task, and draws rows where most scores would be old.
+The difference is within the spread of the seeds. `auto` reads the backward where a step holds at
+least one row for each task, and draws rows otherwise.
 
 ## Many tasks and rows
 
-The sampler alone, with index arrays and no model. What a checkpoint keeps of it depends on the
-tasks and not on the rows.
+The sampler by itself, with index arrays and no model. Its part of a checkpoint grows with the number
+of tasks, not of rows.
 
 {many_rows}
 
 ## Start-up
 
 From `axolotl train` to the first optimizer step with prepared data and 20 tasks, against Axolotl
-alone on the same recipe. Aimed at: 1.1 at most.
+by itself on the same recipe. The goal is at most 1.1.
 
 {start_up}
 
-## On an accelerator
+## On a GPU
 
 `benchmarks/gpu.py` runs a Qwen3-0.6B shape in bfloat16 with rows of 2,048 tokens where there is an
 accelerator, and a small shape where there is none; its first line says which it was. `error` is the
