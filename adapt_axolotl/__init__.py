@@ -1,7 +1,7 @@
 """ADAPT for Axolotl: the task mixture of a fine-tune, learned while it trains.
 
-The door is lazy: importing this package costs nothing, and Axolotl is imported only when it asks
-for ``adapt_axolotl.AdaptPlugin``.
+Importing this package costs nothing; Axolotl is imported only when ``adapt_axolotl.AdaptPlugin`` is
+asked for.
 """
 
 from __future__ import annotations

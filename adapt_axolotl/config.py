@@ -1,8 +1,8 @@
 """The `adapt:` block of a recipe: each key with its meaning and its check.
 
-Two doors: `parse_adapt_block` reads the raw YAML before Axolotl does and reports every mistake at
-once, each with its remedy; `AdaptArgs` hands the block to Axolotl's own schema, where it is
-required, so that a misspelt block stops the run instead of training without the plugin.
+There are two ways in. `parse_adapt_block` reads the raw YAML before Axolotl does and reports every
+mistake at once, each with its remedy; `AdaptArgs` hands the block to Axolotl's own schema, where it
+is required, so that a misspelt block stops the run instead of training without the plugin.
 """
 
 from __future__ import annotations

@@ -24,10 +24,10 @@ figures are the median [smallest, largest] of several repeats of processor time.
 Time of a meta step over that of a training step on the same tokens, and peak memory beyond that of
 training, over the bytes of the trained parameters (v itself is 1).
 
-The goal for `in_backward`, the default, is at most 1.4, within 10 % from 4 to 256 tasks, and at most
-1.1 times the parameters. The pass over validation tokens for v is about 1 of the 1.4. The rest is
-reading the scores off the training backward: one matrix product for each layer beside the three of
-a training step. Neither depends on the number of tasks.
+The goal for `in_backward`, the default, is at most 1.4, within 10 % from 4 to 256 tasks, and at
+most 1.1 times the parameters. The pass over validation tokens for v is about 1 of the 1.4. The rest
+is reading the scores off the training backward: one matrix product for each layer beside the three
+of a training step. Neither depends on the number of tasks.
 
 `doge` is DoGE's own loop (arXiv 2310.15393) with a validation target, `doge_port` the same scores
 beside a trainer's step, both written from their formulas. DoGE's own loop is cheap for few tasks,
@@ -60,8 +60,8 @@ least one row for each task, and draws rows otherwise.
 
 ## Many tasks and rows
 
-The sampler by itself, with index arrays and no model. Its part of a checkpoint grows with the number
-of tasks, not of rows.
+The sampler by itself, with index arrays and no model. Its part of a checkpoint grows with the
+number of tasks, not of rows.
 
 {many_rows}
 

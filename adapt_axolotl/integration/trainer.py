@@ -154,8 +154,8 @@ class AdaptTrainer(AxolotlTrainer):
     ) -> dict[str, float]:
         """Trainer evaluates each task by itself; the metrics over all of them come last, and early
         stopping, which would count each task as an evaluation of its own, sees all at once."""
-        whole = self.eval_dataset if eval_dataset is None else eval_dataset
-        if not isinstance(whole, dict) or self._evaluation is None:
+        datasets = self.eval_dataset if eval_dataset is None else eval_dataset
+        if not isinstance(datasets, dict) or self._evaluation is None:
             return super().evaluate(eval_dataset, ignore_keys, metric_key_prefix)
         callbacks = self.callback_handler.callbacks
         stopping = [one for one in callbacks if isinstance(one, EarlyStoppingCallback)]

@@ -1,4 +1,4 @@
 """A run as a folder that can be shared: its card, its recipe, the picture of its mixture.
 
-The one room that reads what `adapt-eval` leaves, through `adapt_eval` itself.
+The one folder that reads what `adapt-eval` leaves, through `adapt_eval` itself.
 """

@@ -264,7 +264,7 @@ def test_runs_stand_side_by_side(tmp_path: Path) -> None:
         comparison([tmp_path])
 
 
-def test_the_door_is_lazy() -> None:
+def test_importing_the_package_imports_nothing_heavy() -> None:
     code = "import sys, adapt_axolotl; print('axolotl' in sys.modules, 'torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
