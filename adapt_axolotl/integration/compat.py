@@ -104,6 +104,7 @@ _NAMES = (
         "generate_dataset_hash_from_config",
         ("cfg", "cfg_datasets", "tokenizer_name"),
     ),
+    Used("axolotl.utils.data.shared", "get_dataset_type", ("dataset_config",)),
     Used(
         "axolotl.utils.data.shared",
         "load_dataset_with_config",
