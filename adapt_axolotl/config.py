@@ -141,7 +141,10 @@ class AdaptConfig(Block):
 
     token_budget: str | int | float = Field(
         description="Supervised tokens (labels other than -100) that the run may train on: a share "
-        "of those in the training pools (`5%`) or a number (`200_000`). Never overspent.",
+        "of those in the training pools (`5%`) or a number (`200_000`). Never overspent. There is "
+        "no upper limit: `300%` trains on three times as many tokens as the pools hold, about what "
+        "`num_epochs: 3` is without a mixture; how often each task repeats is up to the mixture, "
+        "and `max_repeats` caps it.",
     )
     mixture: MixtureName = Field(
         default="learned",
@@ -176,7 +179,8 @@ class AdaptConfig(Block):
         default=None,
         gt=0,
         description="Passes over a task's training rows after which it is drawn no more; its share "
-        "goes to the other tasks. Default: no cap.",
+        "goes to the other tasks. When all tasks are there the run ends, even below the budget, "
+        "and says so. Default: no cap.",
     )
     val_examples: int | None = Field(
         default=None,
