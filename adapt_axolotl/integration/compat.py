@@ -139,7 +139,14 @@ _NAMES = (
         "transformers",
         "TrainerCallback",
         methods=dict.fromkeys(
-            ("on_train_begin", "on_step_begin", "on_optimizer_step", "on_step_end", "on_train_end"),
+            (
+                "on_train_begin",
+                "on_step_begin",
+                "on_optimizer_step",
+                "on_step_end",
+                "on_epoch_end",
+                "on_train_end",
+            ),
             ("args", "state", "control"),
         ),
     ),
