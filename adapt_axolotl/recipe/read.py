@@ -99,6 +99,7 @@ def _checks(cfg: MutableMapping[str, Any], adapt: AdaptConfig) -> Iterator[Calla
     for key in ("datasets", "test_datasets"):
         for index, entry in enumerate(cfg.get(key) or []):
             yield partial(_expand_paths, entry, f"{key}[{index}]")
+            yield partial(check_task_name, entry, f"{key}[{index}]")
     train_tasks, test_tasks = _task_names(cfg, "datasets"), _task_names(cfg, "test_datasets")
     yield lambda: _check_tasks(adapt, train_tasks, test_tasks)
     yield lambda: _held_out_share(cfg, adapt)
@@ -127,6 +128,22 @@ def recipe_as_written(cfg: Mapping[str, Any]) -> str:
 def task_name(entry: Mapping[str, Any]) -> str:
     """`task:` of a dataset entry, else its path."""
     return str(entry.get("task") or entry.get("path"))
+
+
+def check_task_name(entry: Mapping[str, Any], where: str) -> None:
+    """
+    Raises:
+        ValueError: `task:` is there and is no name. YAML reads an unquoted no, off or nothing as
+            one of its own values, which would give the entry another task without a word.
+    """
+    name = entry.get("task", "path") if isinstance(entry, Mapping) else "path"
+    if isinstance(name, str | int | float) and not isinstance(name, bool) and str(name).strip():
+        return
+    empty = name is None or str(name).strip() == ""
+    raise ValueError(
+        f"{where}.task: {'is empty' if empty else f'{name!r} is no name'}; write a name in quotes, "
+        'as in task: "qa", or remove the key, and the entry\'s path is the name'
+    )
 
 
 def is_hub_name(path: str) -> bool:

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from adapt_axolotl.commands.init import adapt_recipe
 from adapt_axolotl.config import parse_adapt_block
 from adapt_axolotl.recipe.read import read_recipe, recipe_as_written
 
@@ -42,6 +44,26 @@ def test_names_and_paths_are_read_back(
     assert adapt.test_tasks == ["b"]
     assert raw["datasets"][2]["path"] == str(tmp_path / "a.jsonl")
     assert raw["adapt"]["train_tasks"] == adapt.train_tasks
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("", "is empty"),
+        ("  ", "is empty"),
+        (None, "is empty"),
+        (False, "False is no name"),
+        (["a"], r"\['a'\] is no name"),
+    ],
+)
+def test_a_task_that_is_no_name_is_refused(raw: dict[str, Any], name: object, says: str) -> None:
+    raw["datasets"][1]["task"] = name
+    with pytest.raises(ValueError, match=rf"^datasets\[1\]\.task: {says}; write a name in quotes"):
+        read_recipe(raw)
+    with pytest.raises(ValueError, match=r"^datasets\[1\]\.task: "):
+        adapt_recipe(yaml.safe_dump(raw))
+    raw["datasets"][1]["task"] = 7
+    assert read_recipe(raw).train_tasks == ["a", "7"]
 
 
 @pytest.mark.parametrize(

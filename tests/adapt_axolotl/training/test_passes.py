@@ -27,6 +27,7 @@ def test_an_epoch_is_a_pass_over_as_many_tokens_as_the_pools_hold(
     for key in ("datasets", "test_datasets"):
         config[key] = [{**entry, "split": "train[:80]"} for entry in config[key][:2]]
     output = train(config, tmp_path)
+    assert output.count("save_strategy: epoch means here: With `epoch`: once per pass over") == 1
     accounts = ledger(tmp_path)
     available = sum(task["available"] for task in accounts["tasks"].values())
     assert accounts["budget"] == int(2.5 * available)
