@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from adapt_axolotl.integration.compat import (
 from adapt_axolotl.integration.rows import load_recipe_tasks
 from adapt_axolotl.integration.spec import TrainingSpec, read_spec
 from adapt_axolotl.integration.trainer import AdaptTrainer
+from adapt_axolotl.recipe.command_line import refuse_dropped_options
 from adapt_axolotl.recipe.meanings import told
 from adapt_axolotl.recipe.read import read_recipe, recipe_as_written
 from adapt_axolotl.run.checkpoint import set_incomplete_checkpoints_aside
@@ -42,6 +44,7 @@ class AdaptPlugin(BasePlugin):
         self._meanings: list[str] = []
 
     def register(self, cfg: dict) -> None:
+        refuse_dropped_options(sys.argv)
         self._recipe = recipe_as_written(cfg)
         self._meanings = told(cfg)
         read_recipe(cfg)
