@@ -12,17 +12,16 @@ import sys
 import typing
 from pathlib import Path
 
-from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 
 from adapt_axolotl.config import AdaptConfig, Block, LearnedConfig
+from adapt_axolotl.recipe.block import BOUNDS
 from adapt_axolotl.recipe.meanings import MEANINGS
 from adapt_common.markdown import table
 
 FOLDER = Path(__file__).resolve().parent
 # Filled in by the plugin from `datasets:` and `test_datasets:`.
 NOT_THE_USERS = ("train_tasks", "test_tasks", "learned")
-BOUNDS = {Ge: "at least {.ge}", Gt: "above {.gt}", Le: "at most {.le}", Lt: "below {.lt}"}
 TEXT = """\
 # The keys of `adapt:`
 

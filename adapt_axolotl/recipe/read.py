@@ -16,8 +16,9 @@ from typing import Any
 
 import yaml
 
-from adapt_axolotl.config import AdaptConfig, parse_adapt_block
+from adapt_axolotl.config import AdaptConfig
 from adapt_axolotl.mixture.static import from_weights, static_proportions
+from adapt_axolotl.recipe.block import parse_adapt_block
 from adapt_common.hub import looks_like_hub_name
 from adapt_common.plain_values import plain
 
@@ -48,7 +49,7 @@ def read_recipe(cfg: MutableMapping[str, Any]) -> AdaptConfig:
     """
     for mistake in wrong_kinds(cfg):
         raise ValueError(mistake)
-    adapt = parse_adapt_block(cfg.get("adapt"))
+    adapt = parse_adapt_block(cfg.get("adapt"), _names(cfg))
     for check in _checks(cfg, adapt):
         check()
     # Axolotl hands the same mapping to its schema, so the names travel inside the adapt: block.
@@ -66,7 +67,7 @@ def mistakes(recipe: Mapping[str, Any]) -> list[str]:
     cfg = copy.deepcopy(dict(recipe))
     found = []
     try:
-        adapt = parse_adapt_block(cfg.get("adapt"))
+        adapt = parse_adapt_block(cfg.get("adapt"), _names(cfg))
     except ValueError as error:
         found.append(str(error))
         # What does not depend on the block is checked all the same.
@@ -107,6 +108,11 @@ def _checks(cfg: MutableMapping[str, Any], adapt: AdaptConfig) -> Iterator[Calla
 
 def _task_names(cfg: Mapping[str, Any], key: str) -> list[str]:
     return [task_name(entry) for entry in cfg.get(key) or [] if isinstance(entry, Mapping)]
+
+
+def _names(cfg: Mapping[str, Any]) -> list[str]:
+    """The tasks of a recipe, each once."""
+    return list(dict.fromkeys(_task_names(cfg, "datasets")))
 
 
 def recipe_as_written(cfg: Mapping[str, Any]) -> str:

@@ -163,7 +163,7 @@ def test_other_dataset_types_keep_working(config: dict[str, Any], tmp_path: Path
 @pytest.mark.parametrize(
     ("rows", "adapt", "says"),
     [
-        ([("x", "y")] * 50, {}, r"task 'a' has 1 distinct rows, too few"),
+        ([("x", "y")] * 50, {}, r"task 'a' has 1 distinct row, too few"),
         (None, {"val_examples": 30}, r"task 'a' has 40 distinct rows.*val_examples to at most 20"),
         ([("x " * 200, "y")] * 9, {}, r"datasets\[0\].*none of its 9 rows fits sequence_len: 64"),
     ],

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from adapt_axolotl.commands.init import adapt_recipe
-from adapt_axolotl.config import parse_adapt_block
+from adapt_axolotl.recipe.block import parse_adapt_block
 from adapt_axolotl.recipe.read import read_recipe, recipe_as_written
 
 
@@ -107,7 +107,7 @@ def test_a_recipe_that_cannot_work_says_why(
         ({"learned": {"objective": "mean", "beta": 2}}, "remove beta"),
         ({"learned": {"reference_losses": {"a": 1.0}}}, "does not read reference_losses"),
         ({"learned": {"start_after": "six"}}, "'six' is no share of the budget"),
-        ({"mixture": "guess"}, "adapt.mixture: Input should be 'learned', 'uniform'"),
+        ({"mixture": "guess"}, "adapt.mixture: must be one of learned, uniform"),
         ({"mixture": "weights"}, "mixture: weights and the weights: mapping go together"),
         ({"weights": {"a": 1}}, "mixture: weights and the weights: mapping go together"),
         ({"mixture": "round_robin", "unit": "tokens"}, "remove unit: tokens"),
