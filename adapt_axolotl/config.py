@@ -1,14 +1,12 @@
 """The `adapt:` block of a recipe: each key with its meaning and its check.
 
-There are two ways in. `parse_adapt_block` reads the raw YAML before Axolotl does and reports every
+There are two ways in. `recipe/block.py` reads the raw YAML before Axolotl does and reports every
 mistake at once, each with its remedy; `AdaptArgs` hands the block to Axolotl's own schema, where it
 is required, so that a misspelt block stops the run instead of training without the plugin.
 """
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import (
@@ -16,9 +14,11 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from adapt_axolotl.budget.amount import TokenBudget
 from adapt_axolotl.mixture.learned import ENTROPY_WEIGHT, FLOOR, STEP_SIZE, check_step
@@ -31,7 +31,18 @@ EstimatorName = Literal["auto", "in_backward", "finite_difference", "per_task"]
 class Block(BaseModel):
     """A part of the `adapt:` block: unknown keys are errors."""
 
-    model_config = ConfigDict(extra="forbid", validate_default=True)
+    model_config = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _as_yaml_means_it(cls, value: Any, info: ValidationInfo) -> Any:
+        """True is no number, and a task may have a number for its name."""
+        assert info.field_name is not None
+        if isinstance(value, bool) and cls.model_fields[info.field_name].annotation is not bool:
+            raise PydanticCustomError("wrong_kind", "another kind")
+        if isinstance(value, dict):
+            return {str(key): one for key, one in value.items()}
+        return value
 
 
 class LearnedConfig(Block):
@@ -93,16 +104,16 @@ class LearnedConfig(Block):
         "instead of at the current weights; costs one more backward.",
     )
 
-    @field_validator("objective")
+    @field_validator("objective", mode="before")
     @classmethod
-    def _objective_exists(cls, value: str) -> str:
-        if value not in OBJECTIVES:
+    def _objective_exists(cls, value: Any) -> Any:
+        if not isinstance(value, str) or value not in OBJECTIVES:
             raise ValueError(f"{value!r} is no objective; choose from {', '.join(OBJECTIVES)}")
         return value
 
-    @field_validator("start_after")
+    @field_validator("start_after", mode="before")
     @classmethod
-    def _start_is_a_share(cls, value: str | float) -> float:
+    def _start_is_a_share(cls, value: Any) -> float:
         text = str(value).strip()
         try:
             share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
@@ -141,7 +152,10 @@ class AdaptConfig(Block):
 
     token_budget: str | int | float = Field(
         description="Supervised tokens (labels other than -100) that the run may train on: a share "
-        "of those in the training pools (`5%`) or a number (`200_000`). Never overspent.",
+        "of those in the training pools (`5%`) or a number (`200_000`). Never overspent. There is "
+        "no upper limit: `300%` trains on three times as many tokens as the pools hold, about what "
+        "`num_epochs: 3` is without a mixture; how often each task repeats is up to the mixture, "
+        "and `max_repeats` caps it.",
     )
     mixture: MixtureName = Field(
         default="learned",
@@ -176,7 +190,8 @@ class AdaptConfig(Block):
         default=None,
         gt=0,
         description="Passes over a task's training rows after which it is drawn no more; its share "
-        "goes to the other tasks. Default: no cap.",
+        "goes to the other tasks. When all tasks are there the run ends, even below the budget, "
+        "and says so. Default: no cap.",
     )
     val_examples: int | None = Field(
         default=None,
@@ -224,9 +239,9 @@ class AdaptConfig(Block):
             return self.unit
         return "examples" if self.mixture == "round_robin" else "tokens"
 
-    @field_validator("token_budget")
+    @field_validator("token_budget", mode="before")
     @classmethod
-    def _budget_parses(cls, value: str | int | float) -> str | int | float:
+    def _budget_parses(cls, value: Any) -> Any:
         TokenBudget.parse(value)
         return value
 
@@ -253,51 +268,9 @@ class AdaptArgs(BaseModel):
     adapt: AdaptConfig
 
 
-def parse_adapt_block(raw: object) -> AdaptConfig:
-    """Check a raw `adapt:` block.
-
-    Raises:
-        ValueError: one message that lists every mistake with its key and its remedy.
-    """
-    if raw is None:
-        raise ValueError(
-            "adapt: this block is missing; add\n"
-            "  adapt:\n    token_budget: 5%\n"
-            "or remove the plugin (see the recipes/ folder for whole examples)"
-        )
-    if not isinstance(raw, Mapping):
-        raise ValueError(f"adapt: must be a block of keys, such as token_budget: 5%; got {raw!r}")
-    try:
-        return AdaptConfig.model_validate(dict(raw))
-    except ValidationError as error:
-        problems = [_sentence(problem) for problem in error.errors()]
-    raise ValueError("the adapt: block has mistakes:\n  - " + "\n  - ".join(problems))
-
-
 def axolotl_says(error: ValidationError) -> list[str]:
     """A line for each mistake that Axolotl's own schema found in a recipe."""
     return [
         f"{'.'.join(map(str, one['loc'])) or 'recipe'}: {one['msg'].removeprefix('Value error, ')}"
         for one in error.errors()
     ]
-
-
-def _sentence(problem: Any) -> str:
-    """One line for one of pydantic's errors."""
-    path = [str(part) for part in problem["loc"]]
-    key = ".".join(["adapt", *path])
-    if problem["type"] == "extra_forbidden":
-        fields = LearnedConfig if path[:-1] == ["learned"] else AdaptConfig
-        known = [name for name in fields.model_fields if name not in ("train_tasks", "test_tasks")]
-        close = difflib.get_close_matches(path[-1], known, n=1)
-        if close:
-            return f"{key}: no such key; did you mean {close[0]}?"
-        if path[-1] in LearnedConfig.model_fields:
-            return f"{key}: no such key here; it belongs under adapt.learned"
-        return f"{key}: no such key; the keys are {', '.join(known)}"
-    if problem["type"] == "missing":
-        return f"{key}: missing; add it, for example {path[-1]}: 5%"
-    message = problem["msg"].removeprefix("Value error, ")
-    if problem["type"] == "value_error":
-        return f"{key}: {message}"
-    return f"{key}: {message} (got {problem['input']!r})"

@@ -1,5 +1,6 @@
-"""Write docs/keys.md: every key of the `adapt:` block, from the classes that check it. `--check`
-fails when the file on disk is not what this makes.
+"""Write docs/keys.md, every key of the `adapt:` block, from the classes that check it, and
+docs/yaml_keys.md, what other keys mean beside it. `--check` fails when a file on disk is not what
+this makes.
 
     python docs/keys.py [--check]
 """
@@ -11,22 +12,22 @@ import sys
 import typing
 from pathlib import Path
 
-from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 
 from adapt_axolotl.config import AdaptConfig, Block, LearnedConfig
-from adapt_eval.report.markdown import table
+from adapt_axolotl.recipe.block import BOUNDS
+from adapt_axolotl.recipe.meanings import MEANINGS
+from adapt_common.markdown import table
 
-PAGE = Path(__file__).resolve().parent / "keys.md"
+FOLDER = Path(__file__).resolve().parent
 # Filled in by the plugin from `datasets:` and `test_datasets:`.
 NOT_THE_USERS = ("train_tasks", "test_tasks", "learned")
-BOUNDS = {Ge: "at least {.ge}", Gt: "above {.gt}", Le: "at most {.le}", Lt: "below {.lt}"}
 TEXT = """\
 # The keys of `adapt:`
 
 Written by `docs/keys.py` from [config.py](../adapt_axolotl/config.py), where each key has its
 meaning and its check. A key that is not here is refused. They are changed in the file, not on the
-command line.
+command line. What the other keys of a recipe mean beside this block: [yaml_keys.md](yaml_keys.md).
 
 {adapt}
 
@@ -42,15 +43,45 @@ The task that the entry's rows belong to; entries may share one. Without it, the
 """
 
 
+YAML_TEXT = """\
+# What your YAML's keys mean here
+
+Written by `docs/keys.py` from [meanings.py](../adapt_axolotl/recipe/meanings.py). Every other key
+of Axolotl means what it means without the plugin. Where a recipe has one of these keys with a value
+that means something else here, the log says so once before training, and so does
+`adapt-axolotl init`.
+
+{meanings}
+
+## On the command line
+
+`axolotl train recipe.yml --learning-rate 1e-4` changes any key of Axolotl's own. Keys of the
+`adapt:` block are no options of that command: `--adapt.token_budget 10%` is refused, by the
+launcher or by the plugin, instead of being dropped. Write them in the recipe, or start the training
+module itself, which takes one level of keys:
+
+    accelerate launch -m axolotl.cli.train recipe.yml --adapt__token_budget=10%
+"""
+
+
 def main(arguments: list[str]) -> int:
-    content = TEXT.format(adapt=keys(AdaptConfig), learned=keys(LearnedConfig))
+    meanings = [(", ".join(f"`{key}`" for key in one.keys), one.here) for one in MEANINGS]
+    pages = {
+        "keys.md": TEXT.format(adapt=keys(AdaptConfig), learned=keys(LearnedConfig)),
+        "yaml_keys.md": YAML_TEXT.format(meanings=table(("key", "here"), meanings)),
+    }
     if "--check" not in arguments:
-        PAGE.write_text(content, encoding="utf-8")
+        for name, content in pages.items():
+            (FOLDER / name).write_text(content, encoding="utf-8")
         return 0
-    if not PAGE.is_file() or PAGE.read_text(encoding="utf-8") != content:
-        print("docs/keys.md is out of date; run python docs/keys.py")
-        return 1
-    return 0
+    stale = [
+        name
+        for name, content in pages.items()
+        if not (FOLDER / name).is_file() or (FOLDER / name).read_text(encoding="utf-8") != content
+    ]
+    for name in stale:
+        print(f"docs/{name} is out of date; run python docs/keys.py")
+    return 1 if stale else 0
 
 
 def keys(block: type[Block]) -> str:
@@ -60,7 +91,7 @@ def keys(block: type[Block]) -> str:
         for name, field in block.model_fields.items()
         if name not in NOT_THE_USERS
     ]
-    return table(("key", "values", "default", "meaning"), rows, set())
+    return table(("key", "values", "default", "meaning"), rows)
 
 
 def values(field: FieldInfo) -> str:

@@ -88,7 +88,7 @@ def init(
     """Turn an Axolotl YAML into an ADAPT recipe: lines are added, none is changed.
 
     Adds the plugin, its trainer, the `adapt:` block and a task name to each dataset, and says what
-    was there already.
+    was there already and which keys mean something else here.
     """
     from adapt_axolotl.commands.init import adapt_recipe
 
@@ -101,6 +101,8 @@ def init(
         typer.echo(f"added    {line}", err=True)
     for line in done.present:
         typer.echo(f"present  {line}", err=True)
+    for line in done.meanings:
+        typer.echo(f"note     {line}", err=True)
 
 
 @app.command(epilog="Example: adapt-axolotl plan recipes/adapt_tiny_cpu.yml")

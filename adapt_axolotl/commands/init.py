@@ -12,7 +12,8 @@ from typing import Any
 import yaml
 
 from adapt_axolotl.recipe.edit import RecipeText
-from adapt_axolotl.recipe.read import PLUGIN, TRAINER, read_recipe
+from adapt_axolotl.recipe.meanings import told
+from adapt_axolotl.recipe.read import PLUGIN, TRAINER, check_task_name, read_recipe
 
 # Names of splits: they tell the files of one task apart, not the tasks.
 _SPLIT = r"(?:train(?:ing)?|val(?:id(?:ation)?)?|eval(?:uation)?|dev|test(?:ing)?|data)"
@@ -22,11 +23,19 @@ _LOADERS = {"json", "csv", "parquet", "arrow", "text"}
 
 @dataclass(frozen=True)
 class Initialised:
-    """A recipe's new text, and what was done: one line for each thing added or found there."""
+    """A recipe's new text, and what was done.
+
+    Attributes:
+        text: of the recipe.
+        added: a line for each thing that was.
+        present: a line for each thing that was there already.
+        meanings: a line for each key that means something else here than without the plugin.
+    """
 
     text: str
     added: list[str]
     present: list[str]
+    meanings: list[str]
 
 
 def adapt_recipe(text: str, token_budget: str | None = None) -> Initialised:
@@ -45,6 +54,8 @@ def adapt_recipe(text: str, token_budget: str | None = None) -> Initialised:
         entries = raw.get(key) or []
         if not isinstance(entries, list) or not all(isinstance(one, dict) for one in entries):
             raise ValueError(f"{key}: must be a list of entries with path: and type:")
+        for index, entry in enumerate(entries):
+            check_task_name(entry, f"{key}[{index}]")
     added: list[str] = []
     present: list[str] = []
     blocks: list[str] = []
@@ -101,7 +112,7 @@ def adapt_recipe(text: str, token_budget: str | None = None) -> Initialised:
             found.append(f"{key}[{index}] ({entry.get('path')}): task {name}")
     changed = recipe.result()
     read_recipe(yaml.safe_load(changed))
-    return Initialised(changed, added, present)
+    return Initialised(changed, added, present, told(raw))
 
 
 def task_names(entries: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -11,6 +11,9 @@ import numpy as np
 
 from adapt_axolotl.data.random_streams import RandomStream
 
+# Held out of a task, which keeps at least as many.
+LEAST_ROWS = 2
+
 
 @dataclass(frozen=True)
 class CarveRequest:
@@ -28,7 +31,7 @@ class CarveRequest:
         if self.examples is not None:
             return self.examples
         if self.fraction is not None:
-            return max(2, round(distinct * self.fraction))
+            return max(LEAST_ROWS, round(distinct * self.fraction))
         return min(64, max(4, distinct // 10))
 
 
@@ -52,12 +55,7 @@ def carve_validation(
     _, first = np.unique(fingerprints, return_index=True)
     wanted = request.rows(len(first))
     if 2 * wanted > len(first):
-        raise ValueError(
-            f"task {task!r} has {len(first)} distinct rows, too few to hold out {wanted} for "
-            "validation and train on the rest; give it test_datasets of its own, set "
-            f"adapt.val_examples to at most {len(first) // 2}, add rows, or merge it with another "
-            "task by giving both the same task: name"
-        )
+        raise ValueError(_too_small(task, len(first), wanted, request))
     # Sorted by place, so that the choice does not depend on the fingerprint function.
     chosen = RandomStream.VALIDATION_SPLIT.generator(seed).choice(
         np.sort(first), size=wanted, replace=False
@@ -65,6 +63,22 @@ def carve_validation(
     mask = np.zeros(len(fingerprints), dtype=bool)
     mask[chosen] = True
     return mask
+
+
+def _too_small(task: str, distinct: int, wanted: int, request: CarveRequest) -> str:
+    rows = f"{distinct} distinct row{'' if distinct == 1 else 's'}"
+    other = "merge it with another task by giving both the same task: name"
+    if distinct < 2 * LEAST_ROWS:
+        return (
+            f"task {task!r} has {rows}, too few to hold out {LEAST_ROWS} for validation and train "
+            f"on the rest; give it test_datasets of its own, add rows, or {other}"
+        )
+    place = " in place of the share" if request.fraction is not None else ""
+    return (
+        f"task {task!r} has {rows}, too few to hold out {wanted} for validation and train on the "
+        f"rest; give it test_datasets of its own, set adapt.val_examples to at most "
+        f"{distinct // 2}{place}, add rows, or {other}"
+    )
 
 
 def without_leaks(train: np.ndarray, validation: np.ndarray) -> np.ndarray:

@@ -23,6 +23,8 @@ class BudgetCallback(TrainerCallback):
     def __init__(self, trainer: AdaptTrainer, run: AdaptRun) -> None:
         self._trainer = trainer
         self._run = run
+        self._pass_ended = False
+        self._last_step_kept = False
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
@@ -38,12 +40,15 @@ class BudgetCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         # Before the scheduler steps, which reads the ledger's progress.
+        before = self._passes()
         self._run.commit_step(state.global_step)
+        self._pass_ended = self._passes() > before
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        # A run has no epochs; what Trainer logs as one is the spent share of the budget.
+        # What Trainer logs as an epoch is the spent share of the budget; what `epoch` strategies
+        # wait for is a pass over as many tokens as the pools hold.
         state.epoch = self._run.ledger.progress
         more = self._run.end_step(state.global_step - 1, record=control.should_log)
         if more:
@@ -54,16 +59,35 @@ class BudgetCallback(TrainerCallback):
                 state.max_steps = min(state.max_steps, self._run.plan.max_steps)
         else:
             state.max_steps = state.global_step
+            self._last_step_kept = True
             control.should_training_stop = True
             control.should_log = True
             control.should_save = control.should_save or args.save_strategy != "no"
             control.should_evaluate = control.should_evaluate or args.eval_strategy != "no"
+        if self._pass_ended:
+            control.should_save = control.should_save or args.save_strategy == "epoch"
+            control.should_evaluate = control.should_evaluate or args.eval_strategy == "epoch"
         self._show_progress()
+
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        # Trainer's own epoch ends with the run, whose last step was saved and evaluated already.
+        if not self._last_step_kept:
+            return
+        if args.save_strategy == "epoch":
+            control.should_save = False
+        if args.eval_strategy == "epoch":
+            control.should_evaluate = False
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         self._run.finish()
+
+    def _passes(self) -> int:
+        """Whole passes: over as many supervised tokens as all training pools hold."""
+        return self._run.ledger.used // int(self._run.plan.pools.available_tokens.sum())
 
     def _show_progress(self) -> None:
         run = self._run

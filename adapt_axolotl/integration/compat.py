@@ -104,6 +104,7 @@ _NAMES = (
         "generate_dataset_hash_from_config",
         ("cfg", "cfg_datasets", "tokenizer_name"),
     ),
+    Used("axolotl.utils.data.shared", "get_dataset_type", ("dataset_config",)),
     Used(
         "axolotl.utils.data.shared",
         "load_dataset_with_config",
@@ -138,7 +139,14 @@ _NAMES = (
         "transformers",
         "TrainerCallback",
         methods=dict.fromkeys(
-            ("on_train_begin", "on_step_begin", "on_optimizer_step", "on_step_end", "on_train_end"),
+            (
+                "on_train_begin",
+                "on_step_begin",
+                "on_optimizer_step",
+                "on_step_end",
+                "on_epoch_end",
+                "on_train_end",
+            ),
             ("args", "state", "control"),
         ),
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from adapt_axolotl.integration.compat import (
 from adapt_axolotl.integration.rows import load_recipe_tasks
 from adapt_axolotl.integration.spec import TrainingSpec, read_spec
 from adapt_axolotl.integration.trainer import AdaptTrainer
+from adapt_axolotl.recipe.command_line import refuse_dropped_options
+from adapt_axolotl.recipe.meanings import told
 from adapt_axolotl.recipe.read import read_recipe, recipe_as_written
 from adapt_axolotl.run.checkpoint import set_incomplete_checkpoints_aside
 from adapt_axolotl.run.evaluation import OBJECTIVE, full_name
@@ -38,9 +41,12 @@ class AdaptPlugin(BasePlugin):
         self._tasks: Tasks | None = None
         self._plan: RunPlan | None = None
         self._recipe = ""
+        self._meanings: list[str] = []
 
     def register(self, cfg: dict) -> None:
+        refuse_dropped_options(sys.argv)
         self._recipe = recipe_as_written(cfg)
+        self._meanings = told(cfg)
         read_recipe(cfg)
 
     def get_input_args(self) -> str:
@@ -73,6 +79,8 @@ class AdaptPlugin(BasePlugin):
         )
 
     def pre_model_load(self, cfg: Any) -> None:
+        for line in self._meanings:
+            LOG.info(line)
         spec = read_spec(cfg)
         # Weights made by `reinit_weights` are otherwise drawn before any seed is set.
         set_seed(spec.seed)

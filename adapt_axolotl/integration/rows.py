@@ -11,22 +11,25 @@ from typing import Any
 
 import numpy as np
 from datasets import Dataset
+from datasets.exceptions import DatasetsError
 
 from adapt_axolotl.data.cache import Prepared, RowsRead
 from adapt_axolotl.data.columns import supervised_tokens
 from adapt_axolotl.data.split import CarveRequest
 from adapt_axolotl.data.tasks import Split, SplitRequest, Tasks, load_tasks
+from adapt_axolotl.data.unreadable import local_files, why_unreadable
 from adapt_axolotl.integration.compat import (
     DictDefault,
     FileLockLoader,
     datasets_with_name_generator,
     generate_dataset_hash_from_config,
-    get_dataset_wrapper,
+    get_dataset_type,
     handle_long_seq_in_dataset,
     load_dataset_with_config,
     process_datasets_for_packing,
 )
 from adapt_axolotl.integration.spec import TrainingSpec
+from adapt_axolotl.integration.tokenised import tokenised
 
 LOG = logging.getLogger("axolotl.adapt.rows")
 
@@ -113,7 +116,7 @@ class RecipeRows:
         one.datasets = [entry]
         if len(raw) < _POOL_FROM_ROWS:
             one.dataset_num_proc = 0  # `datasets` starts a process even for 1
-        rows = self._tokenised(one, entry, raw, where)
+        rows = tokenised(one, entry, raw, self._tokenizer, where)
         training = split == "train"
         key = "sequence_len" if training or not cfg.eval_sequence_len else "eval_sequence_len"
         limit = spec.sequence_len if training else spec.eval_sequence_len
@@ -128,29 +131,18 @@ class RecipeRows:
             supervised, _ = process_datasets_for_packing(one, supervised, None)
         return supervised, RowsRead(len(rows), len(rows) - len(fitting))
 
-    def _tokenised(self, cfg: Any, entry: Any, raw: Dataset, where: str) -> Dataset:
-        typed = isinstance(entry.type, str)
-        base, _, style = entry.type.partition(":") if typed else (None, "", None)
-        try:
-            rows, _ = get_dataset_wrapper(
-                dataset_config=entry,
-                tokenizer=self._tokenizer,
-                cfg=cfg,
-                dataset_base_type=base,
-                dataset=raw,
-                dataset_prompt_style=style or None,
-            )
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ValueError(
-                f"{where}: Axolotl cannot read its rows as type: {entry.type} ({error!r}); their "
-                f"columns are {', '.join(raw.column_names)}: correct type:, or the field_ keys"
-            ) from error
-        return rows
-
 
 def _raw_rows(cfg: Any, entry: Any, default_split: str, where: str) -> Dataset:
     """The rows of an entry before they are tokenised."""
-    raw = load_dataset_with_config(entry, cfg.hf_use_auth_token)
+    try:
+        raw = load_dataset_with_config(entry, cfg.hf_use_auth_token)
+    except (FileNotFoundError, TypeError, ValueError, DatasetsError) as error:
+        why = why_unreadable(
+            error, local_files(str(entry.path), entry.data_files, get_dataset_type(entry))
+        )
+        raise ValueError(
+            f"{where}: cannot be read: {why}; correct it there, or remove the entry"
+        ) from error
     if isinstance(raw, dict):
         wanted = entry.split or default_split
         if wanted not in raw:

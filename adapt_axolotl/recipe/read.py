@@ -16,8 +16,9 @@ from typing import Any
 
 import yaml
 
-from adapt_axolotl.config import AdaptConfig, parse_adapt_block
+from adapt_axolotl.config import AdaptConfig
 from adapt_axolotl.mixture.static import from_weights, static_proportions
+from adapt_axolotl.recipe.block import parse_adapt_block
 from adapt_common.hub import looks_like_hub_name
 from adapt_common.plain_values import plain
 
@@ -48,7 +49,7 @@ def read_recipe(cfg: MutableMapping[str, Any]) -> AdaptConfig:
     """
     for mistake in wrong_kinds(cfg):
         raise ValueError(mistake)
-    adapt = parse_adapt_block(cfg.get("adapt"))
+    adapt = parse_adapt_block(cfg.get("adapt"), _names(cfg))
     for check in _checks(cfg, adapt):
         check()
     # Axolotl hands the same mapping to its schema, so the names travel inside the adapt: block.
@@ -66,7 +67,7 @@ def mistakes(recipe: Mapping[str, Any]) -> list[str]:
     cfg = copy.deepcopy(dict(recipe))
     found = []
     try:
-        adapt = parse_adapt_block(cfg.get("adapt"))
+        adapt = parse_adapt_block(cfg.get("adapt"), _names(cfg))
     except ValueError as error:
         found.append(str(error))
         # What does not depend on the block is checked all the same.
@@ -99,6 +100,7 @@ def _checks(cfg: MutableMapping[str, Any], adapt: AdaptConfig) -> Iterator[Calla
     for key in ("datasets", "test_datasets"):
         for index, entry in enumerate(cfg.get(key) or []):
             yield partial(_expand_paths, entry, f"{key}[{index}]")
+            yield partial(check_task_name, entry, f"{key}[{index}]")
     train_tasks, test_tasks = _task_names(cfg, "datasets"), _task_names(cfg, "test_datasets")
     yield lambda: _check_tasks(adapt, train_tasks, test_tasks)
     yield lambda: _held_out_share(cfg, adapt)
@@ -106,6 +108,11 @@ def _checks(cfg: MutableMapping[str, Any], adapt: AdaptConfig) -> Iterator[Calla
 
 def _task_names(cfg: Mapping[str, Any], key: str) -> list[str]:
     return [task_name(entry) for entry in cfg.get(key) or [] if isinstance(entry, Mapping)]
+
+
+def _names(cfg: Mapping[str, Any]) -> list[str]:
+    """The tasks of a recipe, each once."""
+    return list(dict.fromkeys(_task_names(cfg, "datasets")))
 
 
 def recipe_as_written(cfg: Mapping[str, Any]) -> str:
@@ -127,6 +134,22 @@ def recipe_as_written(cfg: Mapping[str, Any]) -> str:
 def task_name(entry: Mapping[str, Any]) -> str:
     """`task:` of a dataset entry, else its path."""
     return str(entry.get("task") or entry.get("path"))
+
+
+def check_task_name(entry: Mapping[str, Any], where: str) -> None:
+    """
+    Raises:
+        ValueError: `task:` is there and is no name. YAML reads an unquoted no, off or nothing as
+            one of its own values, which would give the entry another task without a word.
+    """
+    name = entry.get("task", "path") if isinstance(entry, Mapping) else "path"
+    if isinstance(name, str | int | float) and not isinstance(name, bool) and str(name).strip():
+        return
+    empty = name is None or str(name).strip() == ""
+    raise ValueError(
+        f"{where}.task: {'is empty' if empty else f'{name!r} is no name'}; write a name in quotes, "
+        'as in task: "qa", or remove the key, and the entry\'s path is the name'
+    )
 
 
 def is_hub_name(path: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -78,10 +79,11 @@ class RunPlan:
         """
         ledger = self.ledger()
         sampler = self.sampler(ledger, lambda: self.initial)
-        rows = steps = 0
+        drawn: list[int] = []
+        steps = 0
         while steps < sample and (block := sampler.block(steps)) is not None:
             steps += 1
-            rows += len(block.rows())
+            drawn += block.rows()
         if steps == 0:
             size = self.shape.micro_batches * self.shape.rows
             raise ValueError(
@@ -93,9 +95,28 @@ class RunPlan:
         if not sampler.finished:
             spent = self.budget - ledger.free
             total = max(steps, math.ceil(steps * self.budget / spent))
+            if self.drawable < self.budget:
+                # By what fills a step, because tokens a row change as tasks reach their cap.
+                plain = self.shape.bin_tokens is None
+                fill = np.ones_like(self.pools.lengths) if plain else self.pools.lengths
+                total = min(total, math.ceil(steps * self._drawable(fill) / fill[drawn].sum()))
         if self.max_steps is not None:
             total = min(total, self.max_steps)
-        return Estimate(steps=total, rows_per_step=rows / steps)
+        return Estimate(steps=total, rows_per_step=len(drawn) / steps)
+
+    @cached_property
+    def drawable(self) -> float:
+        """About how many supervised tokens `max_repeats` leaves to draw; infinite without it."""
+        return (
+            math.inf if self.max_repeats is None else self._drawable(self.pools.supervised_tokens)
+        )
+
+    def _drawable(self, values: np.ndarray) -> float:
+        """About the sum of `values`, (N,), over all draws that `max_repeats` leaves."""
+        assert self.max_repeats is not None
+        rows = self.pools.rows_of_task
+        passes = np.ceil(np.maximum(1, rows * self.max_repeats)) / rows
+        return float((passes * (self.initial > 0))[self.pools.task_of_row] @ values)
 
     def measured_rows(self, estimate: Estimate) -> tuple[int, int]:
         """Validation rows of each task for the losses before the first step and after the last, at
@@ -107,10 +128,10 @@ class RunPlan:
         return min(FIRST_ROWS, affordable), affordable
 
     def progress(self, ledger: TokenLedger) -> float:
-        """How much of the run is done, 0 to 1: of its budget, or of `max_steps` if that ends it
-        first."""
+        """How much of the run is done, 0 to 1: of its budget, or of what ends it first: `max_steps`
+        or, with `max_repeats`, the rows."""
         steps = 0.0 if self.max_steps is None else ledger.steps / self.max_steps
-        return max(ledger.progress, min(1.0, steps))
+        return max(ledger.progress, min(1.0, max(steps, ledger.used / self.drawable)))
 
     def fingerprint(self) -> dict[str, Any]:
         """What must be the same for a checkpoint to go on with the same stream of rows."""

@@ -132,6 +132,13 @@ class AdaptRun:
         self._read_clock()
         self.last_losses = self._measured(self._last_rows)
         if self._directory is not None:
+            if self.sampler.rows_ended:
+                LOG.warning(
+                    f"the rows ended before the budget: every task has reached adapt.max_repeats: "
+                    f"{self.plan.max_repeats:g}, so {self.ledger.used:,} of "
+                    f"{self.ledger.budget:,} supervised tokens were trained on; raise max_repeats, "
+                    "or lower adapt.token_budget"
+                )
             self._directory.end(self._final_records())
 
     def _measured(self, rows_per_task: int) -> np.ndarray:
@@ -161,7 +168,8 @@ class AdaptRun:
         """About how many optimizer steps are left beyond those already drawn."""
         if self.sampler.finished or not self.ledger.steps:
             return 0
-        return math.ceil(self.ledger.free / max(1.0, self.ledger.used / self.ledger.steps))
+        free = min(self.ledger.free, self.plan.drawable - self.ledger.used)
+        return math.ceil(max(0.0, free) / max(1.0, self.ledger.used / self.ledger.steps))
 
     def average(self) -> np.ndarray:
         """(K,) proportions in force, averaged by the tokens trained under them."""

@@ -66,6 +66,10 @@ class MixtureBatchSampler(BatchSampler):
         proportions: called when a block is drawn, gives the (K,) shares in force.
         shape: layout of a block.
         ledger: reserves the tokens of each block; a block that does not fit ends the run.
+
+    Attributes:
+        finished: there is no further block.
+        rows_ended: because every task has reached `max_repeats`, not because of the budget.
     """
 
     def __init__(
@@ -87,6 +91,7 @@ class MixtureBatchSampler(BatchSampler):
         self._next_index = 0
         self._held_row: int | None = None
         self.finished = False
+        self.rows_ended = False
 
     def __len__(self) -> int:
         raise TypeError("a token budget has no number of batches before it is spent")
@@ -119,6 +124,7 @@ class MixtureBatchSampler(BatchSampler):
                 self._next_index += 1
                 return
         self.finished = True
+        self.rows_ended = micro_batches is None
 
     def _plain(self) -> list[MicroBatch] | None:
         micro_batches: list[MicroBatch] = []
@@ -166,6 +172,7 @@ class MixtureBatchSampler(BatchSampler):
             "next_index": self._next_index,
             "held_row": self._held_row,
             "finished": self.finished,
+            "rows_ended": self.rows_ended,
             "blocks": {str(index): block.micro_batches for index, block in self._blocks.items()},
         }
 
@@ -174,4 +181,5 @@ class MixtureBatchSampler(BatchSampler):
         self._next_index = state["next_index"]
         self._held_row = state["held_row"]
         self.finished = state["finished"]
+        self.rows_ended = state.get("rows_ended", False)  # older checkpoints lack it
         self._blocks = {int(i): Block(int(i), batches) for i, batches in state["blocks"].items()}

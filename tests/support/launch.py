@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,8 +76,10 @@ def start(
     together: bool = True,
     deepspeed: bool = False,
     environment: Mapping[str, str] | None = None,
+    options: Sequence[str] = (),
 ) -> subprocess.Popen[str]:
-    """Start a run; its output is one stream of lines. `environment` is added to this process's."""
+    """Start a run; its output is one stream of lines. `environment` is added to this process's,
+    `options` to the command line."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "recipe.yml"
     file.write_text(yaml.safe_dump(config), encoding="utf-8")
@@ -94,7 +96,13 @@ def start(
         launcher = ["--launcher", "torchrun", "--", f"--nproc_per_node={processes}"]
         if together:
             variables |= {"ACCELERATE_USE_CPU": "1", "ACCELERATE_TORCH_DEVICE": "cpu"}
-    command = [str(Path(sys.executable).with_name("axolotl")), "train", str(file), *launcher]
+    command = [
+        str(Path(sys.executable).with_name("axolotl")),
+        "train",
+        str(file),
+        *options,
+        *launcher,
+    ]
     if deepspeed:
         shim = str(Path(__file__).with_name("deepspeed_on_cpu.py"))
         torchrun = str(Path(sys.executable).with_name("torchrun"))
@@ -119,10 +127,16 @@ def train(
     fails: bool = False,
     deepspeed: bool = False,
     environment: Mapping[str, str] | None = None,
+    options: Sequence[str] = (),
 ) -> str:
     """Run to the end; gives the output. Asserts the exit code."""
     process = start(
-        config, folder, processes=processes, deepspeed=deepspeed, environment=environment
+        config,
+        folder,
+        processes=processes,
+        deepspeed=deepspeed,
+        environment=environment,
+        options=options,
     )
     output, _ = process.communicate()
     assert (process.returncode != 0) == fails, output[-6000:]

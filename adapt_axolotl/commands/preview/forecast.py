@@ -84,6 +84,7 @@ class Forecast:
         tokens: it will spend.
         steps: optimizer steps.
         rows_per_step: mean, all processes together.
+        rows_ended: every task reaches `max_repeats` before the budget is spent.
         tasks: in the order of the recipe.
         meta: None for a static mixture.
     """
@@ -94,6 +95,7 @@ class Forecast:
     tokens: int
     steps: int
     rows_per_step: float
+    rows_ended: bool
     tasks: list[TaskForecast]
     meta: MetaForecast | None
 
@@ -129,6 +131,7 @@ def forecast(
         tokens=report["used"],
         steps=step,
         rows_per_step=sum(one["examples"] for one in report["tasks"].values()) / step,
+        rows_ended=sampler.rows_ended,
         tasks=[
             TaskForecast(
                 name=name,

@@ -13,8 +13,9 @@ from adapt_axolotl.commands.preview.forecast import REPEATS, Forecast
 def plan_table(run: Forecast, warnings: list[str], title: str) -> Group:
     """The tasks as a table, the meta steps and the warnings as sentences below it."""
     table = Table(
-        title=f"{title}: {run.tokens:,} of {run.available:,} supervised tokens "
-        f"(budget {run.budget:,}) in {run.steps:,} steps of {run.rows_per_step:.0f} rows",
+        title=f"{title}: {run.tokens:,} supervised tokens, {run.tokens / run.available:.1%} of the "
+        f"{run.available:,} in the pools (budget {run.budget:,}), in {run.steps:,} steps of "
+        f"{run.rows_per_step:.0f} rows",
         title_justify="left",
         box=SIMPLE_HEAD,
         padding=(0, 0, 0, 1),  # twenty tasks with long names fit 80 columns

@@ -27,6 +27,12 @@ def warnings(run: Forecast, sequence_len: int) -> list[str]:
             f"{STEPS}; raise adapt.token_budget, or lower micro_batch_size or "
             "gradient_accumulation_steps"
         )
+    if run.rows_ended:
+        found.append(
+            f"every task reaches adapt.max_repeats before the budget of {run.budget:,} tokens is "
+            f"spent, so the run ends at {run.tokens:,}; raise max_repeats, or lower "
+            "adapt.token_budget"
+        )
     if run.meta is not None and run.meta.steps < META_STEPS:
         found.append(
             f"{run.meta.steps} meta steps, fewer than {META_STEPS}: the mixture will hardly move; "

@@ -43,3 +43,26 @@ def test_a_task_too_small_to_split_names_itself_and_the_remedies() -> None:
         carve_validation("small", fingerprints, CarveRequest(examples=3), 0)
     assert "test_datasets" in str(error.value)
     assert "adapt.val_examples to at most 2" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("rows", "request_", "says", "not_"),
+    [
+        (1, CarveRequest(), "has 1 distinct row, too few to hold out 2 .*; give it", "at most"),
+        (3, CarveRequest(examples=2), "has 3 distinct rows, too few to hold out 2", "at most"),
+        (
+            4,
+            CarveRequest(),
+            "too few to hold out 4 .* adapt.val_examples to at most 2, add",
+            "share",
+        ),
+        (9, CarveRequest(fraction=0.8), "val_examples to at most 4 in place of the share", "none"),
+    ],
+)
+def test_a_small_task_is_told_only_what_can_be_done(
+    rows: int, request_: CarveRequest, says: str, not_: str
+) -> None:
+    with pytest.raises(ValueError, match=says) as error:
+        carve_validation("x", np.arange(rows), request_, seed=0)
+    assert "giving both the same task: name" in str(error.value)
+    assert not_ not in str(error.value)

@@ -163,7 +163,7 @@ def test_other_dataset_types_keep_working(config: dict[str, Any], tmp_path: Path
 @pytest.mark.parametrize(
     ("rows", "adapt", "says"),
     [
-        ([("x", "y")] * 50, {}, r"task 'a' has 1 distinct rows, too few"),
+        ([("x", "y")] * 50, {}, r"task 'a' has 1 distinct row, too few"),
         (None, {"val_examples": 30}, r"task 'a' has 40 distinct rows.*val_examples to at most 20"),
         ([("x " * 200, "y")] * 9, {}, r"datasets\[0\].*none of its 9 rows fits sequence_len: 64"),
     ],
@@ -213,3 +213,107 @@ def test_tasks_of_the_real_mixture_are_read(test_data: Path, config: dict, tmp_p
         found = tasks.pools.rows_of_task[k] + tasks.validation_pools.rows_of_task[k]
         assert 0.9 * rows[name] <= found <= rows[name]
     assert np.all(tasks.pools.available_tokens > 1000)
+
+
+def spoil(config: dict[str, Any], content: str | bytes, *, before: int, after: int) -> str:
+    """Put `content` between good rows of the first task; gives the file."""
+    file = Path(config["datasets"][0]["path"])
+    lines = file.read_bytes().splitlines(keepends=True) * 3
+    bad = content if isinstance(content, bytes) else content.encode()
+    file.write_bytes(b"".join([*lines[:before], bad + b"\n", *lines[:after]]))
+    return str(file)
+
+
+@pytest.mark.parametrize(
+    ("content", "before", "says"),
+    [
+        ('{"messages": [{"role": "user"', 20, "line 21: is not JSON: Expecting ',' delimiter"),
+        ('{"messages": [{"role": "us', 0, "line 1: is not JSON: Unterminated string"),
+        (b'{"messages": "\xff"}', 5, "line 6: is not UTF-8 text (byte 0xff)"),
+        ("[1, 2]", 1, "line 2: holds no object with columns but [1, 2]"),
+    ],
+)
+def test_a_broken_line_is_named_with_task_file_and_number(
+    config: dict[str, Any], tmp_path: Path, content: str | bytes, before: int, says: str
+) -> None:
+    file = spoil(config, content, before=before, after=20)
+    with pytest.raises(ValueError, match="cannot be read") as error:
+        load(config, tmp_path)
+    message = str(error.value)
+    assert message.startswith(f"datasets[0] ({file}) of task 'a': cannot be read: {file}, {says}")
+    assert message.endswith("; correct it there, or remove the entry")
+
+
+def test_a_broken_file_among_several_is_found(config: dict[str, Any], tmp_path: Path) -> None:
+    file = spoil(config, "{oops}", before=3, after=3)
+    folder = tmp_path / "many"
+    folder.mkdir()
+    good = write(folder / "0.jsonl", [(f"x {n}", "y") for n in range(9)])
+    config["datasets"][0] |= {"path": str(folder), "data_files": [good, file]}
+    with pytest.raises(ValueError, match=r"datasets\[0\] .* of task 'a'.*a\.jsonl, line 4: is not"):
+        load(config, tmp_path)
+    Path(file).rename(folder / "1.jsonl")
+    config["datasets"][0] = {**config["datasets"][1], "path": str(folder), "task": "a"}
+    with pytest.raises(ValueError, match=r"of task 'a'.*1\.jsonl, line 4: is not JSON"):
+        load(config, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("a.parquet", "PAR1 cut short", "a.parquet: Parquet"),
+        (
+            "a.csv",
+            "instruction,output\na,b\na,b,c\n",
+            "a.csv: Error tokenizing data.*line 3, saw 3",
+        ),
+        ("a.json", '[{"instruction": "a"},\n{"instruction": "b"', "a.json, line 2: is not JSON"),
+    ],
+)
+def test_a_damaged_file_of_another_format_is_named(
+    config: dict[str, Any], tmp_path: Path, name: str, content: str, says: str
+) -> None:
+    (tmp_path / name).write_text(content)
+    kind = name.partition(".")[2]
+    config["datasets"][0] |= {"path": str(tmp_path / name), "ds_type": kind, "type": "alpaca"}
+    with pytest.raises(ValueError, match=rf"(?s)datasets\[0\] .* of task 'a': cannot be.*{says}"):
+        load(config, tmp_path)
+
+
+def test_columns_that_change_half_way_are_named(config: dict[str, Any], tmp_path: Path) -> None:
+    # Beyond the first block that `datasets` reads, which fixes the columns.
+    row = json.dumps({"instruction": "a" * 1000, "output": "b"}) + "\n"
+    file = tmp_path / "late.jsonl"
+    file.write_text(row * 11_000 + '{"instruction": "a", "outputs": "b"}\n')
+    config["datasets"][1] |= {"path": str(file), "type": "alpaca"}
+    says = r"of task 'b'.*late\.jsonl, line 11001: has the column outputs, which the first rows do"
+    with pytest.raises(ValueError, match=says):
+        load(config, tmp_path)
+
+
+def test_a_row_of_another_kind_is_found(config: dict[str, Any], tmp_path: Path) -> None:
+    spoil(config, '{"messages": "a text"}', before=33, after=7)
+    with pytest.raises(
+        ValueError, match=r"of task 'a': .* 33 rows as type: .* not row 34 .*a text"
+    ):
+        load(config, tmp_path)
+
+
+def test_a_folder_without_data_is_named(config: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "none").mkdir()
+    config["datasets"][0]["path"] = str(tmp_path / "none")
+    with pytest.raises(ValueError, match=r"datasets\[0\] .* of task 'a': cannot be read: .*none"):
+        load(config, tmp_path)
+
+
+def test_what_a_chat_template_refuses_is_told_with_the_row(
+    config: dict[str, Any], tmp_path: Path
+) -> None:
+    config["chat_template_jinja"] = (
+        "{% for m in messages %}{% if m['content'] == 'a 7' %}"
+        "{{ raise_exception('no sevens') }}{% endif %}"
+        "{{ m['role'] + m['content'] + eos_token }}{% endfor %}"
+    )
+    config["chat_template"] = "jinja"
+    with pytest.raises(ValueError, match=r"of task 'a': .* not row 8 .*no sevens.*correct or rem"):
+        load(config, tmp_path)

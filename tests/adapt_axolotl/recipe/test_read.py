@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from adapt_axolotl.config import parse_adapt_block
+from adapt_axolotl.commands.init import adapt_recipe
+from adapt_axolotl.recipe.block import parse_adapt_block
 from adapt_axolotl.recipe.read import read_recipe, recipe_as_written
 
 
@@ -45,6 +47,26 @@ def test_names_and_paths_are_read_back(
 
 
 @pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("", "is empty"),
+        ("  ", "is empty"),
+        (None, "is empty"),
+        (False, "False is no name"),
+        (["a"], r"\['a'\] is no name"),
+    ],
+)
+def test_a_task_that_is_no_name_is_refused(raw: dict[str, Any], name: object, says: str) -> None:
+    raw["datasets"][1]["task"] = name
+    with pytest.raises(ValueError, match=rf"^datasets\[1\]\.task: {says}; write a name in quotes"):
+        read_recipe(raw)
+    with pytest.raises(ValueError, match=r"^datasets\[1\]\.task: "):
+        adapt_recipe(yaml.safe_dump(raw))
+    raw["datasets"][1]["task"] = 7
+    assert read_recipe(raw).train_tasks == ["a", "7"]
+
+
+@pytest.mark.parametrize(
     ("changes", "says"),
     [
         ({"adapt": None}, "adapt: this block is missing"),
@@ -71,7 +93,6 @@ def test_a_recipe_that_cannot_work_says_why(
     [
         ({}, "adapt.token_budget: missing; add it, for example token_budget: 5%"),
         ({"token_budget": 0}, "adapt.token_budget: 0 buys no training step"),
-        ({"token_budget": "150%"}, "adapt.token_budget: '150%' is more than there is"),
         ({"token_budgets": 5}, "adapt.token_budgets: no such key; did you mean token_budget?"),
         (
             {"estimator": "auto"},
@@ -86,7 +107,7 @@ def test_a_recipe_that_cannot_work_says_why(
         ({"learned": {"objective": "mean", "beta": 2}}, "remove beta"),
         ({"learned": {"reference_losses": {"a": 1.0}}}, "does not read reference_losses"),
         ({"learned": {"start_after": "six"}}, "'six' is no share of the budget"),
-        ({"mixture": "guess"}, "adapt.mixture: Input should be 'learned', 'uniform'"),
+        ({"mixture": "guess"}, "adapt.mixture: must be one of learned, uniform"),
         ({"mixture": "weights"}, "mixture: weights and the weights: mapping go together"),
         ({"weights": {"a": 1}}, "mixture: weights and the weights: mapping go together"),
         ({"mixture": "round_robin", "unit": "tokens"}, "remove unit: tokens"),

@@ -72,6 +72,44 @@ def test_a_budget_below_one_step_is_refused() -> None:
         make_plan(budget=5).estimate()
 
 
+def test_several_passes_over_the_data_are_one_budget() -> None:
+    available = int(make_plan().pools.available_tokens.sum())
+    run = make_run(budget=3 * available)
+    run.start()
+    train(run)
+    run.finish()
+    report = run.ledger.report()
+    longest = int(run.plan.pools.supervised_tokens.max())
+    assert 3 * available - 8 * longest < report["used"] <= 3 * available
+    assert run.progress == pytest.approx(1, abs=0.02)
+    passes = [task["repeats"] for task in report["tasks"].values()]
+    assert max(passes) > 3 > min(passes)  # by the mixture, not by the size
+
+
+def test_rows_that_end_before_the_budget_are_told_and_end_the_schedule(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    changes = {"budget": 60_000, "max_repeats": 2.0}
+    run = make_run(**changes)
+    run._directory = RecordsNothing()
+    run.start()
+    steps = train(run)
+    assert steps == pytest.approx(make_plan(**changes).estimate().steps, rel=0.15)
+    # The learning rate follows this, so it decays to its end all the same.
+    assert run.progress == pytest.approx(1, abs=0.05)
+    run.finish()
+    assert "every task has reached adapt.max_repeats: 2, so" in caplog.text
+    assert f"{run.ledger.used:,} of 60,000 supervised tokens" in caplog.text
+
+
+class RecordsNothing:
+    def begin(self, steps: int) -> None: ...
+
+    def append_history(self, line: object) -> None: ...
+
+    def end(self, records: object) -> None: ...
+
+
 def test_max_steps_ends_a_run_before_its_budget() -> None:
     run = make_run(max_steps=3)
     run.start()

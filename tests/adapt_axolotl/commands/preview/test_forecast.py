@@ -51,6 +51,20 @@ def make_forecast(meta: MetaSettings | None = None, adapt: Any = None, **changes
     return forecast(plan, tasks, AdaptConfig(token_budget=5000, **(adapt or {})), meta)
 
 
+def test_a_plan_of_several_passes_and_of_rows_that_end_first() -> None:
+    available = make_forecast().available
+    thrice = make_forecast(budget=3 * available)
+    assert thrice.tokens == pytest.approx(3 * available, rel=0.02)
+    assert not thrice.rows_ended
+    assert sum(task.repeats for task in thrice.tasks) > 6
+    capped = make_forecast(budget=3 * available, max_repeats=2.0)
+    assert capped.rows_ended
+    assert capped.tokens == pytest.approx(2 * available, rel=0.1)
+    says = "every task reaches adapt.max_repeats before the budget"
+    assert [says in line for line in warnings(capped, 64)].count(True) == 1
+    assert not [line for line in warnings(thrice, 64) if says in line]
+
+
 def test_shares_and_repeats_are_those_of_the_first_mixture() -> None:
     run = make_forecast(adapt={"mixture": "uniform"})
     assert [task.share for task in run.tasks] == pytest.approx([0.5, 0.2, 0.3], abs=0.01)

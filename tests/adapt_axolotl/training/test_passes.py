@@ -1,0 +1,46 @@
+"""Through `axolotl train`: what counts epochs elsewhere counts passes over the data here."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.support.launch import ledger, recipe, train
+
+pytestmark = pytest.mark.slow
+
+
+def test_an_epoch_is_a_pass_over_as_many_tokens_as_the_pools_hold(
+    tiny: Path, tmp_path: Path
+) -> None:
+    config = recipe(
+        tiny,
+        tmp_path,
+        adapt={"token_budget": "250%", "mixture": "proportional"},
+        save_strategy="epoch",
+        eval_strategy="epoch",
+        micro_batch_size=4,
+        logging_steps=100,
+    )
+    for key in ("datasets", "test_datasets"):
+        config[key] = [{**entry, "split": "train[:80]"} for entry in config[key][:2]]
+    output = train(config, tmp_path)
+    assert output.count("save_strategy: epoch means here: With `epoch`: once per pass over") == 1
+    accounts = ledger(tmp_path)
+    available = sum(task["available"] for task in accounts["tasks"].values())
+    assert accounts["budget"] == int(2.5 * available)
+    assert accounts["left"] < available / 5
+    assert all(task["repeats"] > 2.2 for task in accounts["tasks"].values())
+    saved = sorted(tmp_path.glob("checkpoint-*"), key=lambda one: int(one.name.split("-")[1]))
+    used = [
+        sum(json.loads((one / "adapt_state.json").read_text())["ledger"]["tokens"]) for one in saved
+    ]
+    step = available / 5
+    assert [round(tokens / available, 1) for tokens in used[:2]] == [1.0, 2.0], used
+    assert available <= used[0] < available + step
+    assert used[2:] == [accounts["used"]]
+    # The last checkpoint is written and evaluated once, not again as the end of Trainer's epoch.
+    assert output.count(f"Saving model checkpoint to {saved[-1]}") == 1
+    assert output.count("'eval_loss'") + output.count('"eval_loss"') <= 4
