@@ -17,6 +17,7 @@ from adapt_axolotl.integration.compat import (
     load_tokenizer,
     set_seed,
 )
+from adapt_axolotl.integration.mistakes import show_mistakes_alone
 from adapt_axolotl.integration.rows import load_recipe_tasks
 from adapt_axolotl.integration.spec import TrainingSpec, read_spec
 from adapt_axolotl.integration.trainer import AdaptTrainer
@@ -32,6 +33,7 @@ class AdaptPlugin(BasePlugin):
 
     def __init__(self) -> None:
         super().__init__()
+        show_mistakes_alone()
         check_environment()
         self._spec: TrainingSpec | None = None
         self._tasks: Tasks | None = None
