@@ -126,7 +126,7 @@ def plan(
 
         planned = planned_run(recipe, processes)
         run = forecast(planned.plan, planned.tasks, planned.spec.adapt, planned.meta)
-    found = warnings(run, planned.spec.sequence_len)
+    found = [*planned.here, *warnings(run, planned.spec.sequence_len)]
     if as_json:
         typer.echo(json.dumps({**asdict(run), "warnings": found}, indent=2))
         return

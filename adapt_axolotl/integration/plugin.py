@@ -19,7 +19,9 @@ from adapt_axolotl.integration.compat import (
 )
 from adapt_axolotl.integration.mistakes import show_mistakes_alone
 from adapt_axolotl.integration.rows import load_recipe_tasks
+from adapt_axolotl.integration.schema import preference_types
 from adapt_axolotl.integration.spec import TrainingSpec, read_spec
+from adapt_axolotl.integration.this_machine import lora_kernel_obstacle
 from adapt_axolotl.integration.trainer import AdaptTrainer
 from adapt_axolotl.recipe.read import read_recipe, recipe_as_written
 from adapt_axolotl.run.checkpoint import set_incomplete_checkpoints_aside
@@ -43,6 +45,8 @@ class AdaptPlugin(BasePlugin):
     def register(self, cfg: dict) -> None:
         self._recipe = recipe_as_written(cfg)
         read_recipe(cfg)
+        for mistake in preference_types(cfg):
+            raise ValueError(mistake)
 
     def get_input_args(self) -> str:
         return "adapt_axolotl.config.AdaptArgs"
@@ -58,6 +62,9 @@ class AdaptPlugin(BasePlugin):
         }
 
     def load_datasets(self, cfg: Any, preprocess: bool = False) -> TrainDatasetMeta:
+        obstacle = lora_kernel_obstacle(cfg.lora_mlp_kernel)
+        if obstacle is not None and not preprocess:
+            raise ValueError(obstacle)
         self._spec = read_spec(cfg)
         self._tasks = load_recipe_tasks(cfg, self._spec, load_tokenizer(cfg), fresh=preprocess)
         self._plan = run_plan(self._spec, self._tasks)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.support.launch import recipe, start, train
 
@@ -59,3 +60,17 @@ def test_a_schedule_that_counts_steps_itself_is_refused(tiny: Path, tmp_path: Pa
     output = train(recipe(tiny, tmp_path, lr_scheduler="rex"), tmp_path, fails=True)
     assert "lr_scheduler: RexLR cannot follow a token budget" in output.rstrip().splitlines()[-1]
     assert "Traceback" not in output
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="has the CUDA that the kernel needs")
+def test_lora_kernels_without_cuda_are_told_before_the_model_is_loaded(
+    tiny: Path, tmp_path: Path
+) -> None:
+    lora = {"adapter": "lora", "lora_r": 4, "lora_alpha": 8, "lora_target_linear": True}
+    output = train(recipe(tiny, tmp_path, **lora), tmp_path, fails=True)
+    last = output.rstrip().splitlines()[-1]
+    assert last.startswith("adapt-axolotl: lora_mlp_kernel: it is on")
+    assert "set lora_mlp_kernel: false" in last
+    assert "Loading model" not in output
+    config = recipe(tiny, tmp_path, **lora, lora_mlp_kernel=False, max_steps=2)
+    train(config, tmp_path)
