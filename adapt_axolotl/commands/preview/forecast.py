@@ -84,6 +84,7 @@ class Forecast:
         tokens: it will spend.
         steps: optimizer steps.
         rows_per_step: mean, all processes together.
+        max_steps: of the recipe, where it ends the run before the budget does; else None.
         tasks: in the order of the recipe.
         meta: None for a static mixture.
     """
@@ -94,6 +95,7 @@ class Forecast:
     tokens: int
     steps: int
     rows_per_step: float
+    max_steps: int | None
     tasks: list[TaskForecast]
     meta: MetaForecast | None
 
@@ -108,7 +110,9 @@ def forecast(
     extra = 0 if meta is None else _meta_tokens(meta, pools, held_out)
     step = meta_steps = 0
     training = measuring = 0.0
-    while (block := sampler.block(step)) is not None and step != plan.max_steps:
+    while (block := sampler.block(step)) is not None:
+        if step == plan.max_steps:
+            break
         rows = block.rows()
         length = int(pools.lengths[rows].sum())
         if (
@@ -129,6 +133,7 @@ def forecast(
         tokens=report["used"],
         steps=step,
         rows_per_step=sum(one["examples"] for one in report["tasks"].values()) / step,
+        max_steps=None if block is None else plan.max_steps,
         tasks=[
             TaskForecast(
                 name=name,
