@@ -122,19 +122,21 @@ def plan(
     # Axolotl logs to stdout, which is for the plan.
     with contextlib.redirect_stdout(sys.stderr):
         from adapt_axolotl.commands.preview.forecast import forecast
+        from adapt_axolotl.commands.preview.notes import notes
         from adapt_axolotl.commands.preview.table import plan_table
         from adapt_axolotl.commands.preview.warnings import warnings
         from adapt_axolotl.integration.recipe_config import planned_run
 
         planned = planned_run(recipe, processes)
         run = forecast(planned.plan, planned.tasks, planned.spec.adapt, planned.meta)
-    found = warnings(run, planned.spec.sequence_len)
+    told = notes(run, planned.spec.sequence_len)
+    found = [*planned.here, *warnings(run, planned.spec.sequence_len)]
     if as_json:
-        typer.echo(json.dumps({**asdict(run), "warnings": found}, indent=2))
+        typer.echo(json.dumps({**asdict(run), "notes": told, "warnings": found}, indent=2))
         return
     from rich.console import Console
 
-    Console().print(plan_table(run, found, recipe.name))
+    Console().print(plan_table(run, told, found, recipe.name))
 
 
 @app.command(epilog="Example: adapt-axolotl card runs/adapt_tiny_cpu --twin runs/uniform_tiny_cpu")

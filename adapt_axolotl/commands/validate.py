@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from adapt_axolotl.integration.schema import schema_mistakes, type_mistakes
+from adapt_axolotl.integration.this_machine import lora_kernel_obstacle, resolved_lora_mlp_kernel
 from adapt_axolotl.recipe.edit import repeated_keys
 from adapt_axolotl.recipe.read import PLUGIN, mistakes, wrong_kinds
 from adapt_axolotl.recipe.safety.dangers import KINDS, Danger, dangers
@@ -26,12 +27,14 @@ class Verdict:
         mistakes: with these it does not train as written.
         dangers: what it could do that was not allowed.
         licences: of datasets on the hub, by name.
+        notes: what would stop it on this machine, though another one would train it.
     """
 
     recipe: str
     mistakes: list[str]
     dangers: list[Danger]
     licences: dict[str, str]
+    notes: list[str] = field(default_factory=list)
 
     @property
     def passed(self) -> bool:
@@ -47,6 +50,7 @@ class Verdict:
                 "accepts it"
                 for one in self.dangers
             ),
+            *(f"  note     {one}" for one in self.notes),
             *(f"  licence  {name}: {one}" for name, one in self.licences.items()),
         ]
 
@@ -85,7 +89,14 @@ def validate(file: Path, allow: Collection[str] = ()) -> Verdict:
             *mistakes(recipe),
         ]
     left = [one for one in dangers(recipe) if "all" not in allow and one.kind not in allow]
-    return Verdict(str(file), found, left, {name: licence(name) for name in hub_datasets(recipe)})
+    obstacle = None if found else lora_kernel_obstacle(resolved_lora_mlp_kernel(recipe))
+    return Verdict(
+        str(file),
+        found,
+        left,
+        {name: licence(name) for name in hub_datasets(recipe)},
+        [] if obstacle is None else [obstacle],
+    )
 
 
 def _plugin(recipe: dict[str, Any]) -> list[str]:

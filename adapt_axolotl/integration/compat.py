@@ -88,6 +88,11 @@ _NAMES = (
     Used("axolotl.utils.config", "validate_config", ("cfg", "capabilities", "env_capabilities")),
     Used("axolotl.utils.dict", "DictDefault"),
     Used("axolotl.utils.schemas.config", "AxolotlInputConfig"),
+    Used(
+        "axolotl.utils.schemas.config",
+        "AxolotlConfigWCapabilities",
+        methods={"check_auto_enable_lora_kernels": ("data",)},
+    ),
     Used("axolotl.utils.schemas.datasets", "SFTDataset"),
     # Reading rows.
     Used("axolotl.common.const", "DEFAULT_DATASET_PREPARED_PATH"),
@@ -181,6 +186,7 @@ RECIPE_KEYS = (
     "excess_length_strategy",
     "gradient_accumulation_steps",
     "hf_use_auth_token",
+    "lora_mlp_kernel",
     "max_steps",
     "metric_for_best_model",
     "micro_batch_size",

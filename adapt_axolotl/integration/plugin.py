@@ -18,8 +18,11 @@ from adapt_axolotl.integration.compat import (
     load_tokenizer,
     set_seed,
 )
+from adapt_axolotl.integration.mistakes import show_mistakes_alone
 from adapt_axolotl.integration.rows import load_recipe_tasks
+from adapt_axolotl.integration.schema import preference_types
 from adapt_axolotl.integration.spec import TrainingSpec, read_spec
+from adapt_axolotl.integration.this_machine import lora_kernel_obstacle
 from adapt_axolotl.integration.trainer import AdaptTrainer
 from adapt_axolotl.recipe.command_line import refuse_dropped_options
 from adapt_axolotl.recipe.meanings import told
@@ -36,6 +39,7 @@ class AdaptPlugin(BasePlugin):
 
     def __init__(self) -> None:
         super().__init__()
+        show_mistakes_alone()
         check_environment()
         self._spec: TrainingSpec | None = None
         self._tasks: Tasks | None = None
@@ -48,6 +52,8 @@ class AdaptPlugin(BasePlugin):
         self._recipe = recipe_as_written(cfg)
         self._meanings = told(cfg)
         read_recipe(cfg)
+        for mistake in preference_types(cfg):
+            raise ValueError(mistake)
 
     def get_input_args(self) -> str:
         return "adapt_axolotl.config.AdaptArgs"
@@ -69,6 +75,9 @@ class AdaptPlugin(BasePlugin):
         }
 
     def load_datasets(self, cfg: Any, preprocess: bool = False) -> TrainDatasetMeta:
+        obstacle = lora_kernel_obstacle(cfg.lora_mlp_kernel)
+        if obstacle is not None and not preprocess:
+            raise ValueError(obstacle)
         self._spec = read_spec(cfg)
         self._tasks = load_recipe_tasks(cfg, self._spec, load_tokenizer(cfg), fresh=preprocess)
         self._plan = run_plan(self._spec, self._tasks)

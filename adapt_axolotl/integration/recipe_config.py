@@ -24,6 +24,7 @@ from adapt_axolotl.integration.compat import (
 )
 from adapt_axolotl.integration.rows import load_recipe_tasks
 from adapt_axolotl.integration.spec import TrainingSpec, read_spec
+from adapt_axolotl.integration.this_machine import lora_kernel_obstacle
 from adapt_axolotl.meta_step.learner import MetaSettings
 from adapt_axolotl.recipe.read import PLUGIN
 from adapt_axolotl.run.plan import RunPlan
@@ -41,12 +42,14 @@ class PlannedRun:
         tasks: the data, tokenised.
         plan: the draws.
         meta: when and how meta steps run; None for a static mixture.
+        here: what would stop it on this machine.
     """
 
     spec: TrainingSpec
     tasks: Tasks
     plan: RunPlan
     meta: MetaSettings | None
+    here: list[str]
 
 
 def planned_run(recipe: Path, processes: int) -> PlannedRun:
@@ -74,7 +77,14 @@ def planned_run(recipe: Path, processes: int) -> PlannedRun:
     plan = run_plan(spec, tasks, processes)
     estimate = plan.estimate()
     learned = spec.adapt.mixture == "learned"
-    return PlannedRun(spec, tasks, plan, meta_settings(spec, estimate, None) if learned else None)
+    obstacle = lora_kernel_obstacle(cfg.lora_mlp_kernel)
+    return PlannedRun(
+        spec,
+        tasks,
+        plan,
+        meta_settings(spec, estimate, None) if learned else None,
+        [] if obstacle is None else [obstacle],
+    )
 
 
 def resolved_config(recipe: Path) -> Any:

@@ -7,6 +7,7 @@ import importlib.util
 import pkgutil
 import re
 from collections.abc import Collection, Iterator
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -16,6 +17,12 @@ from adapt_axolotl.integration.compat import AxolotlInputConfig, SFTDataset
 from adapt_axolotl.recipe.read import PLUGIN
 from adapt_axolotl.recipe.safety.dangers import names_own_package
 
+# Packages of Axolotl's dataset types without supervised rows, and what theirs are.
+_NO_ROWS = {
+    **dict.fromkeys(("dpo", "kto", "orpo"), "preferences between answers"),
+    **dict.fromkeys(("bradley_terry", "stepwise_supervised"), "rewards of answers"),
+    "ebft": "rollouts",
+}
 # Keys of Axolotl's that are no field of its schema, because the plugin or the loader takes them.
 _TAKEN = {"adapt"}
 
@@ -44,14 +51,12 @@ def schema_mistakes(recipe: dict[str, Any]) -> list[str]:
 
 def type_mistakes(recipe: dict[str, Any]) -> list[str]:
     """Dataset types that Axolotl does not know, which it says only once the rows are loaded."""
-    package = importlib.util.find_spec("axolotl.prompt_strategies")
-    assert package is not None
-    assert package.submodule_search_locations is not None
-    modules = {one.name for one in pkgutil.iter_modules(package.submodule_search_locations)}
-    found = []
+    modules = _modules()
+    found = preference_types(recipe)
+    refused = {mistake.partition(":")[0] for mistake in found}
     for where, entry in _entries(recipe):
         kind = entry.get("type")
-        if not isinstance(kind, str) or names_own_package(kind):
+        if not isinstance(kind, str) or names_own_package(kind) or f"{where}.type" in refused:
             continue
         # module, module.load_function, or built-in:style.
         known = set() if ":" in kind else modules
@@ -63,6 +68,43 @@ def type_mistakes(recipe: dict[str, Any]) -> list[str]:
             meant = f"did you mean {close[0]}?" if close else "take one of Axolotl's"
             found.append(f"{where}.type: Axolotl has no type {kind}; {meant}")
     return found
+
+
+def preference_types(recipe: dict[str, Any]) -> list[str]:
+    """Dataset types whose rows are pairs to prefer, rewards or rollouts. Axolotl keeps them in
+    packages beside the types of supervised rows, and says only that it cannot load them."""
+    packages = set().union(*map(_modules, _NO_ROWS))
+    found = []
+    for where, entry in _entries(recipe):
+        kind = entry.get("type")
+        if not isinstance(kind, str):
+            continue
+        first = re.split("[.:]", kind)[0]
+        # chat_template.argilla is one of theirs, chat_template alone is not.
+        theirs = names_own_package(kind) and first in packages and not _importable(first)
+        if first in _NO_ROWS or theirs:
+            what = _NO_ROWS.get(first, "preferences between answers")
+            found.append(
+                f"{where}.type: {kind} reads {what}, which have no supervised tokens to budget; "
+                "take a type of supervised rows, such as chat_template or alpaca, and give it the "
+                "answers to learn"
+            )
+    return found
+
+
+def _modules(package: str = "") -> set[str]:
+    """Names of the modules in a package of Axolotl's dataset types, by listing: nothing is
+    imported."""
+    spec = importlib.util.find_spec("axolotl.prompt_strategies")
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    folders = [str(Path(place, package)) for place in spec.submodule_search_locations]
+    return {one.name for one in pkgutil.iter_modules(folders)}
+
+
+def _importable(name: str) -> bool:
+    """Whether there is a package of this name; it is not imported."""
+    return importlib.util.find_spec(name) is not None
 
 
 def _entries(recipe: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

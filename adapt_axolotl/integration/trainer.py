@@ -19,6 +19,7 @@ from adapt_axolotl.budget.lr_schedule import follow_budget
 from adapt_axolotl.integration.batch_layout import check_tokens, row_of_token
 from adapt_axolotl.integration.callback import BudgetCallback
 from adapt_axolotl.integration.compat import AxolotlTrainer, EarlyStoppingCallback
+from adapt_axolotl.integration.mistakes import show_mistakes_alone
 from adapt_axolotl.run.checkpoint import STATE_FILE, read_checkpoint
 from adapt_axolotl.run.evaluation import Evaluation
 from adapt_axolotl.run.state import AdaptRun
@@ -30,6 +31,7 @@ class AdaptTrainer(AxolotlTrainer):
     """See the module docstring. `attach` must be called before `train`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        show_mistakes_alone()  # where the plugin, which does it too, is not loaded
         super().__init__(*args, **kwargs)
         self._run: AdaptRun | None = None
         self._evaluation: Evaluation | None = None

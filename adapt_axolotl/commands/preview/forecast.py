@@ -85,6 +85,7 @@ class Forecast:
         steps: optimizer steps.
         rows_per_step: mean, all processes together.
         rows_ended: every task reaches `max_repeats` before the budget is spent.
+        max_steps: of the recipe, where it ends the run before the budget does; else None.
         tasks: in the order of the recipe.
         meta: None for a static mixture.
     """
@@ -96,6 +97,7 @@ class Forecast:
     steps: int
     rows_per_step: float
     rows_ended: bool
+    max_steps: int | None
     tasks: list[TaskForecast]
     meta: MetaForecast | None
 
@@ -110,7 +112,9 @@ def forecast(
     extra = 0 if meta is None else _meta_tokens(meta, pools, held_out)
     step = meta_steps = 0
     training = measuring = 0.0
-    while (block := sampler.block(step)) is not None and step != plan.max_steps:
+    while (block := sampler.block(step)) is not None:
+        if step == plan.max_steps:
+            break
         rows = block.rows()
         length = int(pools.lengths[rows].sum())
         if (
@@ -132,6 +136,7 @@ def forecast(
         steps=step,
         rows_per_step=sum(one["examples"] for one in report["tasks"].values()) / step,
         rows_ended=sampler.rows_ended,
+        max_steps=None if block is None else plan.max_steps,
         tasks=[
             TaskForecast(
                 name=name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from adapt_axolotl.commands.preview.forecast import REPEATS, Forecast
+from adapt_axolotl.commands.preview.notes import left_out, much_is_left_out
 
 # Below these the run still trains, but what it learns of the tasks is mostly noise.
 VALIDATION_ROWS = 16
@@ -21,11 +22,17 @@ def warnings(run: Forecast, sequence_len: int) -> list[str]:
         sequence_len: longest row that fits, in tokens.
     """
     found = []
-    if run.steps < STEPS:
+    longer = "raise adapt.token_budget" if run.max_steps is None else "raise or remove max_steps"
+    shorter = "lower adapt.token_budget" if run.max_steps is None else "lower max_steps"
+    if run.steps < STEPS and run.max_steps is not None:
+        found.append(
+            f"max_steps: {run.max_steps} ends the run before the budget does, after fewer than "
+            f"{STEPS} optimizer steps; {longer}"
+        )
+    elif run.steps < STEPS:
         found.append(
             f"the budget of {run.budget:,} tokens buys {run.steps} optimizer steps, fewer than "
-            f"{STEPS}; raise adapt.token_budget, or lower micro_batch_size or "
-            "gradient_accumulation_steps"
+            f"{STEPS}; {longer}, or lower micro_batch_size or gradient_accumulation_steps"
         )
     if run.rows_ended:
         found.append(
@@ -36,20 +43,20 @@ def warnings(run: Forecast, sequence_len: int) -> list[str]:
     if run.meta is not None and run.meta.steps < META_STEPS:
         found.append(
             f"{run.meta.steps} meta steps, fewer than {META_STEPS}: the mixture will hardly move; "
-            "lower adapt.learned.update_every, or raise adapt.token_budget"
+            f"lower adapt.learned.update_every, or {longer}"
         )
     if run.meta is not None and run.meta.cost > META_COST:
         found.append(
-            f"meta steps will cost about {run.meta.cost:.0%} of the training, more than "
-            f"{META_COST:.0%}: a step of {run.rows_per_step:.0f} rows is small beside "
+            f"meta steps will add about {run.meta.cost:.0%} to the training time, more than "
+            f"{META_COST:.0%}, because a step of {run.rows_per_step:.0f} rows is small for "
             f"{len(run.tasks)} tasks; raise adapt.learned.update_every, micro_batch_size or "
             "gradient_accumulation_steps"
         )
     for task in run.tasks:
         if task.repeats > REPEATS:
             found.append(
-                f"{task.name}: its {task.rows:,} rows are repeated {task.repeats:.1f} times under "
-                f"the first mixture; set adapt.max_repeats: {REPEATS:g}, lower the budget, or join "
+                f"{task.name}: each of its {task.rows:,} rows is seen {task.repeats:.1f} times "
+                f"under the first mixture; set adapt.max_repeats: {REPEATS:g}, {shorter}, or join "
                 "it with another task by giving both one task: name"
             )
         if task.validation_rows < VALIDATION_ROWS:
@@ -58,10 +65,9 @@ def warnings(run: Forecast, sequence_len: int) -> list[str]:
                 f"{VALIDATION_ROWS}: its loss is mostly noise; raise adapt.val_examples, or give "
                 "it more test_datasets rows"
             )
-        if 2 * task.rows_unfit > task.rows_read:
-            found.append(
-                f"{task.name}: {task.rows_unfit:,} of its {task.rows_read:,} rows do not fit "
-                f"sequence_len: {sequence_len} and are left out; raise it, or set "
-                "excess_length_strategy: truncate"
-            )
+    if much_is_left_out(run):
+        found.append(
+            f"{left_out(run, sequence_len)} Raise sequence_len, or set excess_length_strategy: "
+            "truncate"
+        )
     return found

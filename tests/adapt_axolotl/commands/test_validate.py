@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 import yaml
 
 from adapt_axolotl.commands.validate import validate
+from adapt_axolotl.integration.plugin import AdaptPlugin
 from adapt_axolotl.recipe.read import PLUGIN, mistakes, read_recipe
 from adapt_axolotl.recipe.safety import licences
 from adapt_axolotl.recipe.safety.dangers import dangers
@@ -202,6 +204,55 @@ def test_a_type_that_axolotl_does_not_know_is_told(raw: dict[str, Any]) -> None:
     assert validate(write(raw)).mistakes == [
         "datasets[0].type: Axolotl has no type chat_templte; did you mean chat_template?"
     ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "what"),
+    [
+        ("dpo", "preferences between answers"),
+        ("dpo.chatml", "preferences between answers"),
+        ("kto", "preferences between answers"),
+        ("orpo.chat_template", "preferences between answers"),
+        ("chatml.intel", "preferences between answers"),
+        ("chat_template.argilla", "preferences between answers"),
+        ("bradley_terry.chat_template", "rewards of answers"),
+        ("stepwise_supervised", "rewards of answers"),
+        ("ebft", "rollouts"),
+    ],
+)
+def test_types_without_supervised_rows_are_refused_with_the_reason(
+    raw: dict[str, Any], kind: str, what: str
+) -> None:
+    raw["datasets"][1]["type"] = kind
+    (mistake,) = validate(write(raw)).mistakes
+    assert mistake.startswith(f"datasets[1].type: {kind} reads {what}, which have no supervised")
+    # Training says the same, before it reads a row.
+    with pytest.raises(ValueError, match=re.escape(mistake)):
+        AdaptPlugin().register(raw)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"adapter": "lora"}, True),
+        ({"adapter": "lora", "lora_mlp_kernel": True}, True),
+        ({"adapter": "lora", "lora_mlp_kernel": False}, False),
+        ({"adapter": "lora", "lora_o_kernel": True}, False),
+        ({}, False),
+    ],
+)
+def test_a_kernel_that_needs_cuda_is_told_where_there_is_none(
+    raw: dict[str, Any], changes: dict[str, Any], told: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "adapter" in changes:
+        changes |= {"lora_r": 4, "lora_alpha": 8, "lora_target_linear": True}
+    file = write({**raw, **changes})
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    assert validate(file).notes == []
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    found = validate(file)
+    assert found.passed  # on another machine it trains
+    assert [note.partition(":")[0] for note in found.notes] == ["lora_mlp_kernel"] * told
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.support.launch import recipe, start, train
 
@@ -23,6 +24,7 @@ def test_without_the_plugin_its_trainer_stops_the_run(tiny: Path, tmp_path: Path
     config = recipe(tiny, tmp_path, plugins=[], num_epochs=1)
     output = train(config, tmp_path, fails=True)
     assert "the plugin is not loaded, so this run would train without ADAPT" in output
+    assert "Traceback" not in output
 
 
 def test_processes_that_do_not_train_together_stop_the_run(
@@ -34,20 +36,30 @@ def test_processes_that_do_not_train_together_stop_the_run(
     process = start(config, tmp_path, processes=2, together=False)
     output, _ = process.communicate()
     assert process.returncode != 0
-    assert "they would be independent runs into one output_dir" in output
+    # torchrun prints what the processes reported, the first of them last.
+    said = "they would be independent runs into one output_dir"
+    assert said in output.rpartition("Root Cause (first observed failure)")[2]
+    assert "check_processes" not in output  # no traceback of a process
 
 
 def test_a_budget_below_one_batch_stops_before_the_model_is_loaded(
     tiny: Path, tmp_path: Path
 ) -> None:
     output = train(recipe(tiny, tmp_path, adapt={"token_budget": 20}), tmp_path, fails=True)
-    assert "adapt.token_budget: 20 supervised tokens are fewer than one optimizer step" in output
+    last = output.rstrip().splitlines()[-1]
+    says = (
+        "adapt-axolotl: adapt.token_budget: 20 supervised tokens are fewer than one optimizer step"
+    )
+    assert last.startswith(says)
+    assert output.count("are fewer than one optimizer step") == 1
+    assert "Traceback" not in output
     assert "Loading model" not in output
 
 
 def test_a_schedule_that_counts_steps_itself_is_refused(tiny: Path, tmp_path: Path) -> None:
     output = train(recipe(tiny, tmp_path, lr_scheduler="rex"), tmp_path, fails=True)
-    assert "lr_scheduler: RexLR cannot follow a token budget" in output
+    assert "lr_scheduler: RexLR cannot follow a token budget" in output.rstrip().splitlines()[-1]
+    assert "Traceback" not in output
 
 
 def test_an_option_that_axolotl_drops_stops_the_run(tiny: Path, tmp_path: Path) -> None:
@@ -55,3 +67,17 @@ def test_an_option_that_axolotl_drops_stops_the_run(tiny: Path, tmp_path: Path) 
     output = train(recipe(tiny, tmp_path), tmp_path, fails=True, options=options)
     assert "--adapt.token_budget: Axolotl drops options of the adapt: block" in output
     assert "Loading model" not in output
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="has the CUDA that the kernel needs")
+def test_lora_kernels_without_cuda_are_told_before_the_model_is_loaded(
+    tiny: Path, tmp_path: Path
+) -> None:
+    lora = {"adapter": "lora", "lora_r": 4, "lora_alpha": 8, "lora_target_linear": True}
+    output = train(recipe(tiny, tmp_path, **lora), tmp_path, fails=True)
+    last = output.rstrip().splitlines()[-1]
+    assert last.startswith("adapt-axolotl: lora_mlp_kernel: it is on")
+    assert "set lora_mlp_kernel: false" in last
+    assert "Loading model" not in output
+    config = recipe(tiny, tmp_path, **lora, lora_mlp_kernel=False, max_steps=2)
+    train(config, tmp_path)

@@ -16,6 +16,7 @@ import yaml
 from rich.console import Console
 
 from adapt_axolotl.commands.preview.forecast import Forecast, forecast
+from adapt_axolotl.commands.preview.notes import notes
 from adapt_axolotl.commands.preview.table import plan_table
 from adapt_axolotl.commands.preview.warnings import warnings
 from adapt_axolotl.config import AdaptConfig
@@ -106,7 +107,9 @@ def test_meta_steps_are_counted_and_cost_what_their_passes_cost() -> None:
 
 
 def test_max_steps_ends_the_forecast_too() -> None:
-    assert make_forecast(max_steps=3).steps == 3
+    run = make_forecast(max_steps=3)
+    assert (run.steps, run.max_steps) == (3, 3)
+    assert make_forecast(max_steps=10_000).max_steps is None  # the budget ends it
 
 
 def test_what_deserves_a_second_thought_is_said_with_its_remedy() -> None:
@@ -121,16 +124,67 @@ def test_what_deserves_a_second_thought_is_said_with_its_remedy() -> None:
         meta=replace(run.meta, steps=2, cost=0.13),
         tasks=[replace(task, rows=40, repeats=6.5, validation_rows=4, rows_unfit=60)],
     )
+    unfit = "Longer than sequence_len: 64 and left out: a 60 of 100 rows (60.0%). Raise sequence_l"
     says = [
         "the budget of 5,000 tokens buys 10 optimizer steps, fewer than 50; raise adapt.token_bud",
         "2 meta steps, fewer than 20: the mixture will hardly move; lower adapt.learned.update_ev",
-        "meta steps will cost about 13% of the training, more than 6%: a step of 8 rows is small",
-        "a: its 40 rows are repeated 6.5 times under the first mixture; set adapt.max_repeats: 4",
+        "meta steps will add about 13% to the training time, more than 6%, because a step of 8 ro",
+        "a: each of its 40 rows is seen 6.5 times under the first mixture; set adapt.max_repeats",
         "a: 4 validation rows, fewer than 16: its loss is mostly noise; raise adapt.val_examples",
-        "a: 60 of its 100 rows do not fit sequence_len: 64 and are left out; raise it",
+        unfit,
     ]
     for line, start in zip(warnings(bad, 64), says, strict=True):
         assert line.startswith(start)
+
+
+def test_where_max_steps_ends_the_run_the_remedy_is_max_steps() -> None:
+    run = make_forecast(META, max_steps=3, budget=20_000)
+    found = "\n".join(warnings(replace(run, tasks=[replace(run.tasks[0], repeats=6.5)]), 64))
+    assert "max_steps: 3 ends the run before the budget does, after fewer than 50" in found
+    assert found.count("raise or remove max_steps") == 2
+    assert "lower max_steps" in found
+    assert "token_budget" not in found
+    assert "max_steps: 3 ends the run with" in "\n".join(notes(run, 64))
+
+
+def test_rows_that_sequence_len_leaves_out_are_always_told() -> None:
+    run = make_forecast()
+    a, b, c = run.tasks
+
+    def told(*unfit: int) -> tuple[str, str]:
+        tasks = [
+            replace(task, rows_read=1000, rows_unfit=count)
+            for task, count in zip((a, b, c), unfit, strict=True)
+        ]
+        one = replace(run, tasks=tasks)
+        return "\n".join(notes(one, 64)), "\n".join(warnings(one, 64))
+
+    assert "sequence_len" not in "".join(told(0, 0, 0))
+    few, no_warning = told(0, 1, 20)
+    line = "Longer than sequence_len: 64 and left out: c 20 of 1,000 rows (2.0%), b 1 of 1,000 rows"
+    assert line in few
+    assert "sequence_len" not in no_warning
+    no_note, many = told(60, 1, 0)
+    assert "left out: a 60 of 1,000 rows (6.0%), b 1 of 1,000 rows (0.1%)" in many
+    assert "excess_length_strategy: truncate" in many
+    assert "sequence_len" not in no_note
+
+
+def test_shares_above_which_rows_repeat_too_often_are_a_sentence() -> None:
+    run = make_forecast(META, budget=20_000)
+    (line,) = [line for line in notes(run, 64) if "more than 4 times" in line]
+    a, b, _ = run.tasks
+    assert a.limit is not None
+    assert b.limit is not None
+    assert f"rises above: b {b.limit:.1%}, a {a.limit:.1%}. Up to" in line or (
+        f"rises above: a {a.limit:.1%}, b {b.limit:.1%}. Up to" in line
+    )
+    many = replace(run, tasks=[replace(a, name=f"t{n}", limit=0.1 + n / 100) for n in range(9)])
+    (line,) = [line for line in notes(many, 64) if "more than 4 times" in line]
+    assert "t0 10.0%" in line
+    assert "t5 15.0%, and 3 more tasks." in line
+    capped = make_forecast(META, budget=20_000, max_repeats=2.0)
+    assert any(line.startswith("Whatever the mixture learns, no row") for line in notes(capped, 64))
 
 
 @pytest.mark.parametrize("meta", [META, None])
@@ -138,12 +192,13 @@ def test_the_table_fits_a_terminal(meta: MetaSettings | None) -> None:
     run = make_forecast(meta)
     large = replace(run.tasks[0], name="a_name_as_long_as_they_come", rows=99_999, available=10**7)
     console = Console(width=80, file=io.StringIO())
-    console.print(plan_table(replace(run, tasks=[large]), ["a doubt"], "x.yml"))
+    run = replace(run, tasks=[large])
+    console.print(plan_table(run, notes(run, 64), ["a doubt"], "x.yml"))
     assert isinstance(console.file, io.StringIO)
     text = console.file.getvalue()
     assert "…" not in text
     assert "10,000,000" in text
-    assert ("repeats 4" in text) == (meta is not None)
+    assert ("Meta steps" in text) == (meta is not None)
     assert "warning: a doubt" in text
 
 

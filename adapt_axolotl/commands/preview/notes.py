@@ -1,0 +1,96 @@
+"""What stands under the table of a forecast: one sentence for each thing to know of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from adapt_axolotl.commands.preview.forecast import REPEATS, Forecast
+
+# Tasks that a sentence names; the others are counted.
+NAMED = 6
+# Above this share of a task's rows, what sequence_len leaves out is a warning.
+UNFIT = 0.05
+
+
+def notes(run: Forecast, sequence_len: int) -> list[str]:
+    """
+    Args:
+        run: the forecast.
+        sequence_len: longest row that fits, in tokens.
+    """
+    found = [_mixture(run)]
+    if run.max_steps is not None:
+        found.append(
+            f"max_steps: {run.max_steps} ends the run with {run.tokens / run.budget:.0%} of the "
+            "budget used."
+        )
+    if run.meta is not None:
+        found += [_meta_steps(run), *_limits(run)]
+    if left_out(run, sequence_len) and not much_is_left_out(run):
+        found.append(left_out(run, sequence_len))
+    return found
+
+
+def left_out(run: Forecast, sequence_len: int) -> str:
+    """How many rows of each task sequence_len leaves out; empty where it leaves out none."""
+    tasks = sorted(
+        (task for task in run.tasks if task.rows_unfit),
+        key=lambda task: -task.rows_unfit / task.rows_read,
+    )
+    named = [
+        f"{task.name} {task.rows_unfit:,} of {task.rows_read:,} rows "
+        f"({task.rows_unfit / task.rows_read:.1%})"
+        for task in tasks
+    ]
+    if not named:
+        return ""
+    return f"Longer than sequence_len: {sequence_len} and left out: {_listed(named)}."
+
+
+def much_is_left_out(run: Forecast) -> bool:
+    """Whether of some task."""
+    return any(task.rows_unfit > UNFIT * task.rows_read for task in run.tasks)
+
+
+def _mixture(run: Forecast) -> str:
+    if run.meta is None:
+        return f"Mixture: {run.mixture}. It does not change, so training draws exactly these rows."
+    return (
+        "Mixture: learned. The table is for the uniform mixture that it starts from; as it learns, "
+        "shares and times seen change, and the number of steps with them."
+    )
+
+
+def _meta_steps(run: Forecast) -> str:
+    meta = run.meta
+    assert meta is not None
+    if meta.steps == 0:
+        return "The run ends before its first meta step, so the mixture stays uniform."
+    return (
+        f"Meta steps, which update the mixture: {meta.steps:,}, one every {meta.update_every} "
+        f"optimizer steps once {meta.start_after:.0%} of the budget is used. They read about "
+        f"{meta.tokens:,} supervised tokens more ({meta.tokens / run.budget:.1%} of the budget) "
+        f"and add about {meta.cost:.0%} to the training time (estimated from the tokens that they "
+        f"read, not measured). Estimator: {meta.estimator}, unless the model needs another."
+    )
+
+
+def _limits(run: Forecast) -> list[str]:
+    """Above which shares a learned mixture would repeat rows too often."""
+    tasks = sorted(
+        ((task.limit, task.name) for task in run.tasks if task.limit is not None),
+    )
+    if not tasks:
+        return [f"Whatever the mixture learns, no row is seen more than {REPEATS:g} times."]
+    named = [f"{name} {limit:.1%}" for limit, name in tasks]
+    return [
+        f"Rows are seen more than {REPEATS:g} times where a task's share of the budget rises "
+        f"above: {_listed(named)}. Up to about {REPEATS:g} times, repeated rows are nearly as good "
+        "as new ones; adapt.max_repeats sets a limit."
+    ]
+
+
+def _listed(named: Sequence[str]) -> str:
+    """The first few, and how many more there are."""
+    more = len(named) - NAMED
+    return ", ".join(named[:NAMED]) + (f", and {more} more tasks" if more > 0 else "")
