@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Literal, NoReturn
 
 import typer
 
@@ -16,9 +16,24 @@ app = typer.Typer(
 )
 
 
+def _print_version(wanted: bool) -> None:
+    if not wanted:
+        return
+    from adapt_common.provenance import package_versions
+
+    ours, axolotl = package_versions(("adapt-axolotl", "axolotl")).values()
+    beside = "axolotl is not installed" if axolotl is None else f"axolotl {axolotl}"
+    typer.echo(f"adapt-axolotl {ours} ({beside})")
+    raise typer.Exit
+
+
 @app.callback()
-def root() -> None:
-    """Keeps the commands named when there is only one."""
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, help="Print versions.")
+    ] = False,
+) -> None:
+    """What stands before a command."""
 
 
 @app.command(epilog="Example: adapt-axolotl tiny data/tiny")
@@ -51,6 +66,8 @@ def show(
     Console().print(side_by_side(runs))
 
 
+TwinMixture = Literal["uniform", "proportional", "temperature", "round_robin"]
+
 NewFile = Annotated[
     Path | None, typer.Option("--output", "-o", help="A new file to write. Default: stdout.")
 ]
@@ -69,6 +86,30 @@ def freeze(
     from adapt_axolotl.commands.freeze import freeze as frozen
 
     _print_or_write(frozen(run, "final" if final else "average"), output)
+
+
+@app.command(epilog="Example: adapt-axolotl twin my_adapt.yml --mixture uniform -o my_uniform.yml")
+def twin(
+    recipe: Annotated[
+        Path,
+        typer.Argument(help="An ADAPT recipe, or the output directory of a run.", exists=True),
+    ],
+    mixture: Annotated[TwinMixture, typer.Option(help="The static mixture of the twin.")],
+    output: NewFile = None,
+) -> None:
+    """Write the static twin of a recipe, to compare with: another mixture and output_dir, the same
+    budget, data, seed and everything else."""
+    from adapt_axolotl.commands.twin import recipe_of, static_twin
+
+    try:
+        made = static_twin(recipe_of(recipe), mixture)
+    except ValueError as error:
+        raise ValueError(f"{recipe}: {error}") from error
+    _print_or_write(made.text, output)
+    for line in made.changed:
+        typer.echo(f"changed  {line}", err=True)
+    for key in made.shared:
+        typer.echo(f"the same {key}: give the twin one of its own, or remove it", err=True)
 
 
 @app.command(epilog="Example: adapt-axolotl init my.yml -o my_adapt.yml --token-budget 10%")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
+from string import ascii_uppercase
 
 import numpy as np
+from rich.box import SIMPLE
+from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 from adapt_common.markdown import table as markdown
 from adapt_common.run_records import read_ledger
@@ -43,7 +46,7 @@ def comparison(runs: Sequence[Path]) -> tuple[Row, list[Row], list[Row]]:
                 _loss(task["last_validation_loss"]),
             ]
         rows.append(row)
-    return header, rows, [*_summary(reports, names), *_timing(runs)]
+    return header, rows, _summary(reports, names)
 
 
 def _summary(reports: Sequence[dict], names: Sequence[str]) -> list[Row]:
@@ -58,23 +61,11 @@ def _summary(reports: Sequence[dict], names: Sequence[str]) -> list[Row]:
         [_number(reports[0]["tasks"][name]["first_validation_loss"]) for name in names]
     )
     mean: Row = ["mean over tasks", _loss(float(np.nanmean(first)))]
-    worst: Row = ["worst task", _loss(float(np.nanmax(first)))]
+    worst: Row = ["largest loss", _loss(float(np.nanmax(first)))]
     for report, values in zip(reports, losses, strict=True):
         mean += [f"{report['used']:,}", "100.0%", _loss(float(np.nanmean(values)))]
         worst += ["", "", _loss(float(np.nanmax(values)))]
     return [mean, worst]
-
-
-def _timing(runs: Sequence[Path]) -> list[Row]:
-    """Seconds of training, and the part of them that went into meta steps before the training
-    forward (what hooks add to the backward is in the training time)."""
-    seconds: Row = ["training seconds", ""]
-    meta: Row = ["in meta steps", ""]
-    for run in runs:
-        timing = json.loads((run / "adapt" / "timing.json").read_text(encoding="utf-8"))
-        seconds += ["", "", f"{timing['training']:.1f}"]
-        meta += ["", "", f"{timing['meta_steps'] / max(timing['training'], 1e-9):.1%}"]
-    return [seconds, meta]
 
 
 def _number(value: float | None) -> float:
@@ -85,24 +76,46 @@ def _loss(value: float | None) -> str:
     return "n/a" if value is None else f"{value:.3f}"
 
 
-def side_by_side(runs: Sequence[Path]) -> Table:
-    """The comparison as a table for the terminal: shares and losses, without the token counts."""
-    header, rows, summary = comparison(runs)
-    kept = [n for n in range(len(header)) if n < 2 or (n - 2) % 3 != 0]
-    table = Table(title="share of tokens, and validation loss per supervised token")
-    for number in kept:
-        # A word a line: three runs then fit a terminal of 80 columns.
-        words = runs[(number - 2) // 3].name.replace("_", "_\n").split("\n") if number >= 2 else []
-        words.append(header[number].rsplit(": ")[-1])
-        table.add_column(
-            "\n".join(words), justify="left" if number == 0 else "right", no_wrap=number == 0
-        )
-    for row in rows:
-        table.add_row(*(row[number] for number in kept))
-    table.add_section()
-    for row in summary:
-        table.add_row(*(row[number] for number in kept))
-    return table
+def side_by_side(runs: Sequence[Path]) -> Group:
+    """The comparison for the terminal, at most 80 columns wide: what each run spent, then shares
+    and losses, three runs at a time."""
+    _, rows, summary = comparison(runs)
+    letters = _letters(runs)
+    spent = [_spent(run, letter) for run, letter in zip(runs, letters, strict=True)]
+    tables = []
+    for first in range(0, len(runs), 3):
+        shown = range(first, min(first + 3, len(runs)))
+        table = Table(box=SIMPLE, collapse_padding=True)
+        table.add_column("task", min_width=15, max_width=28, overflow="fold")
+        table.add_column("first\nloss", justify="right", no_wrap=True)
+        for run in shown:
+            for label in ("share", "last\nloss"):
+                table.add_column(f"{letters[run]} {label}".strip(), justify="right", no_wrap=True)
+        for row in (*rows, *summary):
+            if row is summary[0]:
+                table.add_section()
+            # Of each run the share and the last loss, without the count of tokens before them.
+            cells = row[:2] + [row[2 + 3 * run + which] for run in shown for which in (1, 2)]
+            table.add_row(*map(Text, cells))
+        tables.append(table)
+    legend = "share: of the tokens trained on; loss: validation, per supervised token"
+    return Group(*map(Text, spent), *tables, legend)
+
+
+def _spent(run: Path, letter: str) -> str:
+    report = read_ledger(run)
+    meta = f"; meta steps read {report['meta_tokens']:,}" if report["meta_tokens"] else ""
+    return (
+        f"{letter} {run.name}: {report['used']:,} of {report['budget']:,} supervised tokens in "
+        f"{report['steps']:,} steps{meta}"
+    ).strip()
+
+
+def _letters(runs: Sequence[Path]) -> list[str]:
+    """A short name for each run; none where there is one run."""
+    if len(runs) == 1:
+        return [""]
+    return [ascii_uppercase[n] if n < 26 else str(n + 1) for n in range(len(runs))]
 
 
 def markdown_table(runs: Sequence[Path]) -> str:

@@ -93,6 +93,44 @@ class RecipeText:
         start = self._pairs[key][0].start_mark.index
         self._edit(start, lines.removeprefix(self._margin), end=self._end(key))
 
+    def set_inside(self, key: str, inner: str, value: str) -> None:
+        """Give a key in the block of a top-level key another word for its value; a new key goes
+        below the block's first one."""
+        self._wanted[key][inner] = value
+        block = self._pairs[key][1]
+        for name, old in block.value:
+            if name.value == inner:
+                self._edit(old.start_mark.index, value, end=old.end_mark.index)
+                return
+        first = block.value[0]
+        if block.flow_style:
+            self._edit(first[1].end_mark.index, f", {inner}: {value}")
+        else:
+            column = " " * first[0].start_mark.column
+            self._edit(self._end_inside(block, 0), f"{self._newline}{column}{inner}: {value}")
+
+    def remove_inside(self, key: str, inner: str) -> None:
+        """Take a key and its value out of a block, with the comment behind it; comments on lines of
+        their own stay.
+
+        Raises:
+            ValueError: it comes from an anchor.
+        """
+        del self._wanted[key][inner]
+        block = self._pairs[key][1]
+        places = [n for n, (name, _) in enumerate(block.value) if name.value == inner]
+        if not places:
+            raise ValueError(f"{key}.{inner}: comes from an anchor; write {key}: out without it")
+        place = places[0]
+        start, end = block.value[place][0].start_mark.index, block.value[place][1].end_mark.index
+        if not block.flow_style:
+            line = self._text.rfind("\n", 0, start)
+            self._edit(self._end_of_line(line), "", end=self._end_inside(block, place))
+        elif place:
+            self._edit(block.value[place - 1][1].end_mark.index, "", end=end)
+        else:
+            self._edit(start, "", end=block.value[1][0].start_mark.index)
+
     def append(self, key: str, item: str) -> None:
         """Add an item to the list that is the value of a top-level key."""
         name, value = self._pairs[key]
@@ -169,9 +207,18 @@ class RecipeText:
     def _end(self, key: str) -> int:
         """Where the last line of a key's value ends; comments and blank lines below it belong to
         what follows."""
-        start = self._pairs[key][0].start_mark.index
-        following = [place for place in self._keys if place > start]
-        lines = self._text[start : following[0] if following else None].splitlines(keepends=True)
+        return self._end_of(self._pairs[key][0], self._keys)
+
+    def _end_inside(self, block: yaml.MappingNode, place: int) -> int:
+        """The same for the key at a place in a block."""
+        siblings = [name.start_mark.index for name, _ in block.value]
+        return self._end_of(block.value[place][0], sorted([*siblings, *self._keys]))
+
+    def _end_of(self, name: yaml.Node, keys: Sequence[int]) -> int:
+        """Where the lines of a key end, at the latest where the next one of `keys` starts."""
+        start = name.start_mark.index
+        stop = next((place for place in keys if place > start), None)
+        lines = self._text[start:stop].splitlines(keepends=True)
         while len(lines) > 1 and _is_comment_or_blank(lines[-1]):
             lines.pop()
         last = lines[-1].rstrip("\r\n")

@@ -1,14 +1,17 @@
-"""Where a run came from: versions and the state of the recipe's repository."""
+"""Where a run came from: versions, the state of the recipe's repository, the plugin's source."""
 
 from __future__ import annotations
 
+import json
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
-from adapt_common.provenance import git_state, package_versions
+from adapt_common.provenance import git, git_state, package_versions
 
+PLUGIN = "adapt-axolotl"
 PACKAGES = (
-    "adapt-axolotl",
+    PLUGIN,
     "axolotl",
     "torch",
     "transformers",
@@ -20,6 +23,32 @@ PACKAGES = (
 
 
 def provenance(folder: Path) -> dict[str, Any]:
-    """Versions of what matters, and commit and dirty flag of the repository around `folder`
-    (None outside a repository)."""
-    return {"versions": package_versions(PACKAGES), "git": git_state(folder)}
+    """Versions of what matters, commit and dirty flag of the repository around `folder` (None
+    outside a repository), and where the plugin was installed from (as `plugin_source`)."""
+    return {
+        "versions": package_versions(PACKAGES),
+        "git": git_state(folder),
+        "plugin": plugin_source(Path(__file__)),
+    }
+
+
+def plugin_source(file: Path) -> dict[str, Any] | None:
+    """`{"commit", "dirty", "url"}` of the code that runs: of the checkout that it lies in, without
+    an address, or of the repository that pip installed it from. None where neither is known.
+
+    Args:
+        file: a file of the package.
+    """
+    # A file that git tracks; else a virtual environment within any repository would pass for one.
+    if git(file.parent, "ls-files", "--error-unmatch", file.name) is not None:
+        state = git_state(file.parent, untracked=False)
+        # Of a remote's address nothing is told: it may hold a password.
+        return None if state is None else {**state, "url": None}
+    try:
+        installed = distribution(PLUGIN).read_text("direct_url.json")  # PEP 610
+    except PackageNotFoundError:
+        return None
+    origin = json.loads(installed) if installed else {}
+    if "commit_id" not in origin.get("vcs_info", {}):
+        return None
+    return {"commit": origin["vcs_info"]["commit_id"], "dirty": False, "url": origin["url"]}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 
 def run_table(ledger: dict[str, Any], title: str) -> Table:
@@ -19,7 +20,7 @@ def run_table(ledger: dict[str, Any], title: str) -> Table:
         table.add_column(column, justify="right")
     for name, task in ledger["tasks"].items():
         table.add_row(
-            name,
+            Text(name),  # not markup, whatever brackets it has
             f"{task['tokens']:,}",
             f"{task['tokens'] / max(1, used):.1%}",
             f"{task['repeats']:.2f}",

@@ -25,7 +25,7 @@ class FinalRecords:
 
     Attributes:
         ledger: the content of `ledger.json`.
-        mixture: of `mixture.json`: the final mixture and its average over tokens.
+        mixture: of `mixture.json`: the initial and the final mixture and the average over tokens.
         seconds: of `timing.json`.
     """
 
@@ -68,16 +68,19 @@ class RunDirectory:
 
     def end(self, records: FinalRecords) -> None:
         """Write the final records, and print the ledger as a table."""
-        from adapt_axolotl.records.plot import mixture_html, mixture_png
+        from adapt_axolotl.records.page import mixture_page
+        from adapt_axolotl.records.plot import mixture_png
+        from adapt_axolotl.records.trajectory import trajectory
 
-        history = read_history(self._run)
+        ledger, mixture = records.ledger, records.mixture
         self._write_json("timing.json", records.seconds)
-        self._write_json(LEDGER, records.ledger)
-        self._write_json("mixture.json", records.mixture)
-        if history:
-            write_atomically(self._path / "mixture.html", mixture_html(history))
-            write_atomically(self._path / "mixture.png", mixture_png(history))
-        Console(stderr=True).print(run_table(records.ledger, self._run.name))
+        self._write_json(LEDGER, ledger)
+        self._write_json("mixture.json", mixture)
+        drawn = trajectory(read_history(self._run), ledger, mixture["initial"])
+        page = mixture_page(self._run.name, drawn, ledger, mixture)
+        write_atomically(self._path / "mixture.html", page)
+        write_atomically(self._path / "mixture.png", mixture_png(drawn))
+        Console(stderr=True).print(run_table(ledger, self._run.name))
 
     def _write_json(self, name: str, content: dict[str, Any]) -> None:
         write_atomically(self._path / name, json.dumps(content, indent=2) + "\n")

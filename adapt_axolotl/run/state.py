@@ -154,6 +154,7 @@ class AdaptRun:
             ledger["tasks"][name]["first_validation_loss"] = _finite(self.first_losses, k)
             ledger["tasks"][name]["last_validation_loss"] = _finite(self.last_losses, k)
         mixture = {
+            "initial": dict(zip(names, self.plan.initial.tolist(), strict=True)),
             "final": dict(zip(names, self.mixture.proportions.tolist(), strict=True)),
             "average": dict(zip(names, self.average().tolist(), strict=True)),
         }

@@ -13,6 +13,7 @@ from huggingface_hub import ModelCardData
 from adapt_axolotl.commands.card.evaluation import comparison, header, scores, table
 from adapt_axolotl.commands.show import markdown_table
 from adapt_axolotl.recipe.read import is_hub_name, task_name
+from adapt_axolotl.records.provenance import PLUGIN
 from adapt_axolotl.records.read import FinishedRun
 from adapt_eval.comparison.arms import Run
 
@@ -72,15 +73,20 @@ def _on_the_hub(names: Iterable[Any]) -> list[str] | None:
 def _summary(run: FinishedRun, raw: Mapping[str, Any]) -> str:
     ledger, names = run.ledger, run.config["tasks"]
     how = (
-        f"the mixture of {len(names)} tasks was learned while training, in {len(run.history)} "
-        "meta steps"
+        f"The mixture of its {len(names)} tasks was learned while it trained, in "
+        f"{len(run.history)} meta steps (ADAPT, arXiv 2512.04555)."
         if run.learned
-        else f"{len(names)} tasks in a fixed mixture ({run.config['mixture']})"
+        else f"It trained on {len(names)} tasks in a fixed mixture ({run.config['mixture']})."
     )
-    begun = "trained from random weights" if raw.get("reinit_weights") else "fine-tuned"
+    begun = (
+        "Trained from random weights with the architecture of"
+        if raw.get("reinit_weights")
+        else "Fine-tuned from"
+    )
     return (
-        f"`{raw.get('base_model')}` {begun} with [Axolotl](https://github.com/axolotl-ai-cloud/"
-        f"axolotl) and ADAPT (arXiv 2512.04555): {how}, on {ledger['used']:,} supervised tokens."
+        f"{begun} `{raw.get('base_model')}`, on {ledger['used']:,} supervised tokens, with "
+        "[Axolotl](https://github.com/axolotl-ai-cloud/axolotl) and its plugin adapt-axolotl. "
+        f"{how}"
     )
 
 
@@ -104,14 +110,18 @@ def _data(run: FinishedRun, raw: Mapping[str, Any]) -> str:
         )
         for name, task in ledger["tasks"].items()
     ]
-    columns = ("task", "data", "rows", "tokens", "trained on", "repeats", "first loss", "last loss")
-    charged = "charged to it" if ledger["meta_tokens_charged"] else "beside it"
+    losses = ("first loss", "last loss")
+    columns = ("task", "data", "rows", "tokens in them", "tokens trained on", "repeats", *losses)
+    meta = ""
+    if ledger["meta_tokens"]:
+        charged = "are part of the budget" if ledger["meta_tokens_charged"] else "come on top"
+        meta = f" Meta steps read {ledger['meta_tokens']:,} tokens, which {charged}."
     return (
-        f"Budget: {ledger['budget']:,} supervised tokens (labels other than -100), "
-        f"{ledger['used']:,} used in {ledger['steps']:,} optimizer steps, {ledger['left']:,} left; "
-        f"meta steps read {ledger['meta_tokens']:,} {charged}. Tokens below are supervised tokens "
-        "of the training pools; losses are per supervised token of the validation pools.\n\n"
-        + table(columns, rows, {*range(2, 8)})
+        f"The budget was {ledger['budget']:,} supervised tokens (labels other than -100). "
+        f"Training used {ledger['used']:,} of them in {ledger['steps']:,} optimizer steps.{meta}"
+        "\n\nRows and tokens are those of the training data, without the rows held out for "
+        "validation; repeats are passes over the rows; losses are validation losses per "
+        f"supervised token.\n\n{table(columns, rows, {*range(2, 8)})}"
     )
 
 
@@ -126,8 +136,10 @@ def _mixture(run: FinishedRun) -> str:
         )
         for name in run.mixture["final"]
     ]
-    plot = "![Proportions over the tokens trained on](mixture.png)\n\n" if run.history else ""
-    columns = ("task", "average over tokens", "final", "of the tokens drawn")
+    plot = (
+        "![Shares of the tasks over the tokens trained on](mixture.png)\n\n" if run.history else ""
+    )
+    columns = ("task", "average share", "final share", "share of the tokens trained on")
     return plot + table(columns, rows, {1, 2, 3})
 
 
@@ -136,9 +148,9 @@ def _twin(run: FinishedRun, twin: FinishedRun) -> str:
     keys = dict.fromkeys([*recipes[0], *recipes[1]])
     differ = [f"`{key}`" for key in keys if recipes[0].get(key) != recipes[1].get(key)]
     parts = [
-        f"## Against {twin.name}\n\nThe same tasks under the mixture {twin.config['mixture']}; the "
-        f"recipes differ in {', '.join(differ) or 'nothing'}. One run each: another seed would "
-        "move these figures too.",
+        f"## Against {twin.name}\n\nThe same tasks with `mixture: {twin.config['mixture']}`. The "
+        f"recipes differ in {', '.join(differ) or 'nothing'}. This is one run of each: with "
+        "another seed the numbers change too, so small differences mean little.",
         markdown_table([twin.folder, run.folder]),
         *comparison(twin, run),
     ]
@@ -152,20 +164,45 @@ def _flat(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _reproduce(run: FinishedRun) -> str:
-    commands = ["axolotl train recipe.yml"]
+    commands = [*_install(run), "# Then, where recipe.yml is:", "axolotl train recipe.yml"]
     if run.learned and run.history:
-        commands.append("adapt-axolotl freeze OUTPUT_DIR -o static.yml   # its mixture as weights")
+        commands += [
+            "# The mixture that was learned, as the fixed weights of a recipe:",
+            "adapt-axolotl freeze OUTPUT_DIR -o static.yml",
+        ]
     versions = ", ".join(f"{name} {one}" for name, one in run.config["versions"].items() if one)
     git = run.config["git"]
-    commit = "outside a repository"
+    commit = ""
     if git is not None:
-        changed = " with uncommitted changes" if git["dirty"] else ""
-        commit = f"in a repository at commit `{git['commit']}`{changed}"
+        changed = ", with uncommitted changes" if git["dirty"] else ""
+        commit = f" It was started in a repository at commit `{git['commit']}`{changed}."
+    processes = run.config["processes"]
     return (
         f"{_fenced(chr(10).join(commands), 'bash')}\n\n"
-        f"Seed {run.config['seed']}, processes {run.config['processes']}, {commit}. "
-        f"Versions: {versions}."
+        f"The run had seed {run.config['seed']} and {processes} "
+        f"process{'es' * (processes != 1)}.{commit} Versions: {versions}."
     )
+
+
+def _install(run: FinishedRun) -> list[str]:
+    """Lines that install what the run ran with. adapt-axolotl is on no package index."""
+    versions, source = run.config["versions"], run.config.get("plugin")
+    # Without the local part of a build, as in 2.9.1+cpu, which an index does not have.
+    pins = [
+        f"{name}=={one.partition('+')[0]}"
+        for name, one in versions.items()
+        if one and name != PLUGIN
+    ]
+    if source is not None and source["url"] is not None:
+        address = f'"{PLUGIN} @ git+{source["url"]}@{source["commit"]}"'
+        return [" ".join(["pip install", address, *pins])]
+    lines = [
+        f"# {PLUGIN} {versions[PLUGIN]} is not on a package index; in a clone of its repository:"
+    ]
+    if source is not None:
+        changed = "   # the run had uncommitted changes on top" if source["dirty"] else ""
+        lines.append(f"git checkout {source['commit']}{changed}")
+    return [*lines, " ".join(["pip install -e .", *pins])]
 
 
 def _fenced(text: str, language: str = "yaml") -> str:

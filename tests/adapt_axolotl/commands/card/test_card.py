@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from huggingface_hub import ModelCard
 
 from adapt_axolotl.commands.card.evaluation import NotComparable
@@ -63,11 +64,10 @@ def test_data_budget_and_mixture_are_those_of_the_records(run: Path) -> None:
             f"| {name} | `{source}` | {task['rows']:,} | {task['available']:,} | "
             f"{task['tokens']:,} |"
         ) in text
-    assert (
-        f"Budget: 5,000 supervised tokens (labels other than -100), {ledger['used']:,} used" in text
-    )
+    assert "The budget was 5,000 supervised tokens (labels other than -100)." in text
+    assert f"Training used {ledger['used']:,} of them in {ledger['steps']:,} optimizer" in text
     assert "| a | 50.0% | 50.0% |" in text
-    assert "![Proportions over the tokens trained on](mixture.png)" in text
+    assert "![Shares of the tasks over the tokens trained on](mixture.png)" in text
     picture = (run / "card" / "mixture.png").read_bytes()
     assert picture == (run / "adapt" / "mixture.png").read_bytes()
 
@@ -81,6 +81,32 @@ def test_the_recipe_and_what_it_ran_with_can_be_had_again(run: Path) -> None:
     assert "at commit `0123456789abcdef`" in text
     assert "axolotl train recipe.yml" in text
     assert str(run.parent) not in text
+
+
+@pytest.mark.parametrize(
+    ("plugin", "lines"),
+    [
+        (None, "a clone of its repository:\npip install -e . axolotl==0.19.0 torch==2.9.1\n"),
+        (
+            {"commit": "abc", "dirty": True, "url": None},
+            "git checkout abc   # the run had uncommitted changes on top\npip install -e . axolotl",
+        ),
+        (
+            {"commit": "abc", "dirty": False, "url": "https://host/it.git"},
+            'bash\npip install "adapt-axolotl @ git+https://host/it.git@abc" axolotl==0.19.0 torch',
+        ),
+    ],
+)
+def test_what_it_ran_with_can_be_installed(
+    run: Path, plugin: dict[str, object] | None, lines: str
+) -> None:
+    file = run / "adapt" / "config.yml"
+    config = yaml.safe_load(file.read_text()) | {"plugin": plugin}
+    config["versions"]["torch"] = "2.9.1+cpu"
+    file.write_text(yaml.safe_dump(config, sort_keys=False))
+    text = written(run)
+    assert lines in text
+    assert "torch 2.9.1+cpu." in text
 
 
 def test_keys_of_services_stay_at_home(run: Path) -> None:
@@ -133,7 +159,7 @@ def test_what_is_no_card_is_not_written_over(run: Path, tmp_path: Path) -> None:
 
 def test_a_static_run_has_a_card_too(tmp_path: Path) -> None:
     text = written(made_records(tmp_path / "uniform", mixture="uniform"))
-    assert "3 tasks in a fixed mixture (uniform)" in text
+    assert "on 3 tasks in a fixed mixture (uniform)" in text
     assert "freeze" not in text
 
 
@@ -168,8 +194,9 @@ def test_the_twin_stands_beside_the_run_in_losses_and_benchmarks(run: Path) -> N
     (twin / "adapt" / "recipe.yml").write_text(theirs)
     text = written(run, twin)
     assert "## Against uniform" in text
-    assert "the recipes differ in `adapt.unit`, `seed`, `adapt.mixture`." in text
+    assert "The recipes differ in `adapt.unit`, `seed`, `adapt.mixture`." in text
     assert "uniform: tokens | share | last loss | learned: tokens" in text
+    assert "seconds" not in text  # those of two machines, or of a loaded one, are no comparison
     assert "detectable" not in text
     scores = np.random.default_rng(0).integers(0, 2, 200).tolist()
     made_run(twin, {"sums": scores})
