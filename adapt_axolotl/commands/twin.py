@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adapt_axolotl.config import parse_adapt_block
+from adapt_axolotl.recipe.block import parse_adapt_block
 from adapt_axolotl.recipe.edit import RecipeText, as_scalar
 from adapt_axolotl.records.read import read_finished_run
 

@@ -18,14 +18,14 @@ def refuse_dropped_options(arguments: Sequence[str]) -> None:
         ValueError: one of them is meant for the `adapt:` block and does not reach it.
     """
     taken = Path(arguments[0]).parts[-3:] == _MODULE
-    for option, following in zip(arguments[1:], [*arguments[2:], ""], strict=True):
+    for place, option in enumerate(arguments[1:], start=1):
         if not option.startswith(("--adapt.", "--adapt__")):
             continue
         if taken and option.startswith("--adapt__"):
             continue
         name, equals, value = option.partition("=")
         key = name.removeprefix("--adapt").lstrip("._").replace("__", ".").replace("-", "_")
-        value = value if equals else following
+        value = value if equals else " ".join(arguments[place + 1 : place + 2])
         ways = f"write {key.rpartition('.')[2]}: {value} under adapt: in the recipe"
         if "." in key:
             block = key.rpartition(".")[0]

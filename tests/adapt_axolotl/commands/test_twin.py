@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from adapt_axolotl.commands.twin import recipe_of, static_twin
-from adapt_axolotl.config import parse_adapt_block
+from adapt_axolotl.recipe.block import parse_adapt_block
 from tests.support.made_records import RECIPE, made_records
 
 

@@ -35,3 +35,7 @@ def test_options_that_reach_the_block_and_those_of_others_pass() -> None:
     refuse_dropped_options([*COMMAND, "--adapter", "lora", "--learning-rate", "1"])
     with pytest.raises(ValueError, match="under adapt: in the recipe"):
         refuse_dropped_options([*MODULE, "--adapt.token_budget=10%"])
+
+
+def test_a_process_without_options_is_no_error() -> None:
+    refuse_dropped_options(["-c"])
