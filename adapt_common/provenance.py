@@ -35,6 +35,18 @@ def git_state(folder: Path, *, untracked: bool = True) -> dict[str, Any] | None:
     return {"commit": commit, "dirty": bool(git(folder, *status))}
 
 
+def checkout_of(file: Path) -> dict[str, Any] | None:
+    """`git_state` of the repository that tracks a file, changes to tracked files only.
+
+    None where none does: a package that is installed below somebody's repository is not a checkout
+    of it.
+    """
+    file = file.resolve()
+    if git(file.parent, "ls-files", "--error-unmatch", file.name) is None:
+        return None
+    return git_state(file.parent, untracked=False)
+
+
 def git(folder: Path, *arguments: str) -> str | None:
     """What a git command prints; None if it fails or git is not installed."""
     if shutil.which("git") is None:

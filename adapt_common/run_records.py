@@ -22,13 +22,26 @@ def read_history(run: Path) -> list[dict[str, Any]]:
         run: the output directory.
 
     Raises:
-        json.JSONDecodeError: a line is damaged.
+        ValueError: a line is damaged.
     """
     file = run / RECORDS / HISTORY
     if not file.is_file():
         return []
+    found = []
     lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    for number, line in enumerate(lines, 1):
+        if not line.endswith("\n"):
+            break
+        try:
+            content = json.loads(line)
+        except ValueError as error:
+            raise ValueError(
+                f"{file}, line {number}: is not JSON ({error}); remove that line"
+            ) from error
+        if not isinstance(content, dict):
+            raise ValueError(f"{file}, line {number}: is not a JSON object; remove that line")
+        found.append(content)
+    return found
 
 
 def read_ledger(run: Path) -> dict[str, Any]:

@@ -7,11 +7,10 @@ stdout is data, stderr is talk. Options come from the flag, else the environment
 from __future__ import annotations
 
 import json
-import math
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -24,6 +23,9 @@ from adapt_eval.errors import (
     NotComparable,
     RunFailed,
 )
+
+if TYPE_CHECKING:
+    from adapt_eval.comparison.schema import Comparison
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -68,8 +70,6 @@ def suites(
     as_json: Json = False,
 ) -> None:
     """List the suites, or the benchmarks of one: family, metric, shots, items, chance, needs."""
-    from dataclasses import asdict
-
     from adapt_eval.suite import load_suite, suite_names
 
     if name is None:
@@ -78,7 +78,7 @@ def suites(
         return
     suite = load_suite(name)
     if as_json:
-        typer.echo(json.dumps(asdict(suite), indent=2))
+        typer.echo(suite.model_dump_json(indent=2))
         return
     from adapt_eval.report.table import suite_table
 
@@ -127,7 +127,8 @@ def run(
 ) -> None:
     """Measure a model on a suite. Killed, it goes on where it stopped when started again."""
     from adapt_eval.progress import Reporter
-    from adapt_eval.run import Options, plan_and_run
+    from adapt_eval.report.table import plan_table, scores_table
+    from adapt_eval.run import Options, plan, run_suite
 
     options = Options(
         run=run,
@@ -146,13 +147,12 @@ def run(
         force=force,
     )
     with Reporter() as reporter:
-        summary = plan_and_run(options, reporter, dry=dry_run)
-    if as_json:
-        typer.echo(json.dumps(summary, indent=2))
-        return
-    from adapt_eval.report.table import plan_table, scores_table
-
-    typer.echo(plan_table(summary) if dry_run else scores_table(summary))
+        if dry_run:
+            planned = plan(options, reporter)
+            typer.echo(planned.model_dump_json(indent=2) if as_json else plan_table(planned))
+        else:
+            scores = run_suite(options, reporter)
+            typer.echo(scores.model_dump_json(indent=2) if as_json else scores_table(scores))
 
 
 Arms = Annotated[
@@ -195,7 +195,7 @@ def compare(
     arms = read_arms(runs, suite)
     result = compare_arms(arms, baseline, smallest_effect, allow_differences)
     if as_json:
-        typer.echo(json.dumps(finite(result), indent=2))
+        typer.echo(result.model_dump_json(indent=2))
     elif markdown:
         from adapt_eval.report.markdown import as_markdown
 
@@ -251,7 +251,7 @@ def overlap(
     measured = read_run(Path(run), suite)
     rows = rows_below(train) if train else training_rows(Path(run))
     found = write_overlap(list(measured.results.values()), rows)
-    typer.echo(json.dumps(found, indent=2) if as_json else overlap_of_run(found))
+    typer.echo(found.model_dump_json(indent=2) if as_json else overlap_of_run(found))
 
 
 @app.command(epilog="Examples: adapt-eval fetch mirror ; adapt-eval fetch mirror --suite mine.yaml")
@@ -271,20 +271,9 @@ def fetch(
     typer.echo(json.dumps({"mirror": str(directory)}) if as_json else str(directory))
 
 
-def finite(value: Any) -> Any:
-    """JSON has no NaN: null says that a number could not be had."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: finite(one) for key, one in value.items()}
-    return [finite(one) for one in value] if isinstance(value, list) else value
-
-
-def _gate(result: dict[str, Any]) -> None:
-    lines = [*result["suites"], *result["benchmarks"]]
-    worse = [
-        f"{one['run']} {one.get('task', 'suite')}" for one in lines if one["verdict"] == "worse"
-    ]
+def _gate(result: Comparison) -> None:
+    worse = [f"{one.run} suite" for one in result.suites if one.verdict == "worse"]
+    worse += [f"{one.run} {one.task}" for one in result.benchmarks if one.verdict == "worse"]
     if worse:
         typer.echo(f"adapt-eval: worse: {', '.join(worse)}", err=True)
         raise typer.Exit(GATE_FAILED)

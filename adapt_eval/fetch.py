@@ -28,7 +28,7 @@ def fill(root: Path, suite: Suite, reporter: Reporter) -> None:
             "the environment forbids the Hub (HF_HUB_OFFLINE or HF_DATASETS_OFFLINE is set): unset "
             "it where there is a network, or copy a mirror made elsewhere"
         )
-    from adapt_eval.harness import Tasks
+    from adapt_eval.lm_harness.tasks import Tasks
 
     root.mkdir(parents=True, exist_ok=True)
     if any(PUNKT in one.needs for one in suite.benchmarks) and not mirror.use_nltk_data([root]):

@@ -5,15 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from adapt_common.hub import looks_like_hub_name
 from adapt_eval.errors import RunFailed
 
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin", "adapter_model*.bin")
-_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 # What else decides what a model says; the same names as Transformers writes.
 _DETAILS = (
     "config.json",
@@ -73,7 +72,7 @@ def resolve(name: str) -> Model:
     if not place.is_dir():
         if place.exists():
             raise ValueError(f"{name}: is a file; give the directory of a model or of a run")
-        if _HUB_NAME.fullmatch(name):
+        if _is_hub_name(name):
             return Model(name, _from_hub(name))
         raise ValueError(f"{name}: no such directory; give a model's or a run's, or a Hub name")
     if (place / "adapter_config.json").is_file():
@@ -155,12 +154,17 @@ def _base_of(adapter: Path) -> Path:
         if base and (place / "config.json").is_file():
             _need_weights(place, "base model")
             return place
-    if _HUB_NAME.fullmatch(base) and not Path(base).exists():
+    if _is_hub_name(base) and not Path(base).exists():
         return _from_hub(base)
     raise ValueError(
         f"{adapter}: its base model {base!r} is not there; set base_model_name_or_path in "
         "adapter_config.json to the directory of the base model"
     )
+
+
+def _is_hub_name(name: str) -> bool:
+    """Only with its owner: a single word is more often a folder that is not there."""
+    return "/" in name and looks_like_hub_name(name)
 
 
 def _from_hub(name: str) -> Path:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from adapt_common.provenance import checkout_of
+from adapt_common.provenance import package_versions as versions
 
 # Those that can change a score; a difference in one of them is a different measurement.
 SCORING_PACKAGES = (
@@ -27,13 +28,7 @@ _OTHERS = ("axolotl", "accelerate", "evaluate", "numpy", "scipy")
 
 def package_versions(names: tuple[str, ...] = SCORING_PACKAGES + _OTHERS) -> dict[str, str]:
     """Package -> installed version, without those that are not installed."""
-    found = {}
-    for name in names:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+    return {name: found for name, found in versions(names).items() if found is not None}
 
 
 def hardware(device: str) -> dict[str, Any]:
@@ -54,16 +49,4 @@ def hardware(device: str) -> dict[str, Any]:
 
 def checkout() -> dict[str, Any] | None:
     """Commit and dirty flag of this package's own checkout; None if it is not one."""
-    here = Path(__file__).resolve().parent
-
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(here), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        tracked = git("ls-files", "--error-unmatch", Path(__file__).name)
-        commit = git("rev-parse", "HEAD")
-        dirty = bool(git("status", "--porcelain", "--untracked-files=no"))
-    except (subprocess.CalledProcessError, FileNotFoundError):
-        return None
-    return {"commit": commit, "dirty": dirty} if tracked else None
+    return checkout_of(Path(__file__))

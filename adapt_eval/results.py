@@ -13,14 +13,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-FORMAT = 1
+from adapt_common.files import write_atomically
+from adapt_eval.parsing import parse
+from adapt_eval.schema import FORMAT, BenchmarkResult, Manifest, Record, Samples
+
+MANIFEST = "manifest.json"
 TEXT_COLUMNS = (
     "subtask",
     "filter",
@@ -39,31 +41,38 @@ TEXT_COLUMNS = (
 
 @dataclass(frozen=True)
 class Result:
-    """One benchmark of one run, as read from disk. `content` is the whole JSON."""
+    """One benchmark of one run, as read from disk: the folder and the content of its JSON."""
 
     folder: Path
-    content: Mapping[str, Any]
+    content: BenchmarkResult
 
     @property
     def task(self) -> str:
         """The suite's name of it."""
-        return str(self.content["task"])
+        return self.content.task
 
     @property
     def samples_file(self) -> Path:
-        """Where its items are."""
-        return self.folder / str(self.content["samples"]["file"])
+        """The file of its items."""
+        assert self.content.samples is not None  # read_result sees to it
+        return self.folder / self.content.samples.file
 
 
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
+def write_json(path: Path, content: Record) -> None:
     """Write all or nothing."""
-    write_atomically(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+    text = json.dumps(content.model_dump(mode="json"), indent=2, ensure_ascii=False)
+    write_atomically(path, text + "\n")
 
 
 def write_result(
-    folder: Path, task: str, content: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
-) -> None:
-    """Write a benchmark: first its samples, then the JSON that makes it count."""
+    folder: Path, content: BenchmarkResult, rows: Sequence[Mapping[str, Any]]
+) -> BenchmarkResult:
+    """Write a benchmark: first its samples, then the JSON that makes it count.
+
+    Args:
+        content: without `samples`, which is filled in.
+        rows: one mapping for each item and filter.
+    """
     import pyarrow
     import pyarrow.parquet
 
@@ -77,15 +86,14 @@ def write_result(
     sink = pyarrow.BufferOutputStream()
     # Pages stay small, so that a reader of the scores does not hold the texts.
     pyarrow.parquet.write_table(table, sink, compression="zstd", row_group_size=10_000)
-    file = folder / f"{task}.samples.parquet"
+    file = folder / f"{content.task}.samples.parquet"
     data = sink.getvalue().to_pybytes()
     write_atomically(file, data)
-    samples = {
-        "file": file.name,
-        "rows": table.num_rows,
-        "sha256": hashlib.sha256(data).hexdigest(),
-    }
-    write_json(folder / f"{task}.json", {"format": FORMAT, **content, "samples": samples})
+    digest = hashlib.sha256(data).hexdigest()
+    samples = Samples(file=file.name, rows=table.num_rows, sha256=digest)
+    content = content.model_copy(update={"samples": samples})
+    write_json(folder / f"{content.task}.json", content)
+    return content
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -107,6 +115,18 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
+def read_manifest(folder: Path) -> Manifest:
+    """
+    Args:
+        folder: of results.
+
+    Raises:
+        ValueError: it is missing or damaged.
+    """
+    path = folder / MANIFEST
+    return parse(Manifest, read_json(path), path, "run adapt-eval run --force again")
+
+
 def read_result(path: Path) -> Result:
     """
     Args:
@@ -115,46 +135,31 @@ def read_result(path: Path) -> Result:
     Raises:
         ValueError: it is damaged, from another format, or its samples are not those it names.
     """
-    content = read_json(path)
-    wanted = ("format", "task", "family", "score", "settings", "fingerprint", "samples")
-    if missing := [key for key in wanted if key not in content]:
-        raise ValueError(f"{path}: has no {', '.join(missing)}; run adapt-eval run --force again")
-    if content["format"] != FORMAT:
+    remedy = "run adapt-eval run --force again"
+    raw = read_json(path)
+    found_format = raw.get("format")
+    if found_format != FORMAT:
         raise ValueError(
-            f"{path}: has format {content['format']}, this version reads {FORMAT}; run adapt-eval "
-            "run --force again"
+            f"{path}: has format {found_format}, this version reads {FORMAT}; {remedy}"
         )
-    result = Result(path.parent, content)
+    result = Result(path.parent, parse(BenchmarkResult, raw, path, remedy))
+    samples = result.content.samples
+    if samples is None:
+        raise ValueError(f"{path}: samples is missing; {remedy}")
     file = result.samples_file
     if not file.is_file():
-        raise ValueError(f"{file}: is missing; run adapt-eval run --force again")
+        raise ValueError(f"{file}: is missing; {remedy}")
     with file.open("rb") as stream:
         found = hashlib.file_digest(stream, "sha256").hexdigest()
-    if found != content["samples"]["sha256"]:
+    if found != samples.sha256:
         raise ValueError(
             f"{file}: has changed since it was written (its hash is not the one in {path.name}); "
-            "restore it, or run adapt-eval run --force again"
+            f"restore it, or {remedy}"
         )
     return result
 
 
 def result_files(folder: Path) -> list[Path]:
     """The benchmarks that a folder of results holds."""
-    others = ("manifest.json", "overlap.json")
+    others = (MANIFEST, "overlap.json")
     return sorted(file for file in folder.glob("*.json") if file.name not in others)
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write all or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise

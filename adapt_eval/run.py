@@ -1,99 +1,115 @@
-"""Evaluate one model on a suite, a benchmark at a time, so that a killed run can go on."""
+"""Evaluate one model on a suite, a benchmark at a time, so that a killed run can be resumed."""
 
 from __future__ import annotations
 
 import json
 import math
-import re
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from adapt_eval import mirror
 from adapt_eval.errors import RunFailed
 from adapt_eval.identity import fingerprint_of, finished, identity_of, write_manifest
-from adapt_eval.model import Model, check_fits, read_object, resolve
+from adapt_eval.model import Model, check_fits, resolve
+from adapt_eval.options import Options, check, check_template, pick_device
 from adapt_eval.progress import Reporter
-from adapt_eval.results import read_json, write_result
-from adapt_eval.suite import PUNKT, Suite, load_suite
+from adapt_eval.results import write_result
+from adapt_eval.schema import (
+    BenchmarkResult,
+    Fingerprint,
+    Identity,
+    Plan,
+    PlannedBenchmark,
+    Score,
+    Scores,
+)
+from adapt_eval.suite import Suite, load_suite
 
 if TYPE_CHECKING:
-    from adapt_eval.harness import Prepared, Tasks
+    from adapt_eval.lm_harness.measure import Measured
+    from adapt_eval.lm_harness.tasks import Prepared
 
-# Share of items on which two similar models differ: what a plan takes for want of results.
+# Share of items on which two similar models differ: an assumption, for want of results.
 _PLANNED_DISCORDANCE = 0.1
-_DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
 @dataclass(frozen=True)
-class Options:
-    """What `adapt-eval run` was asked for; stored in the manifest as it was resolved.
+class Checked:
+    """A run of which everything is checked that can be without loading the model.
 
     Attributes:
-        run: model directory, adapter, output directory of a run, or Hub name.
-        suite: name or file.
-        only: benchmarks to measure; all when empty. `skip` leaves some out.
-        output: where results go; None is `<run>/eval/<suite>`.
-        data_roots: mirrors of datasets.
-        limit: items of each task; None is all.
-        profile: `chat` asks for generated answers through the chat template.
-        batch_size: a number or `auto`.
-        backend: `hf` or `vllm`.
+        options: resolved.
+        folder: where results go.
+        benchmarks: all of them, with their data read.
+        done: benchmark -> result of exactly this measurement, where there is one.
     """
 
-    run: str
-    suite: str = "ood11"
-    only: Sequence[str] = ()
-    skip: Sequence[str] = ()
-    output: str | None = None
-    data_roots: Sequence[str] = ()
-    limit: int | None = None
-    profile: str = "base"
-    batch_size: str = "auto"
-    device: str = "auto"
-    dtype: str = "auto"
-    backend: str = "hf"
-    allow_code_execution: bool = False
-    force: bool = False
+    options: Options
+    suite: Suite
+    model: Model
+    folder: Path
+    identity: Identity
+    benchmarks: list[tuple[Prepared, Fingerprint]]
+    done: dict[str, BenchmarkResult]
 
 
-def plan_and_run(options: Options, reporter: Reporter, dry: bool = False) -> dict[str, Any]:
-    """Check everything that can be checked without a model, then measure what is missing.
-
-    Args:
-        dry: stop after the checks.
-
-    Returns:
-        A summary: the plan, or the scores.
+def plan(options: Options, reporter: Reporter) -> Plan:
+    """Check everything that can be checked without loading the model; nothing is written.
 
     Raises:
-        ValueError: something asked for cannot be.
+        ValueError: something asked for is impossible.
         RunFailed: data, network or memory are missing.
     """
+    return _plan(_check(options, reporter))
+
+
+def run_suite(options: Options, reporter: Reporter) -> Scores:
+    """Check as `plan` does, then measure the benchmarks that have no result yet.
+
+    Raises:
+        ValueError: something asked for is impossible.
+        RunFailed: data, network or memory are missing.
+    """
+    checked = _check(options, reporter)
+    done = dict(checked.done)
+    if len(done) < len(checked.benchmarks):
+        write_manifest(
+            checked.folder, checked.suite, checked.model, checked.identity, checked.options
+        )
+        reporter.start(len(checked.benchmarks), len(done))
+        _measure(checked, reporter, done)
+    return Scores(
+        suite=checked.suite.name,
+        note=checked.suite.note,
+        folder=str(checked.folder),
+        benchmarks=[_score(done[one.task]) for one in checked.suite.benchmarks],
+    )
+
+
+def _check(options: Options, reporter: Reporter) -> Checked:
     suite = load_suite(options.suite).select(options.only, options.skip)
     roots = [Path(root) for root in options.data_roots]
-    _check(options, suite, roots)
+    check(options, suite, roots)
     model = resolve(options.run)
-    device = _device(options.device)
+    device = pick_device(options.device)
     check_fits(model, device)
     if options.profile == "chat":
-        _check_template(model)
+        check_template(model)
     reporter.say(f"suite {suite.name}: {suite.note}")
 
-    from adapt_eval.harness import Tasks
+    from adapt_eval.lm_harness.tasks import Tasks
 
     batch_size = options.batch_size
     if batch_size == "auto" and device == "cpu":
         batch_size = "16"  # lm-eval finds a size by running out of GPU memory
-    resolved = {**asdict(options), "device": device, "batch_size": batch_size}
-    reporter.say("resolved: " + json.dumps(resolved))
+    resolved = replace(options, device=device, batch_size=batch_size)
+    reporter.say("resolved: " + json.dumps(asdict(resolved)))
     tasks = Tasks(suite.benchmarks, roots)
     folder = _folder(options, suite, model)
     identity = identity_of(model, resolved)
-    prepared: list[tuple[Prepared, dict[str, Any]]] = []
-    done: dict[str, Mapping[str, Any]] = {}
+    benchmarks: list[tuple[Prepared, Fingerprint]] = []
+    done: dict[str, BenchmarkResult] = {}
     for benchmark in suite.benchmarks:
         reporter.say(f"reading the data of {benchmark.task}")
         one = tasks.prepare(benchmark, options.profile == "chat")
@@ -101,49 +117,33 @@ def plan_and_run(options: Options, reporter: Reporter, dry: bool = False) -> dic
         found = None if options.force else finished(folder, benchmark, fingerprint)
         if found is not None:
             done[benchmark.task] = found
-        prepared.append((one, fingerprint))
-    if dry:
-        return _plan(suite, folder, prepared, done, options.limit)
-    missing = [(one, mark) for one, mark in prepared if one.benchmark.task not in done]
-    if missing:
-        write_manifest(folder, suite, model, identity, resolved)
-        reporter.start(len(suite.benchmarks), len(done))
-        _measure(tasks, missing, folder, model, resolved, reporter, done)
-    order = [one.task for one in suite.benchmarks]
-    return {
-        "suite": suite.name,
-        "note": suite.note,
-        "folder": str(folder),
-        "benchmarks": [_line(done[task]) for task in order],
-    }
+        benchmarks.append((one, fingerprint))
+    return Checked(resolved, suite, model, folder, identity, benchmarks, done)
 
 
-def _measure(
-    tasks: Tasks,
-    missing: Sequence[tuple[Prepared, dict[str, Any]]],
-    folder: Path,
-    model: Model,
-    resolved: dict[str, Any],
-    reporter: Reporter,
-    done: dict[str, Mapping[str, Any]],
-) -> None:
-    from adapt_eval.harness import build_model
+def _measure(checked: Checked, reporter: Reporter, done: dict[str, BenchmarkResult]) -> None:
+    """Measure and write what is missing; `done` gets it."""
+    from adapt_eval.lm_harness.measure import measure
+    from adapt_eval.lm_harness.model import build_model
 
+    options, model = checked.options, checked.model
     built = build_model(
-        resolved["backend"],
+        options.backend,
         str(model.folder),
         str(model.adapter) if model.adapter else None,
-        resolved["device"],
-        resolved["batch_size"],
-        resolved["dtype"],
+        options.device,
+        options.batch_size,
+        options.dtype,
     )
-    for one, fingerprint in missing:
+    for one, fingerprint in checked.benchmarks:
         task = one.benchmark.task
+        if task in done:
+            continue
         reporter.begin(task)
         started = time.monotonic()
         try:
-            measured = tasks.measure(
-                built, one, resolved["limit"], resolved["allow_code_execution"], reporter.items
+            measured = measure(
+                built, one, options.limit, options.allow_code_execution, reporter.items
             )
         except MemoryError as error:
             raise RunFailed(f"{task}: out of memory; use a smaller --batch-size") from error
@@ -151,78 +151,31 @@ def _measure(
             if "out of memory" not in str(error).lower():
                 raise
             raise RunFailed(f"{task}: out of memory; use a smaller --batch-size") from error
-        seconds = round(time.monotonic() - started, 1)
-        content = _content(one, fingerprint, measured.score, measured.metrics, seconds)
-        content["items"] = sum(bool(row["primary"]) for row in measured.rows)
-        write_result(folder, task, content, measured.rows)
-        done[task] = read_json(folder / f"{task}.json")
+        content = _result(one, fingerprint, measured, round(time.monotonic() - started, 1))
+        done[task] = write_result(checked.folder, content, measured.rows)
         reporter.end(task, measured.score)
 
 
-def _content(
-    one: Prepared, fingerprint: dict[str, Any], score: float, metrics: Any, seconds: float
-) -> dict[str, Any]:
+def _result(
+    one: Prepared, fingerprint: Fingerprint, measured: Measured, seconds: float
+) -> BenchmarkResult:
     benchmark = one.benchmark
-    return {
-        "task": benchmark.task,
-        "family": benchmark.family,
-        "metric": benchmark.metric,
-        "score": score,
-        "chance": benchmark.chance,
-        "floor": benchmark.floor,
-        "names": list(benchmark.names),
-        "clustered_by": benchmark.cluster,
-        "metrics": dict(metrics),
-        "settings": dict(one.settings),
-        "data": dict(one.data),
-        "fingerprint": fingerprint,
-        "seconds": seconds,
-    }
-
-
-def _check(options: Options, suite: Suite, roots: Sequence[Path]) -> None:
-    mirror.check_roots(roots)
-    if options.profile not in ("base", "chat"):
-        raise ValueError(f"--profile {options.profile}: there are base and chat")
-    if options.limit is not None and options.limit < 1:
-        raise ValueError(f"--limit {options.limit}: at least 1")
-    if options.batch_size != "auto" and not re.fullmatch("[1-9][0-9]*", options.batch_size):
-        raise ValueError(f"--batch-size {options.batch_size}: a number of 1 or more, or auto")
-    if options.dtype not in _DTYPES:
-        raise ValueError(f"--dtype {options.dtype}: there are {', '.join(_DTYPES)}")
-    if not re.fullmatch(r"auto|cpu|mps|(cuda|xpu|npu)(:\d+)?", options.device):
-        raise ValueError(f"--device {options.device}: there are auto, cpu, mps, cuda, cuda:1...")
-    coding = [one.task for one in suite.benchmarks if one.runs_code]
-    if coding and not options.allow_code_execution:
-        skips = " ".join(f"--skip {task}" for task in coding)
-        raise ValueError(
-            f"{', '.join(coding)}: scoring runs programs that the model writes. Add "
-            f"--allow-code-execution (see docs/evaluation.md for what holds them), or {skips}"
-        )
-    wanting = [one.task for one in suite.benchmarks if PUNKT in one.needs]
-    if wanting and not mirror.use_nltk_data(roots):
-        raise ValueError(
-            f"{', '.join(wanting)}: needs NLTK's punkt_tab; set NLTK_DATA to a folder that has it, "
-            f"let adapt-eval fetch get it, or --skip {wanting[0]}"
-        )
-
-
-def _check_template(model: Model) -> None:
-    for folder in reversed(model.folders):
-        config = folder / "tokenizer_config.json"
-        if (folder / "chat_template.jinja").is_file():
-            return
-        if config.is_file() and read_object(config).get("chat_template"):
-            return
-    raise ValueError(f"{model.name}: its tokenizer has no chat template; use --profile base")
-
-
-def _device(device: str) -> str:
-    if device != "auto":
-        return device
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    return BenchmarkResult(
+        task=benchmark.task,
+        family=benchmark.family,
+        metric=benchmark.metric,
+        score=measured.score,
+        items=sum(bool(row["primary"]) for row in measured.rows),
+        chance=benchmark.chance,
+        floor=benchmark.floor,
+        seconds=seconds,
+        names=list(benchmark.names),
+        clustered_by=benchmark.cluster,
+        metrics=dict(measured.metrics),
+        settings=dict(one.settings),
+        data=dict(one.data),
+        fingerprint=fingerprint,
+    )
 
 
 def _folder(options: Options, suite: Suite, model: Model) -> Path:
@@ -233,37 +186,31 @@ def _folder(options: Options, suite: Suite, model: Model) -> Path:
     return Path("eval") / model.name.replace("/", "__") / suite.name
 
 
-def _plan(
-    suite: Suite,
-    folder: Path,
-    prepared: Sequence[tuple[Prepared, dict[str, Any]]],
-    done: dict[str, Mapping[str, Any]],
-    limit: int | None,
-) -> dict[str, Any]:
+def _plan(checked: Checked) -> Plan:
     from adapt_eval.statistics.power import FACTOR
 
     lines = []
-    for one, _ in prepared:
-        items = one.items(limit)
+    for one, _ in checked.benchmarks:
+        items = one.items(checked.options.limit)
         effect = FACTOR * math.sqrt(_PLANNED_DISCORDANCE / items)
         lines.append(
-            {
-                "task": one.benchmark.task,
-                "items": items,
-                "data": dict(one.data),
-                "done": one.benchmark.task in done,
-                "minimum_detectable_effect": round(effect, 4),
-            }
+            PlannedBenchmark(
+                task=one.benchmark.task,
+                items=items,
+                data=dict(one.data),
+                done=one.benchmark.task in checked.done,
+                minimum_detectable_effect=round(effect, 4),
+            )
         )
-    assumed = f"models that differ on {_PLANNED_DISCORDANCE:.0%} of the items"
-    return {
-        "suite": suite.name,
-        "folder": str(folder),
-        "minimum_detectable_effect_for": assumed,
-        "benchmarks": lines,
-    }
+    return Plan(
+        suite=checked.suite.name,
+        folder=str(checked.folder),
+        minimum_detectable_effect_for=(
+            f"models that differ on {_PLANNED_DISCORDANCE:.0%} of the items"
+        ),
+        benchmarks=lines,
+    )
 
 
-def _line(content: Mapping[str, Any]) -> dict[str, Any]:
-    keys = ("task", "family", "metric", "score", "items", "chance", "floor", "seconds")
-    return {key: content[key] for key in keys}
+def _score(content: BenchmarkResult) -> Score:
+    return Score(**{key: getattr(content, key) for key in Score.model_fields})

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection
-from dataclasses import asdict, dataclass, fields, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 CODE_EXECUTION = "code execution"
 PUNKT = "nltk punkt_tab"
 
 
-@dataclass(frozen=True)
-class Benchmark:
-    """One benchmark of a suite.
+# An int stays one: the suite's hash is over what was written.
+Fraction = Annotated[int | float, Field(ge=0, le=1, description="a score from 0 to 1")]
+Count = Annotated[int, Field(ge=0, strict=True, description="a whole number of 0 or more")]
+
+
+class Benchmark(BaseModel):
+    """One benchmark of a suite. A field's description completes the message "KEY is ...".
 
     Attributes:
         task: lm-eval's name of a task or of a group.
@@ -37,18 +41,28 @@ class Benchmark:
         names: parts of the names that training tasks made from the same source carry.
     """
 
-    task: str
-    family: str
-    metric: str
-    shots: int
-    items: int
-    chance: float
-    floor: float | None = None
-    needs: tuple[str, ...] = ()
-    cluster: str = ""
-    chat_task: str = ""
-    folder: str = ""
-    names: tuple[str, ...] = ()
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    task: str = Field(description="lm-eval's name of a task or of a group")
+    family: str = Field(description="the name of what it tests")
+    metric: str = Field(
+        pattern=".,.", description="lm-eval's key with its filter, as in 'acc,none'"
+    )
+    shots: Count
+    items: Count
+    chance: Fraction
+    floor: Fraction | None = Field(None, description="a score from 0 to 1")
+    needs: tuple[str, ...] = Field((), description="a list, as in [code execution]")
+    cluster: str = Field("", description="a column of the documents, or subtask")
+    chat_task: str = Field("", description="lm-eval's name of a task or of a group")
+    folder: str = Field("", description="a folder below lm_eval/tasks")
+    names: tuple[str, ...] = Field((), description="a list, as in [boolq]")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_is_not_given(cls, entry: Any) -> Any:
+        """`floor:` without a value is how YAML leaves a key out."""
+        return {key: value for key, value in entry.items() if value is not None}
 
     @property
     def runs_code(self) -> bool:
@@ -56,9 +70,10 @@ class Benchmark:
         return CODE_EXECUTION in self.needs
 
 
-@dataclass(frozen=True)
-class Suite:
+class Suite(BaseModel):
     """Named benchmarks. `note` is printed wherever the suite's results are."""
+
+    model_config = ConfigDict(frozen=True)
 
     name: str
     note: str
@@ -83,7 +98,7 @@ class Suite:
         )
         if not kept:
             raise ValueError(f"suite {self.name}: no benchmark is left; skip fewer")
-        return replace(self, benchmarks=kept)
+        return self.model_copy(update={"benchmarks": kept})
 
 
 def suite_names() -> list[str]:
@@ -121,40 +136,38 @@ def load_suite(name_or_file: str) -> Suite:
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"{name_or_file}: listed twice: {', '.join(twice)}; keep one of each")
     name = str(content.get("name") or Path(name_or_file).stem)
-    return Suite(name, str(content.get("note", "")), benchmarks)
+    return Suite(name=name, note=str(content.get("note", "")), benchmarks=benchmarks)
 
 
 def suite_hash(suite: Suite) -> str:
     """SHA-256 of what the suite says of its benchmarks; the note and comments do not count."""
-    return hashlib.sha256(repr([asdict(one) for one in suite.benchmarks]).encode()).hexdigest()
+    said = repr([one.model_dump() for one in suite.benchmarks])
+    return hashlib.sha256(said.encode()).hexdigest()
 
 
 def _benchmark(entry: Any, where: str) -> Benchmark:
     if not isinstance(entry, dict):
         raise ValueError(f"{where}: each benchmark is a mapping with a task:, not {entry!r}")
-    known = {field.name for field in fields(Benchmark)}
-    required = {"task", "family", "metric", "shots", "items", "chance"}
-    missing, unknown = required - set(entry), set(entry) - known
-    if missing or unknown:
+    try:
+        return Benchmark.model_validate(entry)
+    except ValidationError as error:
         raise ValueError(
-            f"{where}: benchmark {entry.get('task', entry)!r}: missing keys "
-            f"{sorted(missing) or 'none'}, unknown keys {sorted(unknown) or 'none'}"
-        )
-    name = f"{where}: benchmark {entry['task']!r}"
-    for key in ("chance", "floor"):
-        value = entry.get(key)
-        if value is not None and not (isinstance(value, int | float) and 0 <= value <= 1):
-            raise ValueError(f"{name}: {key} is a score from 0 to 1, not {value!r}")
-    if "," not in str(entry["metric"]):
-        raise ValueError(
-            f"{name}: metric is lm-eval's key with its filter, as in 'acc,none', "
-            f"not {entry['metric']!r}"
-        )
-    for key in ("shots", "items"):
-        if not isinstance(entry[key], int) or entry[key] < 0:
-            raise ValueError(f"{name}: {key} is a whole number, not {entry[key]!r}")
-    for key in ("needs", "names"):
-        if not isinstance(entry.get(key) or [], list):
-            raise ValueError(f"{name}: {key} is a list, as in [{entry[key]}], not {entry[key]!r}")
-    lists = {key: tuple(entry.get(key) or ()) for key in ("needs", "names")}
-    return Benchmark(**{**entry, **lists})
+            f"{where}: benchmark {entry.get('task', entry)!r}: {_mistakes(entry, error)}"
+        ) from error
+
+
+def _mistakes(entry: dict[str, Any], error: ValidationError) -> str:
+    """All that is wrong with an entry, each with its key and what it should be."""
+    keys: dict[str, dict[str, None]] = {}
+    for one in error.errors():
+        kind = one["type"] if one["type"] in ("missing", "extra_forbidden") else "value"
+        keys.setdefault(kind, {})[str(one["loc"][0])] = None
+    said = []
+    if missing := keys.get("missing"):
+        said.append(f"missing keys {sorted(missing)}")
+    if unknown := keys.get("extra_forbidden"):
+        known = ", ".join(Benchmark.model_fields)
+        said.append(f"unknown keys {sorted(unknown)}; there are {known}")
+    for key in keys.get("value", ()):
+        said.append(f"{key} is {Benchmark.model_fields[key].description}, not {entry[key]!r}")
+    return "; ".join(said)

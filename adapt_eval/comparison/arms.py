@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from adapt_eval.errors import NotComparable
-from adapt_eval.results import Result, read_json, read_result, result_files
+from adapt_eval.results import Result, read_manifest, read_result, result_files
+from adapt_eval.schema import Ledger, Manifest
 
 
 @dataclass(frozen=True)
@@ -21,13 +21,13 @@ class Run:
     """
 
     place: Path
-    manifest: Mapping[str, Any]
+    manifest: Manifest
     results: Mapping[str, Result]
 
     @property
-    def ledger(self) -> Mapping[str, Any] | None:
-        """What training it spent; None for a model that no ADAPT run made."""
-        return self.manifest.get("ledger")
+    def ledger(self) -> Ledger | None:
+        """What its training spent; None for a model that no ADAPT run made."""
+        return self.manifest.ledger
 
 
 @dataclass(frozen=True)
@@ -71,12 +71,12 @@ def read_arms(specifications: Sequence[str], suite: str | None) -> list[Arm]:
 def read_run(place: Path, suite: str | None) -> Run:
     """One run with its results; for the arguments and errors see `read_arms`."""
     folder = _results_folder(place, suite)
-    manifest = read_json(folder / "manifest.json")
+    manifest = read_manifest(folder)
     results = [read_result(file) for file in result_files(folder)]
     if not results:
         raise ValueError(f"{folder}: no benchmark is finished; run adapt-eval run {place} again")
-    models = {str(one.content["fingerprint"]["model"]) for one in results}
-    if len(models) > 1 or str(manifest["model"]["hash"]) not in models:
+    models = {one.content.fingerprint.model for one in results}
+    if models != {manifest.model.hash}:
         raise ValueError(
             f"{folder}: holds results of different models; run adapt-eval run --force {place}"
         )
@@ -102,9 +102,7 @@ def _results_folder(place: Path, suite: str | None) -> Path:
 
 def _check_suites(arms: Sequence[Arm]) -> None:
     seen = {
-        (run.manifest["suite"]["name"], run.manifest["suite"]["hash"]): run
-        for arm in arms
-        for run in arm.runs
+        (run.manifest.suite.name, run.manifest.suite.hash): run for arm in arms for run in arm.runs
     }
     if len(seen) > 1:
         said = "; ".join(f"{run.place}: {name} ({mark[:8]})" for (name, mark), run in seen.items())

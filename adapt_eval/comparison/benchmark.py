@@ -1,34 +1,35 @@
-"""One benchmark, two arms: the difference, how sure it is, and what could have been found."""
+"""One benchmark, two arms: the difference, its uncertainty and the minimum detectable effect."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adapt_eval.comparison.pairing import Pairs
+from adapt_eval.comparison.schema import AtChance
 from adapt_eval.statistics import mcnemar
 from adapt_eval.statistics.paired import Estimate, estimate
 from adapt_eval.statistics.power import largest_effect, minimum_detectable_effect
 from adapt_eval.statistics.resampling import bootstrap_interval, sign_flip_p_value
 
-_BELOW_CHANCE = "both at or below chance: says nothing about which is better"
-
 
 @dataclass(frozen=True)
-class Comparison:
-    """The difference of two arms on a benchmark, a family or the suite.
+class PairedComparison:
+    """The difference of two arms on the items of one benchmark.
 
     Attributes:
+        a, b: mean scores.
         difference: mean of a - b, with its standard error.
         interval: at 95 %, not corrected for the number of comparisons.
         p_value: two-sided, not corrected; `test` says of what.
         detectable: minimum detectable effect.
-        ruled_out: effects larger than this are, at 95 %.
-        more: whatever else the output carries.
+        ruled_out: larger effects are ruled out, at 95 %.
+        wins, ties, losses: items on which a is better, equal, worse.
+        clusters: how many; None where items are independent.
+        p_exact: exact McNemar; None where items are not right or wrong.
+        at_chance: whether each arm scores no better than guessing.
     """
 
     a: float
@@ -39,56 +40,57 @@ class Comparison:
     test: str
     detectable: float
     ruled_out: float
-    more: dict[str, Any]
+    wins: int
+    ties: int
+    losses: int
+    clusters: int | None
+    p_exact: float | None
+    at_chance: AtChance
 
 
-def guess(benchmark: Mapping[str, Any]) -> float:
+def guess(chance: float, floor: float | None) -> float:
     """The score that has to be beaten to show anything: the larger of chance and floor."""
-    return max(float(benchmark["chance"]), float(benchmark["floor"] or 0))
+    return max(chance, floor or 0.0)
 
 
-def compare_pairs(pairs: Pairs, guessing: float, margin: float = 0.03) -> Comparison:
+def compare_pairs(pairs: Pairs, guessing: float, margin: float = 0.03) -> PairedComparison:
     """Compare two arms item by item.
 
     Clustered items: Student's test on the clustered error. Others: McNemar's mid-p if both arms
     scored each item right or wrong; sign flips and the bootstrap for scores between.
 
     Args:
-        guessing: score of guessing; both arms near it say nothing.
-        margin: how far above guessing is near.
+        guessing: score of guessing.
+        margin: up to how far above guessing an arm counts as at chance.
     """
     d = pairs.a - pairs.b
     difference = estimate(d, pairs.clusters)
     interval, p_value, test = difference.interval(), difference.p_value, "clustered t"
-    more: dict[str, Any] = {
-        "wins": int(np.sum(d > 0)),
-        "ties": int(np.sum(d == 0)),
-        "losses": int(np.sum(d < 0)),
-        "clusters": None if pairs.clusters is None else len(np.unique(pairs.clusters)),
-        "unmatched": list(pairs.unmatched),
-    }
+    wins, losses, p_exact = int(np.sum(d > 0)), int(np.sum(d < 0)), None
     if pairs.clusters is None and len(d) > 1:
         if _binary(pairs.a) and _binary(pairs.b):
-            p_value, test = mcnemar.mid_p(more["wins"], more["losses"]), "McNemar mid-p"
-            more["p_exact"] = mcnemar.exact(more["wins"], more["losses"])
+            p_value, test = mcnemar.mid_p(wins, losses), "McNemar mid-p"
+            p_exact = mcnemar.exact(wins, losses)
         else:
             p_value, test = sign_flip_p_value(d), "sign flips"
             interval = bootstrap_interval(d)
-    sides = (("a", pairs.a), ("b", pairs.b))
-    near = {side: _near(scores, pairs, guessing, margin) for side, scores in sides}
-    more["at_chance"] = near
-    more["says_nothing"] = all(near.values())
-    more["note"] = _BELOW_CHANCE if more["says_nothing"] else ""
-    return Comparison(
-        float(pairs.a.mean()),
-        float(pairs.b.mean()),
-        difference,
-        interval,
-        p_value,
-        test,
-        minimum_detectable_effect(difference),
-        largest_effect(difference, interval),
-        more,
+    return PairedComparison(
+        a=float(pairs.a.mean()),
+        b=float(pairs.b.mean()),
+        difference=difference,
+        interval=interval,
+        p_value=p_value,
+        test=test,
+        detectable=minimum_detectable_effect(difference),
+        ruled_out=largest_effect(difference, interval),
+        wins=wins,
+        ties=int(np.sum(d == 0)),
+        losses=losses,
+        clusters=None if pairs.clusters is None else len(np.unique(pairs.clusters)),
+        p_exact=p_exact,
+        at_chance=AtChance(
+            a=_near(pairs.a, pairs, guessing, margin), b=_near(pairs.b, pairs, guessing, margin)
+        ),
     )
 
 

@@ -13,8 +13,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from adapt_eval.comparison.arms import Arm
+from adapt_eval.comparison.arms import Arm, Run
+from adapt_eval.comparison.schema import OverlapPair
+from adapt_eval.parsing import parse
 from adapt_eval.results import Result, read_json, write_json
+from adapt_eval.schema import BenchmarkOverlap, Overlap
 
 WORDS = 13
 _LEAST = 8  # shorter fields are found everywhere and prove nothing
@@ -23,42 +26,42 @@ _NAME = re.compile(r"[a-z0-9]+")
 FILE = "overlap.json"
 
 
-def overlap_table(arms: Sequence[Arm], tasks: Sequence[str]) -> list[dict[str, Any]]:
+def overlap_table(arms: Sequence[Arm], tasks: Sequence[str]) -> list[OverlapPair]:
     """Training tasks x benchmarks that share something, over all runs.
 
     `by_text` is None where the texts were not compared (`adapt-eval overlap RUN` does it).
     """
-    lines: dict[tuple[str, str], dict[str, Any]] = {}
+    pairs: dict[tuple[str, str], OverlapPair] = {}
     for arm in arms:
         for run in arm.runs:
-            training = list(run.ledger["tasks"]) if run.ledger else []
-            any_result = next(iter(run.results.values()))
-            stored = any_result.folder / FILE
-            texts = read_json(stored)["benchmarks"] if stored.is_file() else None
-            if texts is not None:  # of items that were measured again since: not these
-                texts = {
-                    name: one
-                    for name, one in texts.items()
-                    if name in run.results and one.get("samples") == _samples(run.results[name])
-                }
+            training = list(run.ledger.tasks) if run.ledger else []
+            texts = _stored(run)
             for task in tasks:
-                names = run.results[task].content.get("names", ())
-                for one in dict.fromkeys([*training, *((texts or {}).get(task, {}).get("by", ()))]):
-                    found = (texts or {}).get(task, {}).get("by", {}).get(one, 0)
-                    line = lines.setdefault(
-                        (one, task),
-                        {
-                            "training_task": one,
-                            "benchmark": task,
-                            "by_name": matches(one, names),
-                            "by_text": None,
-                            "items": None,
-                        },
+                names = run.results[task].content.names
+                compared = texts.get(task)
+                by_text = compared.by if compared else {}
+                for one in dict.fromkeys([*training, *by_text]):
+                    pair = pairs.get((one, task)) or OverlapPair(
+                        training_task=one, benchmark=task, by_name=matches(one, names)
                     )
-                    if texts is not None and task in texts:
-                        line["by_text"] = max(found, line["by_text"] or 0)
-                        line["items"] = texts[task]["items"]
-    return list(lines.values())
+                    if compared:
+                        found = max(by_text.get(one, 0), pair.by_text or 0)
+                        pair = pair.model_copy(update={"by_text": found, "items": compared.items})
+                    pairs[one, task] = pair
+    return list(pairs.values())
+
+
+def _stored(run: Run) -> dict[str, BenchmarkOverlap]:
+    """What was found for a run's benchmarks, without those that were measured again since."""
+    file = next(iter(run.results.values())).folder / FILE
+    if not file.is_file():
+        return {}
+    remedy = "delete it and run adapt-eval overlap again"
+    return {
+        name: one
+        for name, one in parse(Overlap, read_json(file), file, remedy).benchmarks.items()
+        if name in run.results and one.samples == _samples(run.results[name])
+    }
 
 
 def matches(training_task: str, names: Iterable[str]) -> bool:
@@ -85,7 +88,7 @@ def _windows(words: Sequence[str], length: int) -> Iterator[tuple[str, ...]]:
 
 def overlap_of_texts(
     benchmarks: Mapping[str, Sequence[Sequence[str]]], training: Mapping[str, Iterable[str]]
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, BenchmarkOverlap]:
     """
     Args:
         benchmarks: benchmark -> items -> the texts of their fields.
@@ -110,10 +113,10 @@ def overlap_of_texts(
                     for name, number in where.get(hash(window), ()):
                         found.setdefault((name, task), set()).add(number)
     return {
-        name: {
-            "items": len(items),
-            "by": {task: len(hits) for (of, task), hits in found.items() if of == name},
-        }
+        name: BenchmarkOverlap(
+            items=len(items),
+            by={task: len(hits) for (of, task), hits in found.items() if of == name},
+        )
         for name, items in benchmarks.items()
     }
 
@@ -183,22 +186,21 @@ def item_texts(result: Result) -> list[list[str]]:
     return [list(_strings(json.loads(one))) for one in table["document"].to_pylist()]
 
 
-def write_overlap(
-    results: Sequence[Result], training: Mapping[str, Iterable[str]]
-) -> dict[str, Any]:
+def write_overlap(results: Sequence[Result], training: Mapping[str, Iterable[str]]) -> Overlap:
     """Compare a run's benchmarks with training rows by text, and keep it beside the results."""
     found = overlap_of_texts({one.task: item_texts(one) for one in results}, training)
-    content = {
-        "words": WORDS,
-        "benchmarks": {one.task: {**found[one.task], "samples": _samples(one)} for one in results},
+    stamped = {
+        one.task: found[one.task].model_copy(update={"samples": _samples(one)}) for one in results
     }
-    write_json(results[0].folder / FILE, content)
-    return content
+    overlap = Overlap(words=WORDS, benchmarks=stamped)
+    write_json(results[0].folder / FILE, overlap)
+    return overlap
 
 
 def _samples(result: Result) -> str:
     """Hash of the items that were compared."""
-    return str(result.content["samples"]["sha256"])
+    assert result.content.samples is not None
+    return result.content.samples.sha256
 
 
 def _strings(value: Any) -> Iterator[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,7 +75,7 @@ def read_items(result: Result) -> Items:
     scores = table["score"].to_numpy()
     if not len(scores):
         raise ValueError(f"{file}: has no items; run adapt-eval run --force")
-    mean, said = float(scores.mean()), float(result.content["score"])
+    mean, said = float(scores.mean()), result.content.score
     if not math.isclose(mean, said, rel_tol=1e-9, abs_tol=1e-12):
         raise ValueError(
             f"{file}: its items average to {mean:.6f}, {result.task}.json says {said:.6f}: the "
@@ -138,26 +138,6 @@ def pair(a: Items, b: Items, where: str, strict: bool = True) -> Pairs:
         clusters = np.array(numbers, dtype=np.int64)
     unmatched = (len(a.keys) - len(matched), len(b.keys) - len(matched))
     return Pairs(a.scores[left], b.scores[right], clusters, unmatched)
-
-
-def check_settings(a: Result, b: Result, where: str) -> list[str]:
-    """What differs between two results that would make their scores mean different things."""
-    ours, theirs = _flat(a.content["settings"]), _flat(b.content["settings"])
-    return [
-        f"{where}: {key} is {ours.get(key)!r} in one, {theirs.get(key)!r} in the other"
-        for key in dict.fromkeys([*ours, *theirs])
-        if ours.get(key) != theirs.get(key)
-    ]
-
-
-def _flat(settings: Mapping[str, object], prefix: str = "") -> dict[str, object]:
-    flat: dict[str, object] = {}
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            flat.update(_flat(value, f"{prefix}{key}."))
-        else:
-            flat[prefix + key] = value
-    return flat
 
 
 def _check_same(

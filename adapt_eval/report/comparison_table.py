@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
+from adapt_eval.comparison.schema import Comparison
 from adapt_eval.report import rows, words
 from adapt_eval.report.table import grid, render
 
@@ -12,16 +12,16 @@ _COLUMNS = ("a", "b", "a - b", "95 %", "p", "p (Holm)", "detectable")
 _TOKENS = ("run", "effective tokens", "meta tokens", "score", "score per million")
 
 
-def comparison_tables(result: Mapping[str, Any]) -> str:
+def comparison_tables(result: Comparison) -> str:
     """The primary test first, then benchmarks, families, tokens, tasks and overlap."""
-    parts: list[Any] = [words.headline(result, suite) for suite in result["suites"]]
-    for run in (one["run"] for one in result["suites"]):
+    parts: list[Any] = [words.headline(result, suite) for suite in result.suites]
+    for run in (one.run for one in result.suites):
+        benchmarks = [(one.task, one) for one in result.benchmarks if one.run == run]
+        families = [(f"= {one.family}", one) for one in result.families if one.run == run]
         compared = [
-            (one.get("task") or f"= {one['family']}", one["verdict"], *rows.figures(one))
-            for one in [*result["benchmarks"], *result["families"]]
-            if one["run"] == run
+            (label, one.verdict, *rows.figures(one)) for label, one in [*benchmarks, *families]
         ]
-        title = f"a = {run}, b = {result['baseline']} (points)"
+        title = f"a = {run}, b = {result.baseline} (points)"
         parts.append(grid(title, ("benchmark", "verdict", *_COLUMNS), compared, 2))
     parts.append(grid("training tokens", _TOKENS, rows.tokens(result, missing="-"), 1))
     runs, shares = rows.shares(result)

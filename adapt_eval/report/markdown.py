@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
+from adapt_common.markdown import table
+from adapt_eval.comparison.schema import Comparison
 from adapt_eval.report import rows, words
 
 
-def as_markdown(result: Mapping[str, Any]) -> str:
+def as_markdown(result: Comparison) -> str:
     """The same as the tables in the terminal."""
-    parts = [f"**{words.headline(result, suite)}**" for suite in result["suites"]]
-    for run in (one["run"] for one in result["suites"]):
-        columns = ("benchmark", run, result["baseline"], "difference", "95 %", "p", "p (Holm)")
-        lines = [one for one in result["benchmarks"] if one["run"] == run]
-        lines += [one for one in result["families"] if one["run"] == run]
+    parts = [f"**{words.headline(result, suite)}**" for suite in result.suites]
+    for run in (one.run for one in result.suites):
+        columns = ("benchmark", run, result.baseline, "difference", "95 %", "p", "p (Holm)")
+        benchmarks = [(one.task, one) for one in result.benchmarks if one.run == run]
+        families = [(f"*{one.family}*", one) for one in result.families if one.run == run]
         compared = [
-            (one.get("task") or f"*{one['family']}*", *rows.figures(one), one["verdict"])
-            for one in lines
+            (label, *rows.figures(one), one.verdict) for label, one in [*benchmarks, *families]
         ]
         parts.append(table((*columns, "detectable", "verdict"), compared, {*range(1, 8)}))
     heads: tuple[str, ...] = (
@@ -33,14 +31,7 @@ def as_markdown(result: Mapping[str, Any]) -> str:
         heads = ("training task", *(f"{run}, % of tokens" for run in runs))
         parts.append(table(heads, shares, {*range(1, len(runs) + 1)}))
     if lines := words.overlap_lines(result):
-        parts.append(table(rows.OVERLAP, lines, set()))
+        parts.append(table(rows.OVERLAP, lines))
     parts.append(f"Overlap: {words.overlap_remark(result)}.")
     parts.append("\n".join(f"- {line}" for line in words.remarks(result)))
     return "\n\n".join(parts)
-
-
-def table(heads: Sequence[str], cells: Sequence[Sequence[str]], right: set[int]) -> str:
-    """A Markdown table; columns in `right` are numbers."""
-    marks = ["---:" if number in right else "---" for number in range(len(heads))]
-    lines = [heads, marks, *([cell.replace("|", "\\|") for cell in row] for row in cells)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

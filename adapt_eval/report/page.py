@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import html
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
+from adapt_common.files import write_atomically
+from adapt_common.run_records import read_history
 from adapt_eval.comparison.arms import Arm
 from adapt_eval.comparison.benchmark import guess
+from adapt_eval.comparison.schema import Comparison, SuiteComparison
 from adapt_eval.report import plots, rows, words
-from adapt_eval.results import write_atomically
 
 
-def write_page(path: Path, result: Mapping[str, Any], arms: Sequence[Arm]) -> None:
+def write_page(path: Path, result: Comparison, arms: Sequence[Arm]) -> None:
     """Write all or nothing.
 
     Args:
@@ -24,16 +24,16 @@ def write_page(path: Path, result: Mapping[str, Any], arms: Sequence[Arm]) -> No
     """
     if path.is_dir():
         raise ValueError(f"--output {path}: is a folder; name a file in it")
-    write_atomically(path, page(result, arms).encode())
+    write_atomically(path, page(result, arms))
 
 
-def page(result: Mapping[str, Any], arms: Sequence[Arm]) -> str:
+def page(result: Comparison, arms: Sequence[Arm]) -> str:
     """The whole document."""
     style = files("adapt_eval.report").joinpath("page.css").read_text(encoding="utf-8")
-    runs = ", ".join(one["run"] for one in result["suites"])
-    title = f"{runs} against {result['baseline']} on {result['measured_on']['name']}"
-    parts = [_headline(result, suite) for suite in result["suites"]]
-    parts += [_comparison(result, suite) for suite in result["suites"]]
+    runs = ", ".join(one.run for one in result.suites)
+    title = f"{runs} against {result.baseline} on {result.measured_on.name}"
+    parts = [_headline(result, suite) for suite in result.suites]
+    parts += [_comparison(result, suite) for suite in result.suites]
     parts += [_tokens(result), _mixtures(arms), _overlap(result), _remarks(result), _made(arms)]
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -44,39 +44,39 @@ def page(result: Mapping[str, Any], arms: Sequence[Arm]) -> str:
     )
 
 
-def _headline(result: Mapping[str, Any], suite: Mapping[str, Any]) -> str:
-    tone = suite["verdict"] if suite["verdict"] in ("better", "worse") else "open"
+def _headline(result: Comparison, suite: SuiteComparison) -> str:
+    tone = suite.verdict if suite.verdict in ("better", "worse") else "open"
     return f'<p class="headline {tone}">{_text(words.headline(result, suite))}</p>'
 
 
-def _comparison(result: Mapping[str, Any], suite: Mapping[str, Any]) -> str:
-    run, baseline = suite["run"], result["baseline"]
-    benchmarks = [one for one in result["benchmarks"] if one["run"] == run]
-    families = [one for one in result["families"] if one["run"] == run]
-    shown: list[dict[str, Any]] = [
-        *({**one, "label": one["task"]} for one in benchmarks),
-        *({**one, "label": one["family"], "level": 1} for one in families),
-        {**suite, "label": "the suite", "level": 1},
+def _comparison(result: Comparison, suite: SuiteComparison) -> str:
+    run, baseline = suite.run, result.baseline
+    benchmarks = [one for one in result.benchmarks if one.run == run]
+    families = [one for one in result.families if one.run == run]
+    shown = [
+        *(plots.Line(one.task, one) for one in benchmarks),
+        *(plots.Line(one.family, one, mean=True) for one in families),
+        plots.Line("the suite", suite, mean=True),
     ]
     lines = []
     for one in benchmarks:
         ours, theirs, *rest = rows.figures(one)
-        beside = (words.points(guess(one)), f"{one['n']:,}")
-        lines.append((one["task"], ours, theirs, *beside, *rest, one["verdict"]))
+        beside = (words.points(guess(one.chance, one.floor)), f"{one.n:,}")
+        lines.append((one.task, ours, theirs, *beside, *rest, one.verdict))
     heads: tuple[str, ...] = ("benchmark", run, baseline, "guessing", "items", "difference", "95 %")
     heads = (*heads, "p", "p (Holm)", "detectable", "verdict")
-    margin = words.points(result["smallest_effect"])
+    margin = words.points(result.smallest_effect)
     return (
         f"<section><h2>{_text(run)} less {_text(baseline)}, in points</h2>"
         f"<p>Right of the middle is better than {_text(baseline)}. Lines are 95 % intervals; the "
         f"band is ±{margin} points, the least that would matter.</p>"
-        f"{plots.forest(shown, result['smallest_effect'])}</section>"
+        f"{plots.forest(shown, result.smallest_effect)}</section>"
         f"<section><h2>Items won, tied and lost</h2>{plots.wins(benchmarks, run, baseline)}"
         f"</section><section><h2>Figures</h2>{_table(heads, lines, range(1, 10))}</section>"
     )
 
 
-def _tokens(result: Mapping[str, Any]) -> str:
+def _tokens(result: Comparison) -> str:
     heads: tuple[str, ...] = ("run", "effective training tokens", "meta tokens", "score")
     heads = (*heads, "score per million tokens")
     text = f"<section><h2>Tokens spent</h2>{_table(heads, rows.tokens(result), range(1, 5))}"
@@ -90,7 +90,7 @@ def _tokens(result: Mapping[str, Any]) -> str:
 def _mixtures(arms: Sequence[Arm]) -> str:
     parts = []
     for arm in arms:
-        history = _history(arm.runs[0].place)
+        history = [line for line in read_history(arm.runs[0].place) if line.get("proportions")]
         if history:
             parts.append(f"<h3>{_text(arm.name)}</h3>{plots.mixture(history)}")
     if not parts:
@@ -98,27 +98,14 @@ def _mixtures(arms: Sequence[Arm]) -> str:
     return f"<section><h2>Mixture over tokens</h2>{''.join(parts)}</section>"
 
 
-def _history(run: Path) -> list[dict[str, Any]]:
-    file = run / "adapt" / "history.jsonl"
-    if not file.is_file():
-        return []
-    lines = []
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
-        try:
-            lines.append(json.loads(line))
-        except ValueError as error:
-            raise ValueError(f"{file}, line {number}: is not JSON; remove that line") from error
-    return [line for line in lines if line.get("proportions")]
-
-
-def _overlap(result: Mapping[str, Any]) -> str:
+def _overlap(result: Comparison) -> str:
     lines = words.overlap_lines(result)
     shown = _table(rows.OVERLAP, lines, range(0)) if lines else ""
     said = _text(words.overlap_remark(result))
     return f"<section><h2>Overlap with the training data</h2><p>{said}.</p>{shown}</section>"
 
 
-def _remarks(result: Mapping[str, Any]) -> str:
+def _remarks(result: Comparison) -> str:
     items = "".join(f"<li>{_text(line)}</li>" for line in words.remarks(result))
     return f"<section><h2>How to read this</h2><ul>{items}</ul></section>"
 
@@ -127,16 +114,9 @@ def _made(arms: Sequence[Arm]) -> str:
     models = []
     for arm in arms:
         for run in arm.runs:
-            versions = run.manifest.get("versions", {})
-            models.append(
-                (
-                    arm.name,
-                    str(run.manifest["model"]["name"]),
-                    str(run.manifest["model"]["hash"])[:12],
-                    str(versions.get("lm_eval", "")),
-                    str(run.manifest.get("made", "")),
-                )
-            )
+            model = run.manifest.model
+            version = run.manifest.versions.get("lm_eval", "")
+            models.append((arm.name, model.name, model.hash[:12], version, run.manifest.made))
     heads = ("run", "model", "hash", "lm-eval", "measured")
     now = datetime.now(UTC).isoformat(timespec="minutes")
     return (

@@ -8,21 +8,32 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from adapt_eval.comparison.schema import BenchmarkComparison, Figures
 from adapt_eval.report import words
 
 _TICKS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
-def forest(lines: Sequence[Mapping[str, Any]], margin: float) -> str:
+@dataclass(frozen=True)
+class Line:
+    """One row of the forest plot; `mean` marks a mean of benchmarks."""
+
+    label: str
+    figures: Figures
+    mean: bool = False
+
+
+def forest(lines: Sequence[Line], margin: float) -> str:
     """Differences with their 95 % intervals, one a row; the band is what would not matter.
 
     Args:
         lines: benchmarks, families and the suite of one comparison, in the order shown.
         margin: smallest difference that would matter.
     """
-    ends = [abs(one[key]) for one in lines for key in ("ci_low", "ci_high")]
+    ends = [abs(end) for one in lines for end in (one.figures.ci_low, one.figures.ci_high)]
     reach = 1.08 * max([margin, *(end for end in ends if math.isfinite(end))])
     step = next((tick for tick in _TICKS if reach / tick <= 4), 1.0)
 
@@ -37,16 +48,17 @@ def forest(lines: Sequence[Mapping[str, Any]], margin: float) -> str:
         f'width:{at(margin) - at(-margin):.2f}%"></i><i class="zero"></i>'
     )
     rows = []
-    for one in lines:
-        low, high = one["ci_low"], one["ci_high"]
-        level = "suite" if "level" in one else ""
+    for line in lines:
+        one = line.figures
+        low, high = one.ci_low, one.ci_high
+        level = "suite" if line.mean else ""
         bar = ""
         if math.isfinite(low):
             bar = f'<i class="bar" style="left:{at(low):.2f}%;width:{at(high) - at(low):.2f}%"></i>'
-        dot = f'<i class="dot" style="left:{at(one["difference"]):.2f}%"></i>'
-        said = f"{words.points(one['difference'], True)} {words.interval(one)}"
-        label = html.escape(str(one["label"]))
-        verdict = html.escape(str(one["verdict"]))
+        dot = f'<i class="dot" style="left:{at(one.difference):.2f}%"></i>'
+        said = f"{words.points(one.difference, True)} {words.interval(one)}"
+        label = html.escape(line.label)
+        verdict = html.escape(one.verdict)
         rows.append(
             f'<div class="line {_tone(one)} {level}"><div class="name">{label}</div>'
             f'<div class="track" role="img" aria-label="{label}: {said}">{rules}{band}{bar}{dot}'
@@ -60,17 +72,17 @@ def forest(lines: Sequence[Mapping[str, Any]], margin: float) -> str:
     return f'<div class="forest">{"".join(rows)}{axis}</div>'
 
 
-def wins(lines: Sequence[Mapping[str, Any]], run: str, baseline: str) -> str:
+def wins(lines: Sequence[BenchmarkComparison], run: str, baseline: str) -> str:
     """Items that the run got better, alike and worse than the baseline."""
     rows = []
     for one in lines:
-        total = one["n"]
+        counts = {"wins": one.wins, "ties": one.ties, "losses": one.losses}
         parts = "".join(
-            f'<i class="{kind}" style="width:{100 * one[kind] / total:.3f}%"></i>'
-            for kind in ("wins", "ties", "losses")
+            f'<i class="{kind}" style="width:{100 * count / one.n:.3f}%"></i>'
+            for kind, count in counts.items()
         )
-        said = f"{one['wins']:,} / {one['ties']:,} / {one['losses']:,}"
-        label = html.escape(one["task"])
+        said = " / ".join(f"{count:,}" for count in counts.values())
+        label = html.escape(one.task)
         rows.append(
             f'<div class="line"><div class="name">{label}</div><div class="stack" role="img" '
             f'aria-label="{label}: {said}">{parts}</div><div class="said"><b>{said}</b></div></div>'
@@ -131,5 +143,5 @@ def _tick(mark: float) -> str:
     return f"{100 * mark:+.3g}" if mark else "0"
 
 
-def _tone(one: Mapping[str, Any]) -> str:
-    return one["verdict"] if one["verdict"] in ("better", "worse") else "open"
+def _tone(one: Figures) -> str:
+    return one.verdict if one.verdict in ("better", "worse") else "open"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
+from adapt_eval.comparison.schema import Comparison, Figures
 from adapt_eval.report import words
 
 OVERLAP = ("training task", "benchmark", "by name", "by text")
@@ -12,45 +10,45 @@ OVERLAP = ("training task", "benchmark", "by name", "by text")
 Row = tuple[str, ...]
 
 
-def figures(one: Mapping[str, Any]) -> Row:
+def figures(one: Figures) -> Row:
     """Of a benchmark or family: score of the run and of the baseline, difference, interval, p,
     p (Holm), detectable effect."""
     return (
-        words.points(one["a"]),
-        words.points(one["b"]),
-        words.points(one["difference"], True),
+        words.points(one.a),
+        words.points(one.b),
+        words.points(one.difference, True),
         words.interval(one),
-        words.p_value(one["p_value"]),
-        words.p_value(one["p_holm"]),
-        words.points(one["minimum_detectable_effect"]),
+        words.p_value(one.p_value),
+        words.p_value(one.p_holm),
+        words.points(one.minimum_detectable_effect),
     )
 
 
-def tokens(result: Mapping[str, Any], missing: str = "") -> list[Row]:
+def tokens(result: Comparison, missing: str = "") -> list[Row]:
     """Of each run: effective and meta tokens, score, score per million; `missing` where there is
     no such number."""
     rows: list[Row] = []
-    for run, one in result["tokens"].items():
+    for run, one in result.tokens.items():
         if one is None:
             rows.append((run, "no ledger", missing, missing, missing))
             continue
-        per = one["score_per_million"]
+        per = one.score_per_million
         rows.append(
             (
                 run,
-                words.tokens(one["used"]),
-                words.tokens(one["meta_tokens"]),
-                words.points(one["score"]),
+                words.tokens(one.used),
+                words.tokens(one.meta_tokens),
+                words.points(one.score),
                 missing if per is None else words.points(per),
             )
         )
     return rows
 
 
-def shares(result: Mapping[str, Any]) -> tuple[list[str], list[Row]]:
+def shares(result: Comparison) -> tuple[list[str], list[Row]]:
     """(runs, of each training task its share of every run's tokens); empty without a ledger."""
-    lines = result["reallocation"]
-    runs = list(lines[0]["shares"]) if lines else []
+    lines = result.reallocation
+    runs = list(lines[0].shares) if lines else []
     return runs, [
-        (one["task"], *(words.points(one["shares"].get(run, 0.0)) for run in runs)) for one in lines
+        (one.task, *(words.points(one.shares.get(run, 0.0)) for run in runs)) for one in lines
     ]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from adapt_eval.schema import Overlap, Plan, Scores
 from adapt_eval.suite import Suite
 
 
@@ -54,52 +55,52 @@ def suite_table(suite: Suite) -> str:
     return render(f"{suite.name}: {suite.note}", grid("", columns, rows, 4))
 
 
-def plan_table(plan: Mapping[str, Any]) -> str:
+def plan_table(plan: Plan) -> str:
     """What `run --dry-run` found."""
     rows = [
         (
-            one["task"],
-            ", ".join(one["data"].values()) or "made by the package",
-            "yes" if one["done"] else "no",
-            f"{one['items']:,}",
-            f"{one['minimum_detectable_effect']:.3f}",
+            one.task,
+            ", ".join(one.data.values()) or "made by the package",
+            "yes" if one.done else "no",
+            f"{one.items:,}",
+            f"{one.minimum_detectable_effect:.3f}",
         )
-        for one in plan["benchmarks"]
+        for one in plan.benchmarks
     ]
     columns = ("task", "data", "measured", "items", "detectable")
-    models = plan["minimum_detectable_effect_for"]
+    models = plan.minimum_detectable_effect_for
     note = f"detectable: smallest difference found in 4 of 5 cases, for {models}"
-    return render(grid(f"results go to {plan['folder']}", columns, rows, 3), note)
+    return render(grid(f"results go to {plan.folder}", columns, rows, 3), note)
 
 
-def scores_table(summary: Mapping[str, Any]) -> str:
+def scores_table(scores: Scores) -> str:
     """What `run` measured."""
     rows = [
         (
-            one["task"],
-            one["family"],
-            one["metric"],
-            f"{one['items']:,}",
-            f"{one['score']:.4f}",
-            f"{one['chance']:.2f}",
-            "" if one["floor"] is None else f"{one['floor']:.2f}",
+            one.task,
+            one.family,
+            one.metric,
+            f"{one.items:,}",
+            f"{one.score:.4f}",
+            f"{one.chance:.2f}",
+            "" if one.floor is None else f"{one.floor:.2f}",
         )
-        for one in summary["benchmarks"]
+        for one in scores.benchmarks
     ]
     columns = ("task", "family", "metric", "items", "score", "chance", "floor")
-    title = f"{summary['suite']}: {summary['note']}"
-    return render(title, grid("", columns, rows, 3), f"results in {summary['folder']}")
+    title = f"{scores.suite}: {scores.note}"
+    return render(title, grid("", columns, rows, 3), f"results in {scores.folder}")
 
 
-def overlap_of_run(found: Mapping[str, Any]) -> str:
+def overlap_of_run(found: Overlap) -> str:
     """What `overlap` found: items that share a sequence of words with a training task."""
     rows = [
-        (task, training, f"{hits:,}", f"{one['items']:,}")
-        for task, one in found["benchmarks"].items()
-        for training, hits in one["by"].items()
+        (task, training, f"{hits:,}", f"{one.items:,}")
+        for task, one in found.benchmarks.items()
+        for training, hits in one.by.items()
     ]
-    clean = [task for task, one in found["benchmarks"].items() if not one["by"]]
+    clean = [task for task, one in found.benchmarks.items() if not one.by]
     columns = ("benchmark", "training task", "items that overlap", "of")
-    title = f"items that share {found['words']} words in a row with a training row"
+    title = f"items that share {found.words} words in a row with a training row"
     none = f"no overlap: {', '.join(clean) or 'none of them'}"
     return render(grid(title, columns, rows, 2), none)

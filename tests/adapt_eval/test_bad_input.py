@@ -5,13 +5,10 @@ from __future__ import annotations
 import shutil
 from importlib.resources import files
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import yaml
 
-from adapt_eval.suite import load_suite
 from tests.adapt_eval.conftest import Command
 
 TINY = ["--suite", "tiny", "--allow-code-execution"]
@@ -190,16 +187,6 @@ def test_a_cluster_column_that_is_not_there_is_found_before_anything_is_measured
     suite["benchmarks"][0]["names"] = "boolq"
     file.write_text(yaml.safe_dump(suite))
     check(command, 2, "names is a list, as in [boolq]", own, *only)
-
-
-def test_answers_that_leave_no_room_for_the_prompt(own: Path) -> None:
-    from adapt_eval.harness import Tasks, _check_room
-
-    (benchmark,) = load_suite("tiny").select(only=["tiny_programs"]).benchmarks
-    leaves = Tasks([benchmark], []).prepare(benchmark, chat=False).leaves
-    model: Any = SimpleNamespace(max_length=8, max_gen_toks=256)
-    with pytest.raises(ValueError, match=r"whole context is 8; .* --skip tiny_programs"):
-        _check_room(benchmark, leaves, model)
 
 
 def test_a_damaged_adapter(command: Command, tmp_path: Path) -> None:

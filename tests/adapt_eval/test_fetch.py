@@ -10,7 +10,7 @@ import pytest
 
 from adapt_eval import fetch, mirror
 from adapt_eval.fetch import fetched, save
-from adapt_eval.harness import Tasks
+from adapt_eval.lm_harness.tasks import Tasks
 from adapt_eval.suite import load_suite
 from tests.adapt_eval.conftest import Command
 

@@ -19,9 +19,11 @@ import yaml
 
 from adapt_eval.comparison.pairing import read_items
 from adapt_eval.fetch import save
-from adapt_eval.results import read_json, read_result
-from adapt_eval.run import Options, plan_and_run
-from tests.adapt_eval.conftest import Command, write_model
+from adapt_eval.options import Options
+from adapt_eval.results import read_manifest, read_result
+from adapt_eval.run import plan, run_suite
+from tests.adapt_eval.conftest import Command
+from tests.support.eval_model import write_model
 
 TINY = ["--suite", "tiny", "--allow-code-execution"]
 TASKS = ["tiny_sums", "tiny_passages", "tiny_programs", "tiny_instructions"]
@@ -65,16 +67,16 @@ def own(model: Path, tmp_path: Path) -> Path:
 
 def test_the_tiny_suite_leaves_results_samples_and_a_manifest(tiny_run: Path) -> None:
     results = tiny_run / "eval" / "tiny"
-    manifest = read_json(results / "manifest.json")
-    assert manifest["suite"]["benchmarks"] == TASKS
-    assert {"lm_eval", "transformers", "torch"} <= set(manifest["versions"])
-    assert len(manifest["model"]["hash"]) == 64
+    manifest = read_manifest(results)
+    assert manifest.suite.benchmarks == TASKS
+    assert {"lm_eval", "transformers", "torch"} <= set(manifest.versions)
+    assert len(manifest.model.hash) == 64
     for task, items in zip(TASKS, (60, 40, 12, 32), strict=True):
         result = read_result(results / f"{task}.json")
         table = pyarrow.parquet.read_table(result.samples_file)
-        assert result.content["items"] == table.num_rows == items
+        assert result.content.items == table.num_rows == items
         scores = table["score"].to_pylist()
-        assert sum(scores) / len(scores) == pytest.approx(result.content["score"], rel=1e-12)
+        assert sum(scores) / len(scores) == pytest.approx(result.content.score, rel=1e-12)
     passages = pyarrow.parquet.read_table(results / "tiny_passages.samples.parquet")
     assert len(set(passages["cluster"].to_pylist())) == 10
 
@@ -82,21 +84,21 @@ def test_the_tiny_suite_leaves_results_samples_and_a_manifest(tiny_run: Path) ->
 def test_a_finished_run_is_not_measured_again_until_forced(own: Path) -> None:
     first, again, forced = Quiet(), Quiet(), Quiet()
     only = ["tiny_sums"]
-    plan_and_run(options(own, only=only), first)  # type: ignore[arg-type]
-    plan_and_run(options(own, only=only), again)  # type: ignore[arg-type]
-    plan_and_run(options(own, only=only, force=True), forced)  # type: ignore[arg-type]
+    run_suite(options(own, only=only), first)  # type: ignore[arg-type]
+    run_suite(options(own, only=only), again)  # type: ignore[arg-type]
+    run_suite(options(own, only=only, force=True), forced)  # type: ignore[arg-type]
     assert (first.measured, again.measured, forced.measured) == (only, [], only)
     assert first.requests[-1] == (240, 240)
 
 
 def test_results_of_another_model_or_config_are_never_reused(own: Path) -> None:
     only = ["tiny_sums"]
-    plan_and_run(options(own, only=only), Quiet())  # type: ignore[arg-type]
+    run_suite(options(own, only=only), Quiet())  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="measured with another limit; --force"):
-        plan_and_run(options(own, only=only, limit=3), Quiet())  # type: ignore[arg-type]
+        run_suite(options(own, only=only, limit=3), Quiet())  # type: ignore[arg-type]
     write_model(own, seed=7)
     with pytest.raises(ValueError, match="measured with another model; --force"):
-        plan_and_run(options(own, only=only), Quiet())  # type: ignore[arg-type]
+        run_suite(options(own, only=only), Quiet())  # type: ignore[arg-type]
 
 
 def test_a_result_belongs_to_what_the_suite_says_of_its_benchmark(
@@ -106,15 +108,15 @@ def test_a_result_belongs_to_what_the_suite_says_of_its_benchmark(
     file = tmp_path / "tiny.yaml"
     file.write_text(yaml.safe_dump(shipped))
     chosen = {"suite": str(file), "only": ["tiny_sums"], "output": str(tmp_path / "results")}
-    plan_and_run(options(own, **chosen), Quiet())  # type: ignore[arg-type]
+    run_suite(options(own, **chosen), Quiet())  # type: ignore[arg-type]
     again = Quiet()
-    plan_and_run(options(own, **chosen), again)  # type: ignore[arg-type]
+    run_suite(options(own, **chosen), again)  # type: ignore[arg-type]
     assert again.measured == []
     for benchmark in shipped["benchmarks"]:
         benchmark["chance"] = 0.6
     file.write_text(yaml.safe_dump(shipped))
     with pytest.raises(ValueError, match="measured with another benchmark; --force"):
-        plan_and_run(options(own, **chosen), Quiet())  # type: ignore[arg-type]
+        run_suite(options(own, **chosen), Quiet())  # type: ignore[arg-type]
 
 
 @pytest.mark.slow
@@ -129,7 +131,7 @@ def test_an_interrupted_run_keeps_what_it_has_and_says_so(own: Path) -> None:
     assert process.returncode == 130
     assert said.splitlines()[-1].startswith("adapt-eval: interrupted; what was finished is kept")
     assert "Traceback" not in said
-    assert read_result(first).content["items"] == 60
+    assert read_result(first).content.items == 60
 
 
 @pytest.mark.slow
@@ -151,20 +153,20 @@ def test_a_killed_run_goes_on_where_it_stopped(own: Path, command: Command) -> N
 
 
 def test_a_dry_run_names_items_and_detectable_effects_and_writes_nothing(own: Path) -> None:
-    plan = plan_and_run(options(own), Quiet(), dry=True)  # type: ignore[arg-type]
-    assert [one["items"] for one in plan["benchmarks"]] == [60, 40, 12, 32]
-    assert plan["benchmarks"][0]["minimum_detectable_effect"] == pytest.approx(0.1143, abs=1e-4)
+    planned = plan(options(own), Quiet())  # type: ignore[arg-type]
+    assert [one.items for one in planned.benchmarks] == [60, 40, 12, 32]
+    assert planned.benchmarks[0].minimum_detectable_effect == pytest.approx(0.1143, abs=1e-4)
     assert not (own / "eval").exists()
 
 
 def test_code_runs_only_when_allowed(own: Path) -> None:
     with pytest.raises(ValueError, match=r"tiny_programs: .* Add --allow-code-execution"):
-        plan_and_run(options(own, allow_code_execution=False), Quiet())  # type: ignore[arg-type]
+        run_suite(options(own, allow_code_execution=False), Quiet())  # type: ignore[arg-type]
 
 
 def test_the_chat_profile_templates_generated_answers_only(own: Path) -> None:
     only = ["tiny_sums", "tiny_instructions"]
-    plan_and_run(options(own, only=only, profile="chat", limit=2), Quiet())  # type: ignore[arg-type]
+    run_suite(options(own, only=only, profile="chat", limit=2), Quiet())  # type: ignore[arg-type]
 
     def prompt(task: str) -> str:
         table = pyarrow.parquet.read_table(own / "eval" / "tiny" / f"{task}.samples.parquet")
@@ -187,12 +189,12 @@ def test_race_is_read_from_a_mirror_of_its_form(own: Path, tmp_path: Path) -> No
         "race",
         {"high": {"test": datasets.Dataset.from_list(rows)}},
     )
-    plan_and_run(
+    run_suite(
         options(own, suite="ood11", only=["race"], data_roots=[str(tmp_path)]),
         Quiet(),  # type: ignore[arg-type]
     )
     result = read_result(own / "eval" / "ood11" / "race.json")
-    assert result.content["items"] == 4
+    assert result.content.items == 4
     assert len(set(read_items(result).clusters)) == 4
 
 
@@ -207,8 +209,8 @@ def test_an_adapter_is_measured_on_its_base(own: Path, tmp_path: Path) -> None:
     adapter = tmp_path / "adapter"
     get_peft_model(base, lora).save_pretrained(str(adapter))
     limits: dict[str, Any] = {"only": ["tiny_sums"], "limit": 4}
-    plan_and_run(options(own, **limits), Quiet())  # type: ignore[arg-type]
-    plan_and_run(options(adapter, **limits), Quiet())  # type: ignore[arg-type]
+    run_suite(options(own, **limits), Quiet())  # type: ignore[arg-type]
+    run_suite(options(adapter, **limits), Quiet())  # type: ignore[arg-type]
 
     def said(run: Path) -> list[str]:
         table = pyarrow.parquet.read_table(run / "eval" / "tiny" / "tiny_sums.samples.parquet")

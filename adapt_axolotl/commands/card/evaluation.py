@@ -12,6 +12,7 @@ from adapt_eval.comparison.compare import compare
 from adapt_eval.errors import NotComparable
 from adapt_eval.report.markdown import as_markdown, table
 from adapt_eval.report.words import points
+from adapt_eval.schema import BenchmarkResult, Ledger
 
 __all__ = ["NotComparable", "comparison", "evaluations", "header", "scores", "table"]
 
@@ -26,7 +27,7 @@ def evaluations(run: FinishedRun) -> dict[str, Run]:
     for file in sorted((run.folder / "eval").glob("*/manifest.json")):
         suite = file.parent.name
         measured = read_run(run.folder, suite)
-        if measured.ledger is not None and _spent(measured.ledger) != _spent(run.ledger):
+        if measured.ledger is not None and _measured_on(measured.ledger) != _spent(run.ledger):
             raise ValueError(
                 f"{run.folder}/eval/{suite}: was measured before the run was trained again; "
                 f"measure it again with `adapt-eval run {run.folder} --suite {suite} --force`, or "
@@ -41,17 +42,17 @@ def scores(measured: Run) -> str:
     rows = [
         (
             name,
-            str(one.content["family"]),
-            str(one.content["metric"]),
-            f"{one.content['items']:,}" + (" (the first)" if _limited(one.content) else ""),
-            points(one.content["score"]),
-            points(one.content["chance"]),
+            str(one.content.family),
+            str(one.content.metric),
+            f"{one.content.items:,}" + (" (the first)" if _limited(one.content) else ""),
+            points(one.content.score),
+            points(one.content.chance),
         )
         for name, one in measured.results.items()
     ]
     columns = ("benchmark", "family", "metric", "items", "score", "chance")
-    suite = measured.manifest["suite"]
-    return f"Suite {suite['name']}: {suite['note']}.\n\n{table(columns, rows, {3, 4, 5})}"
+    suite = measured.manifest.suite
+    return f"Suite {suite.name}: {suite.note}.\n\n{table(columns, rows, {3, 4, 5})}"
 
 
 def comparison(twin: FinishedRun, run: FinishedRun) -> list[str]:
@@ -72,19 +73,23 @@ def header(measured: Run) -> list[EvalResult]:
     return [
         EvalResult(
             task_type="text-generation",
-            dataset_type=next(iter(one.content.get("data") or {}), name),
+            dataset_type=next(iter(one.content.data), name),
             dataset_name=name,
-            metric_type=str(one.content["metric"]).partition(",")[0],
-            metric_value=one.content["score"],
+            metric_type=str(one.content.metric).partition(",")[0],
+            metric_value=one.content.score,
         )
         for name, one in measured.results.items()
         if not _limited(one.content)
     ]
 
 
-def _limited(result: Any) -> bool:
-    return bool(result["fingerprint"].get("limit"))
+def _limited(result: BenchmarkResult) -> bool:
+    return bool(result.fingerprint.limit)
 
 
-def _spent(ledger: Any) -> dict[str, int]:
+def _measured_on(ledger: Ledger) -> dict[str, int]:
+    return {name: task.tokens for name, task in ledger.tasks.items()}
+
+
+def _spent(ledger: dict[str, Any]) -> dict[str, int]:
     return {name: task["tokens"] for name, task in ledger["tasks"].items()}

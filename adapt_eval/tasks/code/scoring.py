@@ -6,12 +6,11 @@ time; the metric then reads the verdict.
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
+from adapt_eval.lm_harness.stock import mbpp_shots as mbpp_shots  # the task files ask for it here
 from adapt_eval.sandbox import Sandbox
 
 Document = dict[str, Any]
@@ -100,18 +99,3 @@ def pass_at_1_humaneval(_: Document, results: Sequence[Any]) -> dict[str, float]
 def pass_at_1_mbpp(_: Document, results: Sequence[Any]) -> dict[str, float]:
     """1 if the program passed, under lm-eval's other name."""
     return {"pass_at_1": _share_passed(results)}
-
-
-def mbpp_shots() -> list[Document]:
-    """The three examples of lm-eval's mbpp, read from its source, which cannot be imported."""
-    import lm_eval.tasks
-
-    source = Path(lm_eval.tasks.__file__).parent / "mbpp" / "utils.py"
-    for node in ast.parse(source.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.FunctionDef) and node.name == "list_fewshot_samples":
-            answer = node.body[-1]
-            assert isinstance(answer, ast.Return)
-            assert answer.value is not None
-            shots: list[Document] = ast.literal_eval(answer.value)
-            return shots
-    raise AssertionError("this lm-eval has no list_fewshot_samples in mbpp/utils.py")

@@ -1,5 +1,6 @@
 """The stock task's own documents and scores."""
 
-from lm_eval.tasks.drop.utils import process_docs, process_results
+from adapt_eval.lm_harness.stock import drop_documents as process_docs
+from adapt_eval.lm_harness.stock import drop_scores as process_results
 
 __all__ = ["process_docs", "process_results"]

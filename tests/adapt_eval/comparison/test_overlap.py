@@ -15,9 +15,10 @@ from adapt_eval.comparison.overlap import (
     rows_below,
     training_rows,
 )
+from adapt_eval.schema import BenchmarkOverlap
 from adapt_eval.suite import load_suite
 from tests.adapt_eval.conftest import Command
-from tests.adapt_eval.made_runs import made_ledger, made_run
+from tests.support.eval_runs import made_ledger, made_run
 
 LONG = " ".join(f"word{n}" for n in range(30))
 
@@ -29,7 +30,7 @@ def test_thirteen_words_in_a_row_overlap_and_twelve_do_not() -> None:
         "twelve": [" ".join(words[5:17]) + " other"],
     }
     found = overlap_of_texts({"bench": [[LONG], ["nothing of the kind is in here at all"]]}, rows)
-    assert found == {"bench": {"items": 2, "by": {"thirteen": 1}}}
+    assert found == {"bench": BenchmarkOverlap(items=2, by={"thirteen": 1})}
 
 
 def test_short_fields_overlap_as_a_whole_and_very_short_ones_never() -> None:
@@ -37,7 +38,7 @@ def test_short_fields_overlap_as_a_whole_and_very_short_ones_never() -> None:
     found = overlap_of_texts(
         {"bench": [[eight], ["one two three"]]}, {"task": [f"so: {eight} and one two three"]}
     )
-    assert found["bench"]["by"] == {"task": 1}
+    assert found["bench"].by == {"task": 1}
 
 
 def test_natural_instructions_tasks_are_known_by_number() -> None:
@@ -78,8 +79,8 @@ def test_the_command_compares_texts_and_compare_shows_them(
         for name in ("base", "new")
     ]
     before = overlap_table(read_arms([str(one) for one in runs], None), ["sums"])
-    assert [one["by_name"] for one in before] == [False, True, False]
-    assert {one["by_text"] for one in before} == {None}
+    assert [one.by_name for one in before] == [False, True, False]
+    assert {one.by_text for one in before} == {None}
     done = command("overlap", runs[0], "--train", tmp_path / "data")
     assert done.returncode == 0, done.stderr
     assert "leaky" in done.stdout
@@ -90,7 +91,7 @@ def test_the_command_compares_texts_and_compare_shows_them(
     # Measured again since, on other items: what was compared then is not these.
     made_run(runs[0], {"sums": [1.0]}, ledger=ledger, names=["boolq"], documents=["{}"])
     after = overlap_table(read_arms([str(one) for one in runs], None), ["sums"])
-    assert {one["by_text"] for one in after} == {None}
+    assert {one.by_text for one in after} == {None}
 
 
 def test_training_rows_come_from_the_recipe_of_the_run(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from adapt_eval.comparison.arms import read_arms
 from adapt_eval.comparison.compare import compare
 from adapt_eval.errors import NotComparable
 from tests.adapt_eval.conftest import Command
-from tests.adapt_eval.made_runs import made_run
+from tests.support.eval_runs import made_run
 
 SCORES = {"sums": [1.0, 0.0, 1.0, 0.0, 1.0]}
 
@@ -33,7 +33,7 @@ def test_other_settings(base: Path, tmp_path: Path) -> None:
     other = made_run(tmp_path / "other", SCORES, settings={"shots": 5})
     refused(base, other, "shots is 0 in one, 5 in the other.*--allow-differences")
     result = compare(read_arms([str(base), str(other)], None), allow_differences=True)
-    assert any("in spite of a difference" in note for note in result["notes"])
+    assert any("in spite of a difference" in note for note in result.notes)
 
 
 def test_settings_that_only_one_of_the_runs_has(base: Path, tmp_path: Path) -> None:
@@ -67,21 +67,21 @@ def test_other_suites_and_no_benchmark_in_common(base: Path, tmp_path: Path) -> 
 
 def test_a_benchmark_that_one_run_lacks_is_left_out_and_named(base: Path, tmp_path: Path) -> None:
     other = made_run(tmp_path / "other", {**SCORES, "logic": [1.0, 0.0]})
-    notes = compare(read_arms([str(base), str(other)], None))["notes"]
+    notes = compare(read_arms([str(base), str(other)], None)).notes
     assert f"logic is left out: not measured in {base}" in notes
     assert "passages was measured in none of the runs: the suite is not whole" in notes
 
 
 def test_other_circumstances_are_noted(base: Path, tmp_path: Path) -> None:
     other = made_run(tmp_path / "other", SCORES, circumstances={"device": "cuda", "limit": 5})
-    notes = compare(read_arms([str(base), str(other)], None))["notes"]
+    notes = compare(read_arms([str(base), str(other)], None)).notes
     assert f"{other} was measured with another device, limit than {base}" in notes
 
 
 def test_limits_are_told(tmp_path: Path) -> None:
     limited = {"limit": 5}
     runs = [made_run(tmp_path / name, SCORES, circumstances=limited) for name in "ab"]
-    notes = compare(read_arms([str(run) for run in runs], None))["notes"]
+    notes = compare(read_arms([str(run) for run in runs], None)).notes
     assert "not whole benchmarks but the first items of each task: sums 5" in notes
 
 

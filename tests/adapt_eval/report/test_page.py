@@ -16,7 +16,7 @@ from adapt_eval.comparison.compare import compare
 from adapt_eval.report.comparison_table import comparison_tables
 from adapt_eval.report.markdown import as_markdown
 from adapt_eval.report.page import write_page
-from tests.adapt_eval.made_runs import made_ledger, made_run
+from tests.support.eval_runs import made_ledger, made_run
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from huggingface_hub import ModelCard
 from adapt_axolotl.commands.card.evaluation import NotComparable
 from adapt_axolotl.commands.card.folder import write_card
 from adapt_common.run_records import read_ledger
-from tests.adapt_eval.made_runs import made_run
+from tests.support.eval_runs import made_run
 from tests.support.hub import Hub, standing_in
 from tests.support.made_records import RECIPE, made_records
 

@@ -6,7 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from adapt_eval.results import write_json, write_result
+from adapt_eval.results import MANIFEST, write_json, write_result
+from adapt_eval.schema import (
+    BenchmarkResult,
+    Fingerprint,
+    Ledger,
+    Manifest,
+    MeasuredModel,
+    MeasuredSuite,
+)
 
 FAMILIES = {"sums": "reasoning", "logic": "reasoning", "passages": "reading comprehension"}
 
@@ -32,12 +40,13 @@ def made_run(
     `order` gives the numbers of the documents where they are not 0, 1, 2.
     """
     results = folder / "eval" / suite
-    manifest = {
-        "model": {"name": str(folder), "hash": f"model of {folder.name}"},
-        "suite": {"name": suite, "note": "made up", "hash": suite, "benchmarks": list(FAMILIES)},
-        "ledger": ledger,
-    }
-    write_json(results / "manifest.json", manifest)
+    mark = f"model of {folder.name}"
+    manifest = Manifest(
+        model=MeasuredModel(name=str(folder), hash=mark),
+        suite=MeasuredSuite(name=suite, note="made up", hash=suite, benchmarks=list(FAMILIES)),
+        ledger=None if ledger is None else Ledger.model_validate(ledger),
+    )
+    write_json(results / MANIFEST, manifest)
     for task, values in scores.items():
         groups = (clusters or {}).get(task, [""] * len(values))
         rows = [
@@ -57,20 +66,19 @@ def made_run(
                 order or range(len(values)), values, groups, strict=True
             )
         ]
-        content = {
-            "task": task,
-            "family": FAMILIES[task],
-            "metric": "acc,none",
-            "score": sum(values) / len(values),
-            "chance": chance,
-            "floor": None,
-            "names": list(names),
-            "clustered_by": "passage" if clusters and task in clusters else "",
-            "settings": {"shots": 0, **(settings or {})},
-            "fingerprint": {"model": f"model of {folder.name}", **(circumstances or {})},
-            "items": len(values),
-        }
-        write_result(results, task, content, rows)
+        content = BenchmarkResult(
+            task=task,
+            family=FAMILIES[task],
+            metric="acc,none",
+            score=sum(values) / len(values),
+            items=len(values),
+            chance=chance,
+            names=list(names),
+            clustered_by="passage" if clusters and task in clusters else "",
+            settings={"shots": 0, **(settings or {})},
+            fingerprint=Fingerprint(model=mark, **(circumstances or {})),
+        )
+        write_result(results, content, rows)
     return folder
 
 

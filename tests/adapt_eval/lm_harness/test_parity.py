@@ -93,9 +93,9 @@ def test_every_metric_of_a_benchmark_is_that_of_lm_evals_command(
 ) -> None:
     content = read_result(ours / f"{task}.json").content
     (metric,) = [one.metric for one in load_suite("ood11").benchmarks if one.task == task]
-    assert content["score"] == theirs[task][metric]
+    assert content.score == theirs[task][metric]
     compared = 0
-    for key, value in content["metrics"].items():
+    for key, value in content.metrics.items():
         leaf, _, name = key.rpartition("/")
         assert value == theirs[leaf or task][name], key
         compared += 1
@@ -104,7 +104,7 @@ def test_every_metric_of_a_benchmark_is_that_of_lm_evals_command(
 
 @pytest.mark.slow
 def test_the_model_is_good_enough_for_the_test_to_be_able_to_fail(ours: Path) -> None:
-    scores = [read_result(ours / f"{task}.json").content["score"] for task in MIRRORED]
+    scores = [read_result(ours / f"{task}.json").content.score for task in MIRRORED]
     assert len({score for score in scores if score > 0}) >= 3
 
 

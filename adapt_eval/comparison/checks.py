@@ -1,0 +1,99 @@
+"""Which benchmarks can be compared, and what the reader must know about how they were measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from adapt_eval.comparison.arms import Arm
+from adapt_eval.errors import NotComparable
+from adapt_eval.schema import BenchmarkResult
+
+# What may differ between comparable runs, but should be known: each moves a few answers.
+_CIRCUMSTANCES = ("backend", "batch_size", "data", "device", "dtype", "limit", "versions")
+
+
+def common_tasks(arms: Sequence[Arm]) -> tuple[list[str], list[str]]:
+    """Benchmarks that all runs have, in the suite's order, and notes on the others.
+
+    Raises:
+        NotComparable: there are none.
+    """
+    runs = [run for arm in arms for run in arm.runs]
+    order = runs[0].manifest.suite.benchmarks
+    common = [task for task in order if all(task in run.results for run in runs)]
+    if not common:
+        raise NotComparable("no benchmark was measured in all of the runs")
+    notes = []
+    for task in order:
+        without = [str(run.place) for run in runs if task not in run.results]
+        if len(without) == len(runs):
+            notes.append(f"{task} was measured in none of the runs: the suite is not whole")
+        elif without:
+            notes.append(f"{task} is left out: not measured in {', '.join(without)}")
+    return common, notes
+
+
+def check_alike(arms: Sequence[Arm], tasks: Sequence[str], allow: bool) -> list[str]:
+    """Notes on how the measurements differ.
+
+    Args:
+        allow: note different settings instead of refusing them.
+
+    Raises:
+        NotComparable: settings differ.
+    """
+    runs = [run for arm in arms for run in arm.runs]
+    first = runs[0]
+    differ = [
+        difference
+        for task in tasks
+        for run in runs[1:]
+        for difference in _settings(
+            first.results[task].content, run.results[task].content, f"{task}, {run.place}"
+        )
+    ]
+    if differ and not allow:
+        raise NotComparable(
+            "the runs were not measured the same way: "
+            + "; ".join(differ[:5])
+            + (f"; and {len(differ) - 5} more" if len(differ) > 5 else "")
+            + ". Measure them again alike, or compare them all the same with --allow-differences"
+        )
+    notes = [f"compared in spite of a difference: {one}" for one in differ]
+    limits = {task: first.results[task].content.fingerprint.limit for task in tasks}
+    if any(limits.values()):
+        said = ", ".join(f"{task} {limit}" for task, limit in limits.items() if limit)
+        notes.append(f"not whole benchmarks but the first items of each task: {said}")
+    for run in runs[1:]:
+        others = {
+            key
+            for task in tasks
+            for key in first.results[task].content.fingerprint.differences(
+                run.results[task].content.fingerprint
+            )
+        }
+        if found := sorted(others & set(_CIRCUMSTANCES)):
+            notes.append(
+                f"{run.place} was measured with another {', '.join(found)} than {first.place}"
+            )
+    return notes
+
+
+def _settings(a: BenchmarkResult, b: BenchmarkResult, where: str) -> list[str]:
+    """What differs between two results that would make their scores mean different things."""
+    ours, theirs = _flat(a.settings), _flat(b.settings)
+    return [
+        f"{where}: {key} is {ours.get(key)!r} in one, {theirs.get(key)!r} in the other"
+        for key in dict.fromkeys([*ours, *theirs])
+        if ours.get(key) != theirs.get(key)
+    ]
+
+
+def _flat(settings: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            flat.update(_flat(value, f"{prefix}{key}."))
+        else:
+            flat[prefix + key] = value
+    return flat

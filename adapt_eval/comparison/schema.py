@@ -1,0 +1,162 @@
+"""What `compare` returns and `adapt-eval compare --json` prints, as types."""
+
+from __future__ import annotations
+
+import math
+
+from adapt_eval.schema import Number, Record
+
+
+class Figures(Record):
+    """A difference: of a benchmark, a family or the suite. `a` is the run, `b` the baseline.
+
+    Attributes:
+        n: items.
+        difference: mean of a - b.
+        df: degrees of freedom of the standard error.
+        ci_low, ci_high: interval at 95 %, not corrected for the number of comparisons.
+        test: which test the p-value is from.
+        p_value: two-sided, not corrected.
+        ruled_out_above: larger effects are ruled out, at 95 %.
+        note: a remark on it, or empty.
+        says_nothing: both sides score no better than guessing.
+        p_holm: corrected after Holm; it and the verdict are filled in once all are known.
+    """
+
+    run: str
+    n: int
+    a: float
+    b: float
+    difference: Number
+    standard_error: Number
+    df: Number
+    ci_low: Number
+    ci_high: Number
+    test: str
+    p_value: Number
+    minimum_detectable_effect: Number
+    ruled_out_above: Number
+    note: str = ""
+    says_nothing: bool = False
+    p_holm: Number = math.nan
+    verdict: str = ""
+
+
+class SeedSpread(Record):
+    """Standard deviation of the score over the seeds of each side; None for one seed."""
+
+    a: float | None
+    b: float | None
+
+
+class AtChance(Record):
+    """Whether each side scores no better than guessing."""
+
+    a: bool
+    b: bool
+
+
+class BenchmarkComparison(Figures):
+    """One benchmark.
+
+    Attributes:
+        wins, ties, losses: items that the run got better, alike and worse.
+        clusters: how many; None where items are independent.
+        unmatched: items that only the run, and only the baseline, has.
+        p_exact: exact McNemar; None where items are not right or wrong.
+    """
+
+    task: str
+    family: str
+    metric: str
+    chance: float
+    floor: float | None
+    clustered_by: str
+    seed_spread: SeedSpread
+    wins: int
+    ties: int
+    losses: int
+    clusters: int | None
+    unmatched: tuple[int, int]
+    p_exact: float | None = None
+    at_chance: AtChance
+
+
+class SuiteComparison(Figures):
+    """The mean over benchmarks. `on_guesses`: it differs only by benchmarks at chance."""
+
+    on_guesses: bool
+
+
+class FamilyComparison(SuiteComparison):
+    """The mean over the benchmarks of one family."""
+
+    family: str
+
+
+class Spent(Record):
+    """Training tokens of one arm, means over its seeds, and what they bought."""
+
+    unit: str
+    budget: float | None
+    used: float
+    meta_tokens: float
+    score: float
+    score_per_million: float | None
+
+
+class Reallocation(Record):
+    """One training task: its share of each arm's tokens, and the change against the baseline."""
+
+    task: str
+    shares: dict[str, float]
+    change: dict[str, float]
+
+
+class OverlapPair(Record):
+    """A training task and a benchmark. `by_text` and `items` are None where texts were not
+    compared."""
+
+    training_task: str
+    benchmark: str
+    by_name: bool
+    by_text: int | None = None
+    items: int | None = None
+
+
+class MeasuredOn(Record):
+    """The suite."""
+
+    name: str
+    note: str
+
+
+class Comparison(Record):
+    """The whole comparison.
+
+    Attributes:
+        baseline: name of an arm.
+        runs: names of all arms.
+        suite: the first of `suites`.
+        suites: the primary test, for each arm but the baseline.
+        tokens: arm -> what it spent; None without a ledger.
+        seeds: arm -> number of seeds.
+        seed_scores: arm -> suite score of each seed.
+        smallest_effect: smallest difference that would matter.
+        notes: what the reader has to know.
+    """
+
+    baseline: str
+    runs: list[str]
+    suite: SuiteComparison
+    suites: list[SuiteComparison]
+    families: list[FamilyComparison]
+    benchmarks: list[BenchmarkComparison]
+    tokens: dict[str, Spent | None]
+    reallocation: list[Reallocation]
+    overlap: list[OverlapPair]
+    measured_on: MeasuredOn
+    seeds: dict[str, int]
+    seed_scores: dict[str, list[float]]
+    smallest_effect: float
+    notes: list[str]

@@ -1,0 +1,55 @@
+"""Load a model for lm-eval."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lm_eval.api.model import LM
+from lm_eval.api.registry import get_model
+from safetensors import SafetensorError
+
+from adapt_eval.errors import RunFailed
+from adapt_eval.lm_harness.patches import quiet
+
+
+def build_model(
+    backend: str, folder: str, adapter: str | None, device: str, batch_size: str, dtype: str
+) -> LM:
+    """Load a model.
+
+    Args:
+        backend: `hf` or `vllm`.
+        folder: of the full model.
+        adapter: folder of LoRA weights for it, or None.
+        batch_size: a number or `auto`.
+
+    Raises:
+        ValueError: the backend is unknown or not installed.
+        RunFailed: the model cannot be loaded.
+    """
+    arguments: dict[str, Any] = {"pretrained": folder, "dtype": dtype}
+    if backend == "vllm":
+        try:
+            import vllm  # noqa: F401
+        except ImportError as error:
+            raise ValueError("--backend vllm: vLLM is not installed; use --backend hf") from error
+        if adapter:
+            arguments["lora_local_path"] = adapter
+    elif backend == "hf":
+        if adapter:
+            arguments["peft"] = adapter
+            if (Path(adapter) / "tokenizer_config.json").is_file():
+                arguments["tokenizer"] = adapter
+    else:
+        raise ValueError(f"--backend {backend}: there are hf and vllm")
+    extra = {"batch_size": batch_size, "max_batch_size": None, "device": device}
+    try:
+        with quiet():
+            model: LM = get_model(backend).create_from_arg_obj(arguments, extra)
+            return model
+    except (SafetensorError, OSError, ValueError, KeyError, RuntimeError, MemoryError) as error:
+        raise RunFailed(
+            f"cannot load the model in {folder}: {type(error).__name__}: {error}. If memory ran "
+            "out, try another --device or a smaller --batch-size"
+        ) from error
