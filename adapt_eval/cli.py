@@ -45,9 +45,22 @@ Roots = Annotated[
 ]
 
 
+def _version(wanted: bool) -> None:
+    """Of this package, and of lm-eval, which measures."""
+    if wanted:
+        from adapt_common.provenance import package_versions
+
+        found = package_versions(("adapt-axolotl", "lm_eval"))
+        typer.echo(f"adapt-eval {found['adapt-axolotl']} (lm-eval {found['lm_eval']})")
+        raise typer.Exit
+
+
 @app.callback()
 def root(
     context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_version)
+    ] = False,
     debug: Annotated[bool, typer.Option(help="Show tracebacks and the libraries' logs.")] = False,
     config: Annotated[
         Path | None, typer.Option(help="YAML file of options: {run: {limit: 100}, ...}.")
@@ -238,19 +251,26 @@ def report(
 def overlap(
     run: Annotated[str, typer.Argument(help="A run that adapt-eval run has measured.")],
     train: Annotated[
-        Path | None, typer.Option(help="Training rows: DIR/<task>/*.jsonl. Default: the recipe's.")
+        Path | None,
+        typer.Option(
+            help="Training rows: DIR/<task>/* or DIR/<task>.*, JSON, CSV, parquet, arrow or text. "
+            "Default: the recipe's."
+        ),
     ] = None,
     suite: OneSuite = None,
     as_json: Json = False,
 ) -> None:
     """Compare the texts of the benchmarks with the training rows, and keep it for `compare`."""
     from adapt_eval.comparison.arms import read_run
-    from adapt_eval.comparison.overlap import rows_below, training_rows, write_overlap
+    from adapt_eval.comparison.overlap import write_overlap
+    from adapt_eval.comparison.training_texts import texts_below, training_texts
     from adapt_eval.report.table import overlap_of_run
 
     measured = read_run(Path(run), suite)
-    rows = rows_below(train) if train else training_rows(Path(run))
-    found = write_overlap(list(measured.results.values()), rows)
+    texts = texts_below(train) if train else training_texts(Path(run))
+    found = write_overlap(list(measured.results.values()), texts)
+    for one in found.not_read:
+        typer.echo(f"not read, so not compared: {one.file}: {one.reason}", err=True)
     typer.echo(found.model_dump_json(indent=2) if as_json else overlap_of_run(found))
 
 

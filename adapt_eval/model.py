@@ -61,6 +61,18 @@ class Model:
         return digest.hexdigest()
 
 
+def check_there(name: str) -> None:
+    """
+    Raises:
+        ValueError: it is neither a directory nor of the form of a Hub name.
+    """
+    place = Path(name)
+    if place.exists() and not place.is_dir():
+        raise ValueError(f"{name}: is a file; give the directory of a model or of a run")
+    if not place.exists() and not _is_hub_name(name):
+        raise ValueError(f"{name}: no such directory; give a model's or a run's, or a Hub name")
+
+
 def resolve(name: str) -> Model:
     """Find the model that a name or directory means.
 
@@ -69,12 +81,9 @@ def resolve(name: str) -> Model:
         RunFailed: a name on the Hub cannot be fetched.
     """
     place = Path(name)
+    check_there(name)
     if not place.is_dir():
-        if place.exists():
-            raise ValueError(f"{name}: is a file; give the directory of a model or of a run")
-        if _is_hub_name(name):
-            return Model(name, _from_hub(name))
-        raise ValueError(f"{name}: no such directory; give a model's or a run's, or a Hub name")
+        return Model(name, _from_hub(name))
     if (place / "adapter_config.json").is_file():
         _need_weights(place, "adapter")
         return Model(name, _base_of(place), place)
@@ -179,6 +188,6 @@ def _from_hub(name: str) -> Path:
         reason = "the environment forbids the Hub (HF_HUB_OFFLINE)" if offline else str(error)
         first = reason.strip().splitlines()[0]
         raise RunFailed(
-            f"{name}: neither a directory nor in the local cache, and cannot be fetched: {first}; "
-            "give the directory of a local copy"
+            f"{name}: there is no such directory, and no model of that name can be fetched from the "
+            f"Hub: {first}; give the directory of a run or of a model"
         ) from error

@@ -1,21 +1,46 @@
-"""What a long run shows on stderr: a bar over benchmarks and one over items."""
+"""What a long run shows on stderr: bars with the time left; without a terminal, lines."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+# Between two lines of a log about one benchmark.
+LOG_EVERY = 30.0
 
 
 class Reporter:
-    """Talks to stderr. Use as a context manager; without a terminal it prints plain lines."""
+    """Talks to stderr. Use as a context manager; without a terminal it prints plain lines.
 
-    def __init__(self) -> None:
-        self.console = Console(stderr=True, highlight=False)
+    Args:
+        console: where it talks; stderr by default.
+        clock: seconds, never going back.
+    """
+
+    def __init__(
+        self, console: Console | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.console = console or Console(stderr=True, highlight=False)
+        self._clock = clock
+        self._task = ""
+        self._begun = self._logged = 0.0
         self._bars = Progress(
             TextColumn("{task.description:<24}"),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
             console=self.console,
             transient=True,
             disable=not self.console.is_terminal,
@@ -42,6 +67,8 @@ class Reporter:
 
     def begin(self, task: str) -> None:
         """A benchmark begins."""
+        self._task = task
+        self._begun = self._logged = self._clock()
         if not self.console.is_terminal:
             self.say(f"measuring {task}")
         self._bars.reset(self._items, description=task, total=0, visible=True)
@@ -49,8 +76,23 @@ class Reporter:
     def items(self, done: int, total: int) -> None:
         """Requests of the benchmark that were answered."""
         self._bars.update(self._items, completed=done, total=total)
+        now = self._clock()
+        if self.console.is_terminal or not done or now - self._logged < LOG_EVERY:
+            return
+        self._logged = now
+        left = (now - self._begun) / done * (total - done)
+        self.say(f"{self._task}: {done:,} of {total:,}, about {_duration(left)} left")
 
     def end(self, task: str, score: float) -> None:
         """A benchmark is written."""
         self._bars.advance(self._suite)
         self.say(f"{task}: {score:.4f}")
+
+
+def _duration(seconds: float) -> str:
+    """In the unit that a reader would use."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from adapt_eval.errors import RunFailed
 from adapt_eval.identity import fingerprint_of, finished, identity_of, write_manifest
-from adapt_eval.model import Model, check_fits, resolve
+from adapt_eval.model import Model, check_fits, check_there, resolve
 from adapt_eval.options import Options, check, check_template, pick_device
 from adapt_eval.progress import Reporter
 from adapt_eval.results import write_result
@@ -88,6 +88,7 @@ def run_suite(options: Options, reporter: Reporter) -> Scores:
 
 
 def _check(options: Options, reporter: Reporter) -> Checked:
+    check_there(options.run)  # first: no option helps where there is nothing to measure
     suite = load_suite(options.suite).select(options.only, options.skip)
     roots = [Path(root) for root in options.data_roots]
     check(options, suite, roots)

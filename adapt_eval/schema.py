@@ -217,8 +217,16 @@ class BenchmarkOverlap(Record):
     samples: str | None = None
 
 
+class NotRead(Record):
+    """Training data that was not compared, and why."""
+
+    file: str
+    reason: str
+
+
 class Overlap(Record):
     """What `adapt-eval overlap` found; `words` is the length of the sequences."""
 
     words: int
     benchmarks: dict[str, BenchmarkOverlap]
+    not_read: list[NotRead] = []

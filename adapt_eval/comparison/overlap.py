@@ -10,11 +10,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any
 
 from adapt_eval.comparison.arms import Arm, Run
 from adapt_eval.comparison.schema import OverlapPair
+from adapt_eval.comparison.training_texts import TrainingTexts, strings
 from adapt_eval.parsing import parse
 from adapt_eval.results import Result, read_json, write_json
 from adapt_eval.schema import BenchmarkOverlap, Overlap
@@ -121,61 +120,6 @@ def overlap_of_texts(
     }
 
 
-def training_rows(run: Path) -> dict[str, list[str]]:
-    """Training task -> texts of its rows, as the recipe of an ADAPT run names them.
-
-    Raises:
-        ValueError: the run has no recipe, or its local data files are not there.
-    """
-    import yaml
-
-    file = run / "adapt" / "config.yml"
-    if not file.is_file():
-        raise ValueError(f"{run}: no adapt/config.yml; name the training data with --train DIR")
-    recipe = (yaml.safe_load(file.read_text(encoding="utf-8")) or {}).get("recipe") or {}
-    rows: dict[str, list[str]] = {}
-    entries = recipe.get("datasets") or []
-    # Axolotl drops keys that it does not know, so the resolved recipe keeps the names apart.
-    names = (recipe.get("adapt") or {}).get("train_tasks") or [None] * len(entries)
-    for entry, name in zip(entries, names, strict=True):
-        path = Path(str(entry.get("path")))
-        if not path.exists():
-            raise ValueError(
-                f"{run}: training data {path} is not there (relative paths count from where "
-                "adapt-eval is called); name it with --train DIR"
-            )
-        files = sorted(path.rglob("*.jsonl")) if path.is_dir() else [path]
-        for one in files:
-            rows.setdefault(str(name or entry.get("task") or path), []).extend(row_texts(one))
-    return rows
-
-
-def rows_below(folder: Path) -> dict[str, list[str]]:
-    """Training task -> texts, from DIR/<task>/*.jsonl or DIR/<task>.jsonl; validation rows too.
-
-    Raises:
-        ValueError: there is no such file.
-    """
-    rows: dict[str, list[str]] = {}
-    for file in sorted(folder.rglob("*.jsonl")):
-        task = file.stem if file.parent == folder else file.parent.name
-        rows.setdefault(task, []).extend(row_texts(file))
-    if not rows:
-        raise ValueError(f"--train {folder}: no .jsonl files in it")
-    return rows
-
-
-def row_texts(file: Path) -> Iterator[str]:
-    """All strings of each row, joined."""
-    with file.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            if line.strip():
-                try:
-                    yield " ".join(_strings(json.loads(line)))
-                except ValueError as error:
-                    raise ValueError(f"{file}, line {number}: is not JSON: {error}") from error
-
-
 def item_texts(result: Result) -> list[list[str]]:
     """The fields of a benchmark's items, as measured."""
     import pyarrow.parquet
@@ -183,16 +127,16 @@ def item_texts(result: Result) -> list[list[str]]:
     table = pyarrow.parquet.read_table(
         result.samples_file, columns=["document"], filters=[("primary", "=", True)]
     )
-    return [list(_strings(json.loads(one))) for one in table["document"].to_pylist()]
+    return [list(strings(json.loads(one))) for one in table["document"].to_pylist()]
 
 
-def write_overlap(results: Sequence[Result], training: Mapping[str, Iterable[str]]) -> Overlap:
+def write_overlap(results: Sequence[Result], training: TrainingTexts) -> Overlap:
     """Compare a run's benchmarks with training rows by text, and keep it beside the results."""
-    found = overlap_of_texts({one.task: item_texts(one) for one in results}, training)
+    found = overlap_of_texts({one.task: item_texts(one) for one in results}, training.rows)
     stamped = {
         one.task: found[one.task].model_copy(update={"samples": _samples(one)}) for one in results
     }
-    overlap = Overlap(words=WORDS, benchmarks=stamped)
+    overlap = Overlap(words=WORDS, benchmarks=stamped, not_read=training.not_read)
     write_json(results[0].folder / FILE, overlap)
     return overlap
 
@@ -201,14 +145,3 @@ def _samples(result: Result) -> str:
     """Hash of the items that were compared."""
     assert result.content.samples is not None
     return result.content.samples.sha256
-
-
-def _strings(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for one in value.values():
-            yield from _strings(one)
-    elif isinstance(value, list):
-        for one in value:
-            yield from _strings(one)

@@ -150,6 +150,7 @@ def test_chat_without_a_template(command: Command, own: Path) -> None:
     settings = yaml.safe_load(config.read_text())
     settings.pop("chat_template", None)
     import json
+import re
 
     config.write_text(json.dumps(settings))
     check(command, 2, "has no chat template; use --profile base", own, *TINY, "--profile", "chat")
@@ -193,3 +194,17 @@ def test_a_damaged_adapter(command: Command, tmp_path: Path) -> None:
     (tmp_path / "adapter_config.json").write_text("{")
     (tmp_path / "adapter_model.safetensors").write_bytes(b"x")
     check(command, 2, "adapter_config.json: is not JSON", tmp_path, *SUMS)
+
+
+def test_a_run_that_is_not_there_is_told_before_anything_else(command: Command) -> None:
+    done = command("run", "MISSING")  # needs --allow-code-execution too
+    assert done.returncode == 2
+    assert "MISSING: no such directory; give a model's or a run's" in done.stderr
+    done = command("run", "runs/missing", "--suite", "tiny", "--allow-code-execution")
+    assert "runs/missing: there is no such directory, and no model of that name" in done.stderr
+
+
+def test_the_version_is_told(command: Command) -> None:
+    done = command("--version")
+    assert done.returncode == 0
+    assert re.fullmatch(r"adapt-eval \S+ \(lm-eval \S+\)\n", done.stdout)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 
 from adapt_eval.comparison.arms import read_arms
@@ -12,8 +14,6 @@ from adapt_eval.comparison.overlap import (
     matches,
     overlap_of_texts,
     overlap_table,
-    rows_below,
-    training_rows,
 )
 from adapt_eval.schema import BenchmarkOverlap
 from adapt_eval.suite import load_suite
@@ -94,18 +94,24 @@ def test_the_command_compares_texts_and_compare_shows_them(
     assert {one.by_text for one in after} == {None}
 
 
-def test_training_rows_come_from_the_recipe_of_the_run(tmp_path: Path) -> None:
-    rows = tmp_path / "qa.jsonl"
-    rows.write_text('{"a": "one", "b": ["two", {"c": "three"}]}\n')
-    adapt = tmp_path / "run" / "adapt"
-    adapt.mkdir(parents=True)
-    (adapt / "config.yml").write_text(f"recipe: {{datasets: [{{path: {rows}, task: qa}}]}}")
-    assert training_rows(tmp_path / "run") == {"qa": ["one two three"]}
-    recipe = f"recipe: {{datasets: [{{path: {rows}}}], adapt: {{train_tasks: [named]}}}}"
-    (adapt / "config.yml").write_text(recipe)
-    assert list(training_rows(tmp_path / "run")) == ["named"]
-    rows.unlink()
-    with pytest.raises(ValueError, match="is not there"):
-        training_rows(tmp_path / "run")
-    with pytest.raises(ValueError, match="no \\.jsonl files"):
-        rows_below(adapt)
+def test_the_command_names_what_it_did_not_read(tmp_path: Path, command: Command) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    pyarrow.parquet.write_table(pyarrow.table({"text": [LONG]}), data / "leaky.parquet")
+    (data / "odd.bin").write_bytes(b"\x00")
+    (data / "broken.jsonl").write_text('{"a": "fine"}\n{"a"')
+    run = made_run(
+        tmp_path / "run",
+        {"sums": [1.0]},
+        ledger=made_ledger(leaky=10),
+        documents=[json.dumps({"question": LONG})],
+    )
+    done = command("overlap", run, "--train", data, "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["benchmarks"]["sums"]["by"] == {"leaky": 1}
+    reasons = {Path(one["file"]).name: one["reason"] for one in found["not_read"]}
+    assert set(reasons) == {"odd.bin", "broken.jsonl"}
+    assert "no kind of data file" in reasons["odd.bin"]
+    assert "line 2 is not JSON" in reasons["broken.jsonl"]
+    assert done.stderr.count("not read, so not compared") == 2
