@@ -188,6 +188,6 @@ def _from_hub(name: str) -> Path:
         reason = "the environment forbids the Hub (HF_HUB_OFFLINE)" if offline else str(error)
         first = reason.strip().splitlines()[0]
         raise RunFailed(
-            f"{name}: there is no such directory, and no model of that name can be fetched from the "
+            f"{name}: there is no such directory, and no model of that name can be had from the "
             f"Hub: {first}; give the directory of a run or of a model"
         ) from error

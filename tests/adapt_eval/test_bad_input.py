@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from importlib.resources import files
 from pathlib import Path
@@ -150,7 +151,6 @@ def test_chat_without_a_template(command: Command, own: Path) -> None:
     settings = yaml.safe_load(config.read_text())
     settings.pop("chat_template", None)
     import json
-import re
 
     config.write_text(json.dumps(settings))
     check(command, 2, "has no chat template; use --profile base", own, *TINY, "--profile", "chat")
