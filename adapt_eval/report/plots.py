@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from adapt_common.colours import colour
 from adapt_eval.comparison.schema import BenchmarkComparison, Figures
 from adapt_eval.report import words
 
@@ -93,7 +94,7 @@ def wins(lines: Sequence[BenchmarkComparison], run: str, baseline: str) -> str:
 
 
 def mixture(history: Sequence[Mapping[str, Any]]) -> str:
-    """Proportions of the tasks over trained tokens, stacked.
+    """Proportions of the tasks over trained tokens, stacked, in steps.
 
     Args:
         history: the lines of a run's history: `tokens` and `proportions`.
@@ -101,8 +102,12 @@ def mixture(history: Sequence[Mapping[str, Any]]) -> str:
     tasks = list(history[0]["proportions"])
     tokens = [float(line["tokens"]) for line in history]
     last = tokens[-1] or 1.0
-    points = [(0.0, history[0]["proportions"])]
-    points += [(t / last, line["proportions"]) for t, line in zip(tokens, history, strict=True)]
+    before = history[0]["proportions"]
+    points = [(0.0, before)]
+    for at, line in zip(tokens, history, strict=True):
+        # Between two updates the mixture stays as it is.
+        points += [(at / last, before), (at / last, line["proportions"])]
+        before = line["proportions"]
     below = [0.0] * len(points)
     areas = []
     for number, task in enumerate(tasks):
@@ -115,14 +120,14 @@ def mixture(history: Sequence[Mapping[str, Any]]) -> str:
         ]
         shape = " ".join([*upper, *reversed(lower)])
         areas.append(
-            f'<polygon points="{shape}" fill="{colour(number, len(tasks))}">'
+            f'<polygon points="{shape}" fill="{colour(number)}">'
             f"<title>{html.escape(task)}</title></polygon>"
         )
         below = above
     entries = []
     for number, task in enumerate(tasks):
         first, end = (words.points(one[1].get(task, 0.0)) for one in (points[0], points[-1]))
-        key = f'<i style="background:{colour(number, len(tasks))}"></i>'
+        key = f'<i style="background:{colour(number)}"></i>'
         entries.append(f"<span>{key}{html.escape(task)} {first} → {end} %</span>")
     legend = "".join(entries)
     return (
@@ -131,12 +136,6 @@ def mixture(history: Sequence[Mapping[str, Any]]) -> str:
         f'<div class="ends"><span>0 tokens</span><span>{words.tokens(last)} tokens</span></div>'
         f'<div class="legend small">{legend}</div>'
     )
-
-
-def colour(number: int, count: int) -> str:
-    """Colours that neighbours can be told apart by: hue goes round, lightness alternates."""
-    hue = round(360 * number / max(1, count))
-    return f"hsl({hue} 55% {(46, 62)[number % 2]}%)"
 
 
 def _tick(mark: float) -> str:

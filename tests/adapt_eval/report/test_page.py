@@ -106,7 +106,7 @@ def test_terminal_and_markdown_say_the_same(runs: list[str], page: Path) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("width", [1280, 500])
+@pytest.mark.parametrize("width", [1280, 1200, 500])
 def test_chromium_shows_it_without_a_word_on_the_console(
     page: Path, width: int, tmp_path: Path
 ) -> None:
@@ -115,7 +115,9 @@ def test_chromium_shows_it_without_a_word_on_the_console(
         pytest.skip("chromium is not installed")
     probe = (
         "<script>document.title = document.documentElement.scrollWidth + ' of ' + innerWidth + "
-        "' high ' + document.documentElement.scrollHeight</script></body>"
+        "' high ' + document.documentElement.scrollHeight + ' tables over by ' + Math.max("
+        "...[...document.querySelectorAll('.wide')].map(e => e.scrollWidth - e.clientWidth))"
+        "</script></body>"
     )
     copy = tmp_path / "report.html"
     copy.write_text(page.read_text(encoding="utf-8").replace("</body>", probe), encoding="utf-8")
@@ -123,11 +125,13 @@ def test_chromium_shows_it_without_a_word_on_the_console(
     call += ["--enable-logging=stderr", f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
     done = subprocess.run([*call, f"file://{copy}"], capture_output=True, text=True, check=True)
     assert "CONSOLE" not in done.stderr
-    found = re.search(r"<title>(\d+) of (\d+) high (\d+)</title>", done.stdout)
+    found = re.search(r"<title>(\d+) of (\d+) high (\d+) tables over by (\d+)</title>", done.stdout)
     assert found, done.stdout[:300]
-    wide, window, high = map(int, found.groups())
+    wide, window, high, over = map(int, found.groups())
     assert wide <= window  # nothing runs over the side
     assert high > 1500
+    if width >= 1200:
+        assert over == 0  # the verdicts, in the last column, are not behind a scroll bar
 
 
 def test_a_folder_is_no_place_for_the_page(runs: list[str], tmp_path: Path) -> None:
