@@ -98,7 +98,7 @@ def build_run(
             rows,
             pools,
             pad_token_id=pad,
-            micro_batch_rows=max(1, trainer.args.per_device_eval_batch_size),
+            micro_batch_tokens=micro_batch_tokens(spec, tasks.pools),
             device=trainer.args.device,
         )
 
@@ -138,6 +138,12 @@ def build_run(
         }
         directory = RunDirectory(Path(trainer.args.output_dir), config, recipe)
     return AdaptRun(plan, learner, measure, directory)
+
+
+def micro_batch_tokens(spec: TrainingSpec, training: TaskPools) -> int:
+    """Most tokens of a training micro-batch, padding included: what there is memory for."""
+    longest = spec.sequence_len if spec.sample_packing else int(training.lengths.max())
+    return spec.micro_batch_size * longest
 
 
 def evaluation(adapt: AdaptConfig, names: Sequence[str]) -> Evaluation:

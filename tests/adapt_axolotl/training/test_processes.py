@@ -75,7 +75,7 @@ def train_with_deepspeed(tiny: Path, folder: Path, stage: int, **changes: Any) -
         deepspeed=deepspeed,
         **changes,
     )
-    train(config, folder, processes=2, deepspeed=True)
+    train(config, folder, processes=2, shim="deepspeed_on_cpu.py")
     assert all(line["estimator"] == "in_backward" for line in history(folder))
 
 
