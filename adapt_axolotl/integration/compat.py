@@ -166,6 +166,7 @@ _NAMES = (
     Used("transformers.trainer_callback", "ProgressCallback"),
     Used("transformers.modeling_layers", "GradientCheckpointingLayer"),
     Used("transformers.integrations.deepspeed", "is_deepspeed_zero3_enabled"),
+    Used("accelerate", "Accelerator", methods={"optimizer_step_was_skipped": ()}),
     # ZeRO-3.
     Used("trl.models.utils", "add_hooks", ("model",)),
     Used("trl.models.utils", "remove_hooks", ("model",)),
