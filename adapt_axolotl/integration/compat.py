@@ -57,6 +57,7 @@ _NAMES = (
             "post_trainer_create": ("cfg", "trainer"),
         },
     ),
+    Used("axolotl.integrations.base", "PluginManager", methods={"get_instance": ()}),
     Used(
         "axolotl.core.trainers.base",
         "AxolotlTrainer",

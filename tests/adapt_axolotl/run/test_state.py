@@ -297,13 +297,16 @@ def test_half_written_checkpoints_are_set_aside(tmp_path: Path) -> None:
         folder.mkdir()
         (folder / "adapt_state.json").write_text(json.dumps({"ranks": ranks}))
         (folder / "trainer_state.json").write_text("{}")
-        (folder / "rng_state.pth").touch()
+        (folder / ("rng_state.pth" if ranks == 1 else "rng_state_0.pth")).touch()
         return folder
 
     whole = checkpoint(10)
     (checkpoint(20) / "trainer_state.json").write_text('{"global_st')
     (checkpoint(30) / "adapt_state.json").unlink()
-    checkpoint(40, ranks=2)
+    checkpoint(40, ranks=2)  # its second rank is missing
+    models = [checkpoint(50), checkpoint(60, ranks=2)]
+    for model in models:  # as save_only_model leaves them
+        next(model.glob("rng_state*")).unlink()
     (tmp_path / "checkpoint-20.incomplete").mkdir()
     names = [folder.name for folder in set_incomplete_checkpoints_aside(tmp_path)]
     assert names == [
@@ -315,6 +318,9 @@ def test_half_written_checkpoints_are_set_aside(tmp_path: Path) -> None:
     assert read_checkpoint(whole) == {"ranks": 1}
     with pytest.raises(ValueError, match=r"has no adapt_state\.json"):
         read_checkpoint(tmp_path / "checkpoint-30.incomplete")
+    for model in models:
+        with pytest.raises(ValueError, match="saved with save_only_model"):
+            read_checkpoint(model)
 
 
 def test_the_end_of_an_earlier_run_does_not_pass_for_that_of_a_new_one(tmp_path: Path) -> None:

@@ -1,0 +1,49 @@
+"""What stops a run when it starts, because only then it can be seen."""
+
+from __future__ import annotations
+
+import importlib.util
+import pkgutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axolotl.integrations.base import BasePlugin, PluginManager
+from axolotl.utils.dict import DictDefault
+from transformers import Trainer
+
+from adapt_axolotl.integration.plugin import AdaptPlugin
+from adapt_axolotl.recipe.read import BRING_A_TRAINER
+from tests.support.specs import make_spec
+
+
+class OtherTrainer(BasePlugin):
+    def get_trainer_cls(self, cfg: Any) -> type[Trainer]:
+        return Trainer
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_another_plugin_with_a_trainer_stops_the_run(
+    first: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = AdaptPlugin()
+    plugins: list[tuple[str, BasePlugin]] = [("a.Adapt", ours), ("b.Plain", BasePlugin())]
+    plugins.insert(0 if first else 2, ("c.Other", OtherTrainer()))
+    monkeypatch.setattr(PluginManager.get_instance(), "plugins", dict(plugins))
+    monkeypatch.setattr("adapt_axolotl.integration.plugin.read_spec", lambda cfg: make_spec())
+    with pytest.raises(ValueError, match=r"plugins: c\.Other brings a trainer of its own"):
+        ours.pre_model_load(DictDefault({}))
+
+
+def test_all_plugins_of_axolotl_that_bring_a_trainer_are_known() -> None:
+    package = importlib.util.find_spec("axolotl.integrations")
+    assert package is not None
+    assert package.submodule_search_locations is not None
+    folder = Path(next(iter(package.submodule_search_locations)))
+    found = {
+        one.name
+        for one in pkgutil.iter_modules([str(folder)])
+        if one.ispkg
+        and any("def get_trainer_cls" in f.read_text() for f in (folder / one.name).rglob("*.py"))
+    }
+    assert found == {name.split(".")[2] for name in BRING_A_TRAINER}
