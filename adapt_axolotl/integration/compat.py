@@ -183,6 +183,7 @@ RECIPE_KEYS = (
     "dataset_num_proc",
     "dataset_prepared_path",
     "datasets",
+    "deepspeed",
     "eval_sample_packing",
     "eval_sequence_len",
     "excess_length_strategy",

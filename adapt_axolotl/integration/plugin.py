@@ -23,7 +23,7 @@ from adapt_axolotl.integration.mistakes import show_mistakes_alone
 from adapt_axolotl.integration.rows import load_recipe_tasks
 from adapt_axolotl.integration.schema import preference_types
 from adapt_axolotl.integration.spec import TrainingSpec, read_spec
-from adapt_axolotl.integration.this_machine import lora_kernel_obstacle
+from adapt_axolotl.integration.this_machine import deepspeed_obstacle, lora_kernel_obstacle
 from adapt_axolotl.integration.trainer import AdaptTrainer
 from adapt_axolotl.recipe.command_line import refuse_dropped_options
 from adapt_axolotl.recipe.meanings import told
@@ -93,6 +93,9 @@ class AdaptPlugin(BasePlugin):
             LOG.info(line)
         spec = read_spec(cfg)
         self._refuse_other_trainers(cfg)
+        obstacle = deepspeed_obstacle(cfg.deepspeed, os.environ)
+        if obstacle is not None and spec.adapt.mixture == "learned":
+            raise ValueError(obstacle)
         # Weights made by `reinit_weights` are otherwise drawn before any seed is set.
         set_seed(spec.seed)
         if spec.resumes_by_itself and int(os.environ.get("RANK", "0")) == 0:

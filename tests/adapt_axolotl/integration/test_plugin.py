@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import pkgutil
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from axolotl.integrations.base import BasePlugin, PluginManager
 from axolotl.utils.dict import DictDefault
 from transformers import Trainer
 
+from adapt_axolotl.integration.build import build_run
 from adapt_axolotl.integration.plugin import AdaptPlugin
 from adapt_axolotl.recipe.read import BRING_A_TRAINER
 from tests.support.specs import make_spec
@@ -47,3 +50,27 @@ def test_all_plugins_of_axolotl_that_bring_a_trainer_are_known() -> None:
         and any("def get_trainer_cls" in f.read_text() for f in (folder / one.name).rglob("*.py"))
     }
     assert found == {name.split(".")[2] for name in BRING_A_TRAINER}
+
+
+@pytest.mark.parametrize("mixture", ["learned", "uniform"])
+@pytest.mark.parametrize("deepspeed", [None, "zero3.json"])
+def test_deepspeed_of_accelerates_own_config_is_refused_with_a_learned_mixture(
+    mixture: str, deepspeed: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = make_spec({"token_budget": 100, "mixture": mixture})
+    monkeypatch.setattr("adapt_axolotl.integration.plugin.read_spec", lambda cfg: spec)
+    monkeypatch.setattr(PluginManager.get_instance(), "plugins", {})
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+    start = partial(AdaptPlugin().pre_model_load, DictDefault({"deepspeed": deepspeed}))
+    if mixture == "learned" and deepspeed is None:
+        with pytest.raises(ValueError, match="deepspeed: it is on in accelerate's own config"):
+            start()
+    else:
+        start()
+
+
+def test_a_learned_mixture_under_fsdp_of_accelerates_own_config_is_refused() -> None:
+    trainer: Any = SimpleNamespace(args=SimpleNamespace(world_size=1), is_fsdp_enabled=True)
+    nothing: Any = None
+    with pytest.raises(ValueError, match="a learned mixture does not gather FSDP's shards"):
+        build_run(nothing, make_spec(), nothing, nothing, trainer, "")

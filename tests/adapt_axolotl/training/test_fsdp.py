@@ -117,3 +117,26 @@ def test_a_static_mixture_trains_and_resumes_under_fsdp_as_on_one_process(
     train(config, resumed, processes=2, shim="fsdp_on_cpu.py")
     assert ledger(resumed) == ledger(together)
     assert history(resumed) == history(together)
+
+
+@pytest.mark.slow
+def test_fsdp_of_accelerates_own_config_is_refused_with_a_learned_mixture(
+    tiny: Path, tmp_path: Path
+) -> None:
+    # What `accelerate launch --use_fsdp`, or a saved config of accelerate, puts there.
+    environment = {
+        "ACCELERATE_USE_FSDP": "true",
+        "FSDP_VERSION": "2",
+        "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
+        "FSDP_TRANSFORMER_CLS_TO_WRAP": "Qwen3DecoderLayer",
+        "FSDP_RESHARD_AFTER_FORWARD": "true",
+    }
+    output = train(
+        recipe(tiny, tmp_path),
+        tmp_path,
+        processes=2,
+        shim="fsdp_on_cpu.py",
+        environment=environment,
+        fails=True,
+    )
+    assert "a learned mixture does not gather FSDP's shards" in output
