@@ -36,11 +36,12 @@ class Rows:
     pools: TaskPools
 
     def measuring(self, micro_batch_rows: int) -> MeasuringRows:
+        """In micro-batches of that many rows, or of more where they are short."""
         return MeasuringRows(
             self.rows,
             self.pools,
             pad_token_id=0,
-            micro_batch_rows=micro_batch_rows,
+            micro_batch_tokens=micro_batch_rows * int(self.pools.lengths.max()),
             device=torch.device("cpu"),
         )
 

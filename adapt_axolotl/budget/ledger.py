@@ -11,7 +11,8 @@ from adapt_axolotl.data.pools import TaskPools
 
 
 class TokenLedger:
-    """Every supervised token of a run: reserved when drawn, used when it changed the weights.
+    """Every supervised token of a run: reserved when drawn, used when it changed the weights, or
+    given back to the budget where the optimizer skipped the step.
 
     used + reserved (+ meta tokens, if they are charged) never exceeds the budget.
 
@@ -19,6 +20,11 @@ class TokenLedger:
         pools: the training rows.
         budget: supervised tokens that may be spent.
         charge_meta_tokens: count the tokens of meta steps against the budget too.
+
+    Attributes:
+        steps: optimizer steps, those that were skipped included.
+        skipped_tokens: of skipped steps; they count against nothing.
+        meta_tokens: of meta steps.
     """
 
     def __init__(self, pools: TaskPools, budget: int, *, charge_meta_tokens: bool = False) -> None:
@@ -28,12 +34,13 @@ class TokenLedger:
         self._tokens = np.zeros(len(pools.tasks), dtype=np.int64)
         self._examples = np.zeros(len(pools.tasks), dtype=np.int64)
         self._reserved = 0
+        self.skipped_tokens = 0
         self.meta_tokens = 0
         self.steps = 0
 
     @property
     def used(self) -> int:
-        """Supervised tokens of finished optimizer steps."""
+        """Supervised tokens that have changed the weights."""
         return int(self._tokens.sum())
 
     @property
@@ -70,6 +77,14 @@ class TokenLedger:
         assert self._reserved >= 0
         assert self.charged + self._reserved <= self.budget
 
+    def skip(self, rows: Sequence[int]) -> None:
+        """Give a reserved block back to the budget: the optimizer skipped its step."""
+        tokens = int(self.pools.supervised_tokens[rows].sum())
+        self._reserved -= tokens
+        self.skipped_tokens += tokens
+        self.steps += 1
+        assert self._reserved >= 0
+
     def spend_on_meta_step(self, tokens: int) -> bool:
         """Book the tokens of a meta step; False, and nothing changes, if they are charged and do
         not fit beside what is reserved for training."""
@@ -86,6 +101,7 @@ class TokenLedger:
             "budget": self.budget,
             "used": self.used,
             "left": self.budget - self.charged,
+            "skipped_tokens": self.skipped_tokens,
             "meta_tokens": self.meta_tokens,
             "meta_tokens_charged": self._charge_meta,
             "steps": self.steps,
@@ -106,6 +122,7 @@ class TokenLedger:
             "tokens": self._tokens.tolist(),
             "examples": self._examples.tolist(),
             "reserved": self._reserved,
+            "skipped_tokens": self.skipped_tokens,
             "meta_tokens": self.meta_tokens,
             "steps": self.steps,
         }
@@ -114,5 +131,6 @@ class TokenLedger:
         self._tokens = np.array(state["tokens"], dtype=np.int64)
         self._examples = np.array(state["examples"], dtype=np.int64)
         self._reserved = state["reserved"]
+        self.skipped_tokens = state.get("skipped_tokens", 0)  # older checkpoints lack it
         self.meta_tokens = state["meta_tokens"]
         self.steps = state["steps"]

@@ -33,6 +33,7 @@ from adapt_axolotl.metagradient.ranks import Ranks
 from adapt_axolotl.mixture.learned import LearnedMixture
 from adapt_axolotl.mixture.objectives import Objective, objective
 from adapt_axolotl.mixture.static import static_proportions
+from adapt_axolotl.recipe.read import sharded_parameters
 from adapt_axolotl.records.provenance import provenance
 from adapt_axolotl.records.write import RunDirectory
 from adapt_axolotl.run.evaluation import Evaluation
@@ -89,6 +90,9 @@ def build_run(
 ) -> AdaptRun:
     """The run that `trainer` serves; `recipe` is the text that its records keep."""
     check_processes(launched_processes(), trainer.args.world_size)
+    if spec.adapt.mixture == "learned" and trainer.is_fsdp_enabled:
+        # The recipe was looked through before; accelerate's own config can do it too.
+        raise ValueError(sharded_parameters("accelerate's config, --use_fsdp"))
     ranks = Ranks(trainer.args.process_index, trainer.args.world_size)
     tokenizer = trainer.processing_class
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
@@ -98,7 +102,7 @@ def build_run(
             rows,
             pools,
             pad_token_id=pad,
-            micro_batch_rows=max(1, trainer.args.per_device_eval_batch_size),
+            micro_batch_tokens=micro_batch_tokens(spec, tasks.pools),
             device=trainer.args.device,
         )
 
@@ -138,6 +142,12 @@ def build_run(
         }
         directory = RunDirectory(Path(trainer.args.output_dir), config, recipe)
     return AdaptRun(plan, learner, measure, directory)
+
+
+def micro_batch_tokens(spec: TrainingSpec, training: TaskPools) -> int:
+    """Most tokens of a training micro-batch, padding included: what there is memory for."""
+    longest = spec.sequence_len if spec.sample_packing else int(training.lengths.max())
+    return spec.micro_batch_size * longest
 
 
 def evaluation(adapt: AdaptConfig, names: Sequence[str]) -> Evaluation:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from adapt_axolotl.integration.compat import (
+    Accelerator,
     ProgressCallback,
     TrainerCallback,
     TrainerControl,
@@ -41,7 +42,9 @@ class BudgetCallback(TrainerCallback):
     ) -> None:
         # Before the scheduler steps, which reads the ledger's progress.
         before = self._passes()
-        self._run.commit_step(state.global_step)
+        accelerator: Accelerator = self._trainer.accelerator
+        skipped = accelerator.optimizer_step_was_skipped
+        self._run.commit_step(state.global_step, skipped=skipped)
         self._pass_ended = self._passes() > before
 
     def on_step_end(

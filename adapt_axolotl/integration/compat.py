@@ -57,6 +57,7 @@ _NAMES = (
             "post_trainer_create": ("cfg", "trainer"),
         },
     ),
+    Used("axolotl.integrations.base", "PluginManager", methods={"get_instance": ()}),
     Used(
         "axolotl.core.trainers.base",
         "AxolotlTrainer",
@@ -166,6 +167,7 @@ _NAMES = (
     Used("transformers.trainer_callback", "ProgressCallback"),
     Used("transformers.modeling_layers", "GradientCheckpointingLayer"),
     Used("transformers.integrations.deepspeed", "is_deepspeed_zero3_enabled"),
+    Used("accelerate", "Accelerator", methods={"optimizer_step_was_skipped": ()}),
     # ZeRO-3.
     Used("trl.models.utils", "add_hooks", ("model",)),
     Used("trl.models.utils", "remove_hooks", ("model",)),
@@ -181,6 +183,7 @@ RECIPE_KEYS = (
     "dataset_num_proc",
     "dataset_prepared_path",
     "datasets",
+    "deepspeed",
     "eval_sample_packing",
     "eval_sequence_len",
     "excess_length_strategy",

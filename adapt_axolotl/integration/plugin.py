@@ -11,6 +11,7 @@ from adapt_axolotl.data.tasks import Tasks
 from adapt_axolotl.integration.build import build_run, evaluation, run_plan
 from adapt_axolotl.integration.compat import (
     BasePlugin,
+    PluginManager,
     TrainDatasetMeta,
     barrier,
     check_environment,
@@ -22,11 +23,11 @@ from adapt_axolotl.integration.mistakes import show_mistakes_alone
 from adapt_axolotl.integration.rows import load_recipe_tasks
 from adapt_axolotl.integration.schema import preference_types
 from adapt_axolotl.integration.spec import TrainingSpec, read_spec
-from adapt_axolotl.integration.this_machine import lora_kernel_obstacle
+from adapt_axolotl.integration.this_machine import deepspeed_obstacle, lora_kernel_obstacle
 from adapt_axolotl.integration.trainer import AdaptTrainer
 from adapt_axolotl.recipe.command_line import refuse_dropped_options
 from adapt_axolotl.recipe.meanings import told
-from adapt_axolotl.recipe.read import read_recipe, recipe_as_written
+from adapt_axolotl.recipe.read import read_recipe, recipe_as_written, two_trainers
 from adapt_axolotl.run.checkpoint import set_incomplete_checkpoints_aside
 from adapt_axolotl.run.evaluation import OBJECTIVE, full_name
 from adapt_axolotl.run.plan import RunPlan
@@ -91,12 +92,23 @@ class AdaptPlugin(BasePlugin):
         for line in self._meanings:
             LOG.info(line)
         spec = read_spec(cfg)
+        self._refuse_other_trainers(cfg)
+        obstacle = deepspeed_obstacle(cfg.deepspeed, os.environ)
+        if obstacle is not None and spec.adapt.mixture == "learned":
+            raise ValueError(obstacle)
         # Weights made by `reinit_weights` are otherwise drawn before any seed is set.
         set_seed(spec.seed)
         if spec.resumes_by_itself and int(os.environ.get("RANK", "0")) == 0:
             for folder in set_incomplete_checkpoints_aside(Path(spec.output_dir)):
                 LOG.warning(f"set aside a checkpoint that was not written to its end: {folder}")
         barrier()
+
+    def _refuse_other_trainers(self, cfg: Any) -> None:
+        """Axolotl takes the trainer of the first plugin that has one, and says nothing of the
+        others."""
+        for name, plugin in PluginManager.get_instance().plugins.items():
+            if plugin is not self and plugin.get_trainer_cls(cfg) is not None:
+                raise ValueError(two_trainers(name))
 
     def get_trainer_cls(self, cfg: Any) -> type[AdaptTrainer]:
         return AdaptTrainer

@@ -26,6 +26,23 @@ def lora_kernel_obstacle(lora_mlp_kernel: Any) -> str | None:
     )
 
 
+def deepspeed_obstacle(deepspeed: Any, environment: Mapping[str, str]) -> str | None:
+    """Axolotl loads and prepares a model by the recipe's key, and knows nothing of what `accelerate
+    launch` reads from its own saved config: parameters may be sharded where they seem whole.
+
+    Args:
+        deepspeed: the recipe's key.
+        environment: of a launched process.
+    """
+    if deepspeed or environment.get("ACCELERATE_USE_DEEPSPEED", "false") != "true":
+        return None
+    return (
+        "deepspeed: it is on in accelerate's own config (accelerate config, --use_deepspeed) and "
+        "the recipe does not have it; with a learned mixture write deepspeed: with the path of a "
+        "DeepSpeed JSON into the recipe, or launch without it (axolotl train --launcher torchrun)"
+    )
+
+
 def resolved_lora_mlp_kernel(recipe: Mapping[str, Any]) -> Any:
     """What Axolotl makes of the key in a raw recipe."""
     asked = {**recipe, "env_capabilities": {"torch_version": torch.__version__.partition("+")[0]}}

@@ -40,7 +40,8 @@ class MeasuringRows:
         rows: tokenised rows, indexable by a list of row numbers into columns (`datasets.Dataset`).
         pools: the same rows as index arrays.
         pad_token_id: fills the input ids beside short rows.
-        micro_batch_rows: rows of a measuring micro-batch.
+        micro_batch_tokens: most tokens of a measuring micro-batch, padding included; one row in any
+            case.
         device: where batches go.
     """
 
@@ -50,13 +51,13 @@ class MeasuringRows:
         pools: TaskPools,
         *,
         pad_token_id: int,
-        micro_batch_rows: int,
+        micro_batch_tokens: int,
         device: torch.device,
     ) -> None:
         self._rows = rows
         self._pools = pools
         self._pad_token_id = pad_token_id
-        self._micro_batch_rows = micro_batch_rows
+        self._micro_batch_tokens = micro_batch_tokens
         self._device = device
 
     def draw(
@@ -91,12 +92,41 @@ class MeasuringRows:
         return self._pools.task_of_row[rows]
 
     def batches(self, rows: np.ndarray, *, rank: int = 0, ranks: int = 1) -> list[TaskBatch]:
-        """This rank's part of the rows as micro-batches. Rows of like length go together; every
-        rank sees the same order and takes each `ranks`-th row."""
-        ordered = rows[np.argsort(self._pools.lengths[rows], kind="stable")]
-        mine = ordered[rank::ranks]
-        size = self._micro_batch_rows
-        return [self._collate(mine[start : start + size]) for start in range(0, len(mine), size)]
+        """This rank's part of the rows as micro-batches, rows of like length together.
+
+        All ranks get the same number: with sharded parameters (FSDP) a forward on one of them needs
+        all the others. A rank without a row in the last micro-batch gets one that counts nothing.
+        """
+        parts = [group[rank::ranks] for group in self._groups(rows, ranks)]
+        return [self._collate(part) if len(part) else self._nothing() for part in parts]
+
+    def _groups(self, rows: np.ndarray, ranks: int) -> list[np.ndarray]:
+        """The rows of each micro-batch, all ranks together: from the shortest row on, as many as
+        fit when each rank takes every `ranks`-th."""
+        rows = rows[np.argsort(self._pools.lengths[rows], kind="stable")]
+        groups, start = [], 0
+        for end in range(1, len(rows) + 1):
+            # With one more row, which is the longest; a rank has one row in any case.
+            rows_of_a_rank = (end - start) // ranks + 1
+            if end == len(rows) or (
+                rows_of_a_rank > 1
+                and rows_of_a_rank * self._pools.lengths[rows[end]] > self._micro_batch_tokens
+            ):
+                groups.append(rows[start:end])
+                start = end
+        return groups
+
+    def _nothing(self) -> TaskBatch:
+        """A batch of one token for the forward, and of no rows."""
+        return TaskBatch(
+            inputs={
+                "input_ids": torch.full((1, 1), self._pad_token_id),
+                "attention_mask": torch.ones(1, 1, dtype=torch.int64),
+            },
+            labels=torch.full((1, 1), -100),
+            row_of_token=torch.full((1, 1), -1),
+            task_of_row=torch.zeros(0, dtype=torch.int64),
+        ).to(self._device)
 
     def _collate(self, rows: Sequence[int] | np.ndarray) -> TaskBatch:
         columns = self._rows[[int(row) for row in rows]]

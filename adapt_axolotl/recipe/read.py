@@ -36,6 +36,13 @@ PLUGIN = "adapt_axolotl.AdaptPlugin"
 TRAINER = "adapt_axolotl.trainer.AdaptTrainer"
 # A path with one of these endings is a file, not a name on the hub.
 DATA_FILES = {".jsonl", ".json", ".csv", ".parquet"}
+# Axolotl's own plugins that bring a trainer, and the key that asks for it (None: they always do).
+# Others are found when the run starts.
+BRING_A_TRAINER = {
+    "axolotl.integrations.diffusion.DiffusionPlugin": None,
+    "axolotl.integrations.hatchery.HatcheryPlugin": None,
+    "axolotl.integrations.kd.KDPlugin": "kd_trainer",
+}
 _SPLITS_OF_A_ROW = ("context_parallel_size", "tensor_parallel_size", "sequence_parallel_degree")
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
@@ -95,8 +102,11 @@ def wrong_kinds(cfg: Mapping[str, Any]) -> list[str]:
 def _checks(cfg: MutableMapping[str, Any], adapt: AdaptConfig) -> Iterator[Callable[[], object]]:
     """Each raises ValueError if its part of the recipe is wrong."""
     yield lambda: _refuse_unsupported(cfg)
+    yield lambda: _refuse_other_trainers(cfg)
+    yield lambda: _refuse_resume_without_optimizer(cfg)
     if adapt.mixture == "learned":
         yield lambda: _refuse_sharded_parameters(cfg)
+        yield lambda: _refuse_layers_in_turns(cfg)
     for key in ("datasets", "test_datasets"):
         for index, entry in enumerate(cfg.get(key) or []):
             yield partial(_expand_paths, entry, f"{key}[{index}]")
@@ -185,14 +195,59 @@ def _refuse_unsupported(cfg: Mapping[str, Any]) -> None:
             )
 
 
+def _refuse_other_trainers(cfg: Mapping[str, Any]) -> None:
+    """One trainer runs; that of another plugin would be off, or this one."""
+    if cfg.get("trainer_cls") not in (None, TRAINER):
+        raise ValueError(
+            f"trainer_cls: {cfg['trainer_cls']} would never run, because this plugin brings "
+            f"{TRAINER}, which draws the mixture; remove trainer_cls or the adapt plugin"
+        )
+    for plugin in cfg.get("plugins") or []:
+        asked_by = BRING_A_TRAINER.get(plugin, "")
+        if asked_by is None or cfg.get(asked_by):
+            raise ValueError(two_trainers(plugin))
+
+
+def two_trainers(plugin: str) -> str:
+    """What is said of a plugin that brings a trainer of its own."""
+    return (
+        f"plugins: {plugin} brings a trainer of its own, and only one trainer can run; remove it "
+        "or the adapt plugin"
+    )
+
+
+def _refuse_resume_without_optimizer(cfg: Mapping[str, Any]) -> None:
+    if cfg.get("save_only_model") and cfg.get("auto_resume_from_checkpoints"):
+        raise ValueError(
+            "save_only_model: its checkpoints have no optimizer and random state, so "
+            "auto_resume_from_checkpoints could not go on from them as if nothing had happened; "
+            "remove one of the two"
+        )
+
+
 def _refuse_sharded_parameters(cfg: Mapping[str, Any]) -> None:
     """The meta-gradient needs whole parameters on every process."""
     for key in ("fsdp", "fsdp_config"):
         if cfg.get(key):
-            raise ValueError(
-                f"{key}: a learned mixture does not gather FSDP's shards; use DDP or DeepSpeed "
-                "(ZeRO-1, -2 or -3) instead, or a static mixture"
-            )
+            raise ValueError(sharded_parameters(key))
+
+
+def sharded_parameters(switch: str) -> str:
+    """What is said of a learned mixture under FSDP; `switch` turned FSDP on."""
+    return (
+        f"{switch}: a learned mixture does not gather FSDP's shards; use DDP or DeepSpeed "
+        "(ZeRO-1, -2 or -3) instead, or a static mixture"
+    )
+
+
+def _refuse_layers_in_turns(cfg: Mapping[str, Any]) -> None:
+    """The trained parameters of a learned mixture are those of its first step."""
+    if cfg.get("lisa_n_layers") and cfg.get("lisa_step_interval"):
+        raise ValueError(
+            "lisa_n_layers: LISA trains other layers every few steps, and a learned mixture "
+            "measures along the same parameters all the time; remove lisa_n_layers and "
+            "lisa_step_interval, or use a static mixture"
+        )
 
 
 def _held_out_share(cfg: Mapping[str, Any], adapt: AdaptConfig) -> dict[str, float]:

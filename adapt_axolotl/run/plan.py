@@ -131,7 +131,8 @@ class RunPlan:
         """How much of the run is done, 0 to 1: of its budget, or of what ends it first: `max_steps`
         or, with `max_repeats`, the rows."""
         steps = 0.0 if self.max_steps is None else ledger.steps / self.max_steps
-        return max(ledger.progress, min(1.0, max(steps, ledger.used / self.drawable)))
+        drawn = (ledger.used + ledger.skipped_tokens) / self.drawable
+        return max(ledger.progress, min(1.0, max(steps, drawn)))
 
     def fingerprint(self) -> dict[str, Any]:
         """What must be the same for a checkpoint to go on with the same stream of rows."""

@@ -30,6 +30,9 @@ LOG = logging.getLogger("axolotl.adapt.run")
 VERSION = 2
 READABLE = (1, VERSION)
 
+# A loss scale that starts at 2^32 and halves is below any that float16 needs by then.
+SKIPPED_IN_A_ROW = 64
+
 
 class AdaptRun:
     """One run.
@@ -65,6 +68,7 @@ class AdaptRun:
         self.seconds = {"training": 0.0, "meta_steps": 0.0, "measuring": 0.0}
         self._first_rows, self._last_rows = plan.measured_rows(plan.estimate())
         self._clock = 0.0
+        self._skipped_in_a_row = 0
 
     @property
     def progress(self) -> float:
@@ -91,12 +95,30 @@ class AdaptRun:
             self.meta_step = learner.begin(step)
             self.seconds["meta_steps"] += time.perf_counter() - begun
 
-    def commit_step(self, step: int) -> None:
-        """When the optimizer has stepped: the block's tokens have changed the weights."""
+    def commit_step(self, step: int, *, skipped: bool = False) -> None:
+        """After the optimizer: the block's tokens have changed the weights, unless it skipped the
+        step because the gradient was not finite (fp16). Then they return to the budget; the rows
+        are not drawn again.
+
+        Raises:
+            ValueError: it skips all steps, and the run would never end.
+        """
         before = self.ledger.used
         block = self.sampler.block(step)
         assert block is not None
-        self.ledger.commit(self.sampler.commit(step).rows())
+        rows = self.sampler.commit(step).rows()
+        if skipped:
+            self.ledger.skip(rows)
+            self._skipped_in_a_row += 1
+        else:
+            self.ledger.commit(rows)
+            self._skipped_in_a_row = 0
+        if self._skipped_in_a_row >= SKIPPED_IN_A_ROW:
+            raise ValueError(
+                f"fp16: the optimizer has skipped {SKIPPED_IN_A_ROW} steps in a row, the last one "
+                f"step {step + 1}, because gradients were not finite; set bf16: true instead of "
+                "fp16, or a lower learning_rate, and go on from a checkpoint before these steps"
+            )
         self._average.add(self.mixture.proportions, self.ledger.used - before)
 
     def end_step(self, step: int, *, record: bool) -> bool:
@@ -169,8 +191,10 @@ class AdaptRun:
         """About how many optimizer steps are left beyond those already drawn."""
         if self.sampler.finished or not self.ledger.steps:
             return 0
-        free = min(self.ledger.free, self.plan.drawable - self.ledger.used)
-        return math.ceil(max(0.0, free) / max(1.0, self.ledger.used / self.ledger.steps))
+        ledger = self.ledger
+        drawn = ledger.used + ledger.skipped_tokens
+        free = min(ledger.free, self.plan.drawable - drawn)
+        return math.ceil(max(0.0, free) / max(1.0, drawn / ledger.steps))
 
     def average(self) -> np.ndarray:
         """(K,) proportions in force, averaged by the tokens trained under them."""

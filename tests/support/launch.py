@@ -74,12 +74,18 @@ def start(
     *,
     processes: int = 1,
     together: bool = True,
-    deepspeed: bool = False,
+    shim: str | None = None,
     environment: Mapping[str, str] | None = None,
     options: Sequence[str] = (),
 ) -> subprocess.Popen[str]:
-    """Start a run; its output is one stream of lines. `environment` is added to this process's,
-    `options` to the command line."""
+    """Start a run; its output is one stream of lines.
+
+    Args:
+        together: the processes form one run.
+        shim: a file beside this one that is launched instead of `axolotl train`.
+        environment: is added to this process's.
+        options: are added to the command line.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "recipe.yml"
     file.write_text(yaml.safe_dump(config), encoding="utf-8")
@@ -103,10 +109,14 @@ def start(
         *options,
         *launcher,
     ]
-    if deepspeed:
-        shim = str(Path(__file__).with_name("deepspeed_on_cpu.py"))
-        torchrun = str(Path(sys.executable).with_name("torchrun"))
-        command = [torchrun, f"--nproc_per_node={processes}", shim, str(file)]
+    if shim is not None:
+        command = [
+            str(Path(sys.executable).with_name("torchrun")),
+            "--standalone",
+            f"--nproc_per_node={processes}",
+            str(Path(__file__).with_name(shim)),
+            str(file),
+        ]
         for name in ("ACCELERATE_USE_CPU", "ACCELERATE_TORCH_DEVICE"):
             variables.pop(name, None)
     return subprocess.Popen(
@@ -125,7 +135,7 @@ def train(
     *,
     processes: int = 1,
     fails: bool = False,
-    deepspeed: bool = False,
+    shim: str | None = None,
     environment: Mapping[str, str] | None = None,
     options: Sequence[str] = (),
 ) -> str:
@@ -134,7 +144,7 @@ def train(
         config,
         folder,
         processes=processes,
-        deepspeed=deepspeed,
+        shim=shim,
         environment=environment,
         options=options,
     )

@@ -87,6 +87,16 @@ def test_used_counts_only_finished_steps_and_each_task() -> None:
     assert report["tasks"]["b"]["repeats"] == 1.5
 
 
+def test_tokens_of_a_skipped_step_return_to_the_budget() -> None:
+    ledger = TokenLedger(make_pools(), 20)
+    assert ledger.reserve([0, 2])
+    ledger.skip([0, 2])
+    assert (ledger.used, ledger.free, ledger.progress) == (0, 20, 0.0)
+    report = ledger.report()
+    assert (report["skipped_tokens"], report["left"], report["steps"]) == (13, 20, 1)
+    assert report["tasks"]["a"]["examples"] == 0
+
+
 def test_meta_tokens_are_counted_apart_unless_charged() -> None:
     apart = TokenLedger(make_pools(), 20)
     assert apart.spend_on_meta_step(1000)
@@ -107,10 +117,13 @@ def test_state_round_trip_goes_on_with_the_same_accounts() -> None:
     ledger = TokenLedger(make_pools(), 100)
     ledger.reserve([0, 2])
     ledger.commit([0, 2])
+    ledger.reserve([1])
+    ledger.skip([1])
     ledger.reserve([3])
     other = TokenLedger(make_pools(), 100)
     other.load_state_dict(ledger.state_dict())
     for one in (ledger, other):
         one.commit([3])
     assert other.report() == ledger.report()
+    assert other.report()["skipped_tokens"] == 4
     assert other.free == ledger.free

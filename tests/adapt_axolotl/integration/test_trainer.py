@@ -1,4 +1,5 @@
-"""What in-backward reads inside the real training loop is that loop's gradient."""
+"""Inside the real training loop: what in-backward reads is the loop's gradient, and a step that the
+optimizer skipped is not booked."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from accelerate import Accelerator
 from axolotl.cli.config import load_cfg
 from axolotl.integrations.base import PluginManager
 from axolotl.train import setup_model_and_trainer
@@ -60,6 +62,15 @@ class CompareWithGradient(TrainerCallback):
         self.errors.append(abs(self._read - product) / abs(product))
 
 
+def make_trainer(config: dict[str, Any], folder: Path) -> Any:
+    """What `axolotl train` trains with, in this process."""
+    file = folder / "recipe.yml"
+    file.write_text(yaml.safe_dump(config))
+    cfg = load_cfg(str(file))
+    meta_data = PluginManager.get_instance().load_datasets(cfg)
+    return setup_model_and_trainer(cfg, meta_data)[0]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("side", ["right", "left"])  # of padding, as Gemma's tokenizer has it
 @pytest.mark.parametrize("packed", [False, True])
@@ -99,11 +110,7 @@ def test_the_shares_of_all_rows_add_up_to_the_gradient(
             "learned": {"update_every": 2, "start_after": 0, "estimator": "in_backward"},
         },
     )
-    file = tmp_path / "recipe.yml"
-    file.write_text(yaml.safe_dump(config))
-    cfg = load_cfg(str(file))
-    meta_data = PluginManager.get_instance().load_datasets(cfg)
-    trainer = setup_model_and_trainer(cfg, meta_data)[0]
+    trainer = make_trainer(config, tmp_path)
     assert trainer.processing_class.padding_side == side
     compare = CompareWithGradient(trainer, directions)
     trainer.add_callback(compare)  # after the run's own, so it begins when the hooks are in
@@ -111,3 +118,40 @@ def test_the_shares_of_all_rows_add_up_to_the_gradient(
     assert len(compare.errors) > 2
     assert max(compare.errors) < 1e-4
     assert trainer.run.learner.estimator.name == "in_backward"
+
+
+class Watch(TrainerCallback):
+    """What the ledger and the schedule say after each optimizer step."""
+
+    def __init__(self, trainer: Any) -> None:
+        self._trainer = trainer
+        self.used: list[int] = []
+        self.rates: list[float] = []
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        ledger = self._trainer.run.ledger
+        self.used.append(ledger.used)
+        assert ledger.free >= 0  # used, reserved and charged tokens are within the budget
+        self.rates.append(self._trainer.lr_scheduler.get_last_lr()[0])
+
+
+@pytest.mark.slow
+def test_a_step_that_the_loss_scaler_skipped_is_not_booked(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = make_trainer(recipe(tiny, tmp_path, adapt={"token_budget": 1500}), tmp_path)
+    skipped = (0, 4, 5)
+    was_skipped = property(lambda _: trainer.state.global_step in skipped)
+    monkeypatch.setattr(Accelerator, "optimizer_step_was_skipped", was_skipped)
+    watch = Watch(trainer)
+    trainer.add_callback(watch)
+    trainer.train()
+    report = json.loads((tmp_path / "adapt" / "ledger.json").read_text())
+    assert report["skipped_tokens"] > 0
+    assert report["used"] == sum(task["tokens"] for task in report["tasks"].values())
+    assert 0 <= report["left"] < 150
+    before = [0, *watch.used]
+    grew = [after > b for b, after in zip(before, watch.used, strict=False)]
+    assert grew == [step not in skipped for step in range(len(grew))]
+    assert watch.rates[3] == watch.rates[4] == watch.rates[5] > watch.rates[-1]
+    assert trainer.state.global_step == report["steps"] == len(grew)

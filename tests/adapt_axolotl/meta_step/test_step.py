@@ -36,7 +36,11 @@ def make_measuring_rows(seed: int, poisoned_task: int | None = None) -> Measurin
     lengths = np.array([len(row) for row in rows])
     pools = TaskPools(TASKS, task_of_row, lengths - 1, lengths)
     return MeasuringRows(
-        data, pools, pad_token_id=2, micro_batch_rows=4, device=torch.device("cpu")
+        data,
+        pools,
+        pad_token_id=2,
+        micro_batch_tokens=4 * int(lengths.max()),
+        device=torch.device("cpu"),
     )
 
 

@@ -78,6 +78,20 @@ def test_a_task_that_is_no_name_is_refused(raw: dict[str, Any], name: object, sa
         ({"curriculum_sampling": True}, "curriculum_sampling: cannot be combined"),
         ({"fsdp_config": {"a": 1}}, "fsdp_config: a learned mixture"),
         ({"context_parallel_size": 2}, "context_parallel_size: 2"),
+        ({"lisa_n_layers": 2, "lisa_step_interval": 5}, "lisa_n_layers: LISA trains other"),
+        ({"trainer_cls": "my.Trainer"}, "trainer_cls: my.Trainer would never run"),
+        (
+            {"plugins": ["axolotl.integrations.kd.KDPlugin"], "kd_trainer": True},
+            "plugins: axolotl.integrations.kd.KDPlugin brings a trainer of its own",
+        ),
+        (
+            {"plugins": ["axolotl.integrations.diffusion.DiffusionPlugin"]},
+            "plugins: axolotl.integrations.diffusion.DiffusionPlugin brings",
+        ),
+        (
+            {"save_only_model": True, "auto_resume_from_checkpoints": True},
+            "save_only_model: its checkpoints have no optimizer",
+        ),
         ({"val_set_size": 100}, "val_set_size: 100"),
     ],
 )
@@ -86,6 +100,25 @@ def test_a_recipe_that_cannot_work_says_why(
 ) -> None:
     with pytest.raises(ValueError, match=says):
         read_recipe({**raw, **changes})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"adapt": {"token_budget": "5%", "mixture": "uniform"}, "fsdp_config": {"a": 1}},
+        {
+            "adapt": {"token_budget": "5%", "mixture": "uniform"},
+            "lisa_n_layers": 2,
+            "lisa_step_interval": 5,
+        },
+        {"lisa_n_layers": 2},  # without an interval Axolotl leaves it off
+        {"plugins": ["axolotl.integrations.kd.KDPlugin"]},  # without kd_trainer the usual one runs
+        {"save_only_model": True},
+        {"trainer_cls": "adapt_axolotl.trainer.AdaptTrainer"},
+    ],
+)
+def test_what_works_is_not_refused(raw: dict[str, Any], changes: dict[str, Any]) -> None:
+    read_recipe({**raw, **changes})
 
 
 @pytest.mark.parametrize(

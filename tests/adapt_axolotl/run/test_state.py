@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Container
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,12 +48,14 @@ def make_run(folder: Path | None = None, **changes) -> AdaptRun:
     return AdaptRun(make_plan(**changes), None, lambda rows: next(losses), directory)
 
 
-def train(run: AdaptRun, stop: int | None = None, begin: int = 0) -> int:
-    """Steps until the run, or `stop`, ends it."""
+def train(
+    run: AdaptRun, stop: int | None = None, begin: int = 0, skipped: Container[int] = ()
+) -> int:
+    """Steps until the run, or `stop`, ends it; the optimizer skips some of them."""
     step, more = begin, True
     while more and step != stop:
         run.begin_step(step)
-        run.commit_step(step)
+        run.commit_step(step, skipped=step in skipped)
         more = run.end_step(step, record=True)
         step += 1
     return step
@@ -249,19 +252,61 @@ def test_the_learning_rate_follows_the_budget_not_the_steps() -> None:
         follow_budget(OneCycleLR(optimizer(), 1.0, 10), optimizer(), 10, lambda: 0.0)
 
 
+SKIPPED = (0, 1, 5, 12)
+
+
+def test_a_skipped_step_leaves_its_tokens_to_others_and_a_resume_is_exact() -> None:
+    straight, plain, first = make_run(), make_run(), make_run()
+    for run in (straight, plain, first):
+        run.start()
+    steps = train(straight, skipped=SKIPPED)
+    assert steps > train(plain)
+    report = straight.ledger.report()
+    assert report["skipped_tokens"] > 0
+    assert report["steps"] == steps
+    assert report["used"] <= report["budget"]
+    assert report["left"] < 2 * report["used"] / (steps - len(SKIPPED))
+    assert straight.average() == pytest.approx(plain.average(), abs=1e-12)
+
+    train(first, stop=12, skipped=SKIPPED)
+    resumed = make_run()
+    resumed.load_state_dict(json.loads(json.dumps(first.state_dict())))
+    assert train(resumed, begin=12, skipped=SKIPPED) == steps
+    assert resumed.ledger.report() == report
+
+
+def test_progress_stands_still_while_steps_are_skipped() -> None:
+    run = make_run()
+    run.start()
+    train(run, stop=3)
+    before = run.progress
+    train(run, begin=3, stop=6, skipped=range(3, 6))
+    assert run.progress == before
+
+
+def test_a_run_that_skips_every_step_ends_with_a_sentence() -> None:
+    run = make_run()
+    run.start()
+    with pytest.raises(ValueError, match="fp16: the optimizer has skipped 64 steps in a row"):
+        train(run, skipped=range(1000))
+
+
 def test_half_written_checkpoints_are_set_aside(tmp_path: Path) -> None:
     def checkpoint(step: int, ranks: int = 1) -> Path:
         folder = tmp_path / f"checkpoint-{step}"
         folder.mkdir()
         (folder / "adapt_state.json").write_text(json.dumps({"ranks": ranks}))
         (folder / "trainer_state.json").write_text("{}")
-        (folder / "rng_state.pth").touch()
+        (folder / ("rng_state.pth" if ranks == 1 else "rng_state_0.pth")).touch()
         return folder
 
     whole = checkpoint(10)
     (checkpoint(20) / "trainer_state.json").write_text('{"global_st')
     (checkpoint(30) / "adapt_state.json").unlink()
-    checkpoint(40, ranks=2)
+    checkpoint(40, ranks=2)  # its second rank is missing
+    models = [checkpoint(50), checkpoint(60, ranks=2)]
+    for model in models:  # as save_only_model leaves them
+        next(model.glob("rng_state*")).unlink()
     (tmp_path / "checkpoint-20.incomplete").mkdir()
     names = [folder.name for folder in set_incomplete_checkpoints_aside(tmp_path)]
     assert names == [
@@ -273,6 +318,9 @@ def test_half_written_checkpoints_are_set_aside(tmp_path: Path) -> None:
     assert read_checkpoint(whole) == {"ranks": 1}
     with pytest.raises(ValueError, match=r"has no adapt_state\.json"):
         read_checkpoint(tmp_path / "checkpoint-30.incomplete")
+    for model in models:
+        with pytest.raises(ValueError, match="saved with save_only_model"):
+            read_checkpoint(model)
 
 
 def test_the_end_of_an_earlier_run_does_not_pass_for_that_of_a_new_one(tmp_path: Path) -> None:

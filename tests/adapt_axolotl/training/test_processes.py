@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +56,15 @@ def test_several_processes_draw_and_learn_what_one_does(
     assert_same_run(tmp_path, one, tolerance=1e-6)
 
 
-def train_with_deepspeed(tiny: Path, folder: Path, stage: int, **changes: Any) -> None:
+def train_with_deepspeed(
+    tiny: Path,
+    folder: Path,
+    stage: int,
+    environment: Mapping[str, str] | None = None,
+    **changes: Any,
+) -> None:
     """Two processes, two micro-batches each."""
-    zero = {"stage": stage}
+    zero: dict[str, Any] = {"stage": stage}
     if stage == 3:
         zero["stage3_gather_16bit_weights_on_model_save"] = True
     deepspeed = {
@@ -75,7 +83,7 @@ def train_with_deepspeed(tiny: Path, folder: Path, stage: int, **changes: Any) -
         deepspeed=deepspeed,
         **changes,
     )
-    train(config, folder, processes=2, deepspeed=True)
+    train(config, folder, processes=2, shim="deepspeed_on_cpu.py", environment=environment)
     assert all(line["estimator"] == "in_backward" for line in history(folder))
 
 
@@ -88,17 +96,52 @@ def test_sharded_optimizers_draw_and_learn_what_one_process_does(
     assert_same_run(tmp_path, one, tolerance=1e-5)
 
 
+@pytest.fixture(scope="module")
+def from_weights(
+    one: Path, tiny: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, Any]]:
+    """One process that goes on from saved weights, because ZeRO-3 draws random ones in another
+    order; and the keys of its recipe."""
+    folder = tmp_path_factory.mktemp("from_weights")
+    changes: dict[str, Any] = {"base_model": str(one), "reinit_weights": False}
+    train(recipe(tiny, folder, **GLOBAL_BATCH, gradient_accumulation_steps=4, **changes), folder)
+    return folder, changes
+
+
 @pytest.mark.slow
 def test_sharded_parameters_draw_and_learn_what_one_process_does(
-    one: Path, tiny: Path, tmp_path: Path
+    from_weights: tuple[Path, dict[str, Any]], tiny: Path, tmp_path: Path
 ) -> None:
-    # From saved weights: ZeRO-3 draws random ones in another order.
-    weights = {"base_model": str(one), "reinit_weights": False}
-    alone, together = tmp_path / "alone", tmp_path / "together"
-    config = recipe(tiny, alone, **GLOBAL_BATCH, gradient_accumulation_steps=4, **weights)
-    train(config, alone)
-    train_with_deepspeed(tiny, together, 3, **weights)
-    assert_same_run(together, alone, tolerance=1e-4)
+    alone, weights = from_weights
+    train_with_deepspeed(tiny, tmp_path, 3, **weights)
+    assert_same_run(tmp_path, alone, tolerance=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_sharded_parameters_are_measured_with_the_recipes_checkpointing(
+    from_weights: tuple[Path, dict[str, Any]],
+    repository: Path,
+    tiny: Path,
+    tmp_path: Path,
+    reentrant: bool,
+) -> None:
+    alone, weights = from_weights
+    train_with_deepspeed(
+        tiny,
+        tmp_path,
+        3,
+        {"PYTHONPATH": str(repository)},
+        plugins=["adapt_axolotl.AdaptPlugin", "tests.support.checkpointing.CheckpointingPlugin"],
+        gradient_checkpointing=True,
+        gradient_checkpointing_kwargs={"use_reentrant": reentrant},
+        **weights,
+    )
+    seen = json.loads((tmp_path / "checkpointing.json").read_text())
+    assert seen["measured"] > 10
+    assert seen["layers_measured"] == 2 * seen["measured"]  # once more in the backward
+    assert seen["use_reentrant"] == [reentrant] * len(seen["use_reentrant"]) != []
+    assert_same_run(tmp_path, alone, tolerance=1e-4)
 
 
 @pytest.mark.slow
