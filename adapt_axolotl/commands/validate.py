@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from adapt_axolotl.commands.first_rows import row_mistakes
 from adapt_axolotl.integration.schema import schema_mistakes, type_mistakes
 from adapt_axolotl.integration.this_machine import lora_kernel_obstacle, resolved_lora_mlp_kernel
 from adapt_axolotl.recipe.edit import repeated_keys
@@ -87,6 +88,8 @@ def validate(file: Path, allow: Collection[str] = ()) -> Verdict:
             *schema_mistakes(recipe),
             *type_mistakes(recipe),
             *mistakes(recipe),
+            *_checkpoint(recipe),
+            *row_mistakes(recipe),
         ]
     left = [one for one in dangers(recipe) if "all" not in allow and one.kind not in allow]
     obstacle = None if found else lora_kernel_obstacle(resolved_lora_mlp_kernel(recipe))
@@ -103,6 +106,16 @@ def _plugin(recipe: dict[str, Any]) -> list[str]:
     if PLUGIN in (recipe.get("plugins") or []):
         return []
     return [f"plugins: does not list {PLUGIN}; add it (adapt-axolotl init does)"]
+
+
+def _checkpoint(recipe: dict[str, Any]) -> list[str]:
+    folder = recipe.get("resume_from_checkpoint")
+    if not isinstance(folder, str) or os.path.isdir(os.path.expanduser(folder)):
+        return []
+    return [
+        f"resume_from_checkpoint: there is no folder {folder}; correct the path, or remove the key "
+        "to start anew"
+    ]
 
 
 def _base_model(recipe: dict[str, Any]) -> list[str]:

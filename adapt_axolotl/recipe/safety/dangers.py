@@ -69,8 +69,12 @@ class Danger:
 def dangers(recipe: Mapping[str, Any]) -> list[Danger]:
     """All of a recipe, in its order; what aliases repeat is told once."""
     found: dict[tuple[str, str], Danger] = {}
+    # Weights & Biases writes to this disk then, or nothing at all.
+    offline = recipe.get("wandb_mode") in ("offline", "disabled")
     for leaf in leaves(_with_deepspeed(recipe)):
         kind = _kind(leaf.path, leaf.key, leaf.value)
+        if kind == "uploads" and offline and leaf.path.startswith(("wandb_", "use_wandb")):
+            continue
         if kind is not None:
             found.setdefault((kind, leaf.written), Danger(kind, leaf.path, str(leaf.value)))
     return list(found.values())
@@ -97,7 +101,8 @@ def _runs_code(path: str, key: str, value: Any) -> bool:
         return "/" in str(value)  # a kernel's name on the hub
     if key == "ds_type" and "dataset" in path:
         return str(value) not in _PLAIN_DATA  # pandas reads pickles, which are programs
-    return key == "resume_from_checkpoint"  # its optimizer state is a pickle
+    # Its optimizer state is a pickle; a folder that is not there is a mistake and no danger.
+    return key == "resume_from_checkpoint" and os.path.exists(os.path.expanduser(str(value)))
 
 
 def _plain_plugin(name: str) -> bool:

@@ -21,6 +21,11 @@ from adapt_axolotl.recipe.safety import licences
 from adapt_axolotl.recipe.safety.dangers import dangers
 from tests.support.launch import recipe
 
+# Columns of several types.
+CHAT = (
+    '{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}], '
+    '"instruction": "q", "output": "a", "text": "q a"}\n'
+)
 RECIPES = Path(__file__).resolve().parents[3] / "recipes"
 
 
@@ -29,7 +34,7 @@ def raw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """A recipe that is fine, beside its data."""
     monkeypatch.chdir(tmp_path)
     for name in ("a", "b"):
-        Path(f"{name}.jsonl").write_text("{}\n")
+        Path(f"{name}.jsonl").write_text(CHAT * 4)
     entries = [{"path": f"{name}.jsonl", "type": "chat_template", "task": name} for name in "ab"]
     return {
         "base_model": "org/model",
@@ -148,11 +153,30 @@ def test_what_is_refused_in_training_is_a_mistake_here(raw: dict[str, Any]) -> N
 def test_each_danger_is_listed_and_must_be_allowed(
     raw: dict[str, Any], change: dict[str, Any], kind: str, key: str
 ) -> None:
+    Path("theirs").mkdir()
     file = write({**raw, **change})
     (danger,) = validate(file).dangers
     assert (danger.kind, danger.key) == (kind, key)
     assert not validate(file, allow=[kind]).dangers
     assert not validate(file, allow=["all"]).dangers
+
+
+@pytest.mark.parametrize("mode", ["offline", "disabled"])
+def test_a_tracker_that_stays_on_this_machine_is_no_upload(raw: dict[str, Any], mode: str) -> None:
+    raw |= {"use_wandb": True, "wandb_project": "mine", "wandb_mode": mode}
+    assert not dangers(raw)
+    assert dangers({**raw, "wandb_mode": "online"})
+    # DeepSpeed has a switch of its own, which the key does not turn.
+    assert dangers({**raw, "deepspeed": {"wandb": {"enabled": True}}})
+
+
+def test_a_checkpoint_that_is_not_there_is_a_mistake_and_no_danger(raw: dict[str, Any]) -> None:
+    found = validate(write({**raw, "resume_from_checkpoint": "out/checkpoint-9"}))
+    assert not found.dangers
+    assert found.mistakes == [
+        "resume_from_checkpoint: there is no folder out/checkpoint-9; correct the path, or remove "
+        "the key to start anew"
+    ]
 
 
 def test_a_link_that_leads_away_and_a_deepspeed_file_are_looked_at(raw: dict[str, Any]) -> None:
