@@ -10,6 +10,8 @@ import torch
 
 from adapt_axolotl.metagradient import direction as module
 from adapt_axolotl.metagradient.direction import Direction, direction
+from adapt_axolotl.metagradient.in_backward import IN_BACKWARD
+from adapt_axolotl.metagradient.self_check import check_estimator
 from tests.support.models import FAMILIES, make_model, make_rows, padded, trained
 
 TASKS = [0, 1, 2, 0, 3, 1]
@@ -75,3 +77,18 @@ def test_a_loss_that_is_not_finite_is_no_matter_of_scale(monkeypatch: pytest.Mon
     monkeypatch.setattr(module, "_summed", lambda *a: passes.append(1) or summed(*a))
     assert torch.isnan(measured(model, 1.0).losses.means).all()
     assert len(passes) == 1
+
+
+@pytest.mark.parametrize("size", [1.0, 1e-4, 1e-7])
+@pytest.mark.parametrize("autocast", [True, False])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_in_backward_reads_along_a_direction_below_float16(
+    family: str, autocast: bool, size: float
+) -> None:
+    model = make_model(family, dtype=torch.float32 if autocast else torch.float16)
+    if autocast:
+        model.forward = torch.autocast("cpu", dtype=torch.float16)(model.forward)
+    v = [part * size for part in measured(model, 0.25, float16=True).v]
+    batches = [padded(make_rows(2, 1), [0, 1])]
+    check = check_estimator(IN_BACKWARD, model, trained(model), batches, v, 2, half_precision=True)
+    assert check.max_relative_error < 1e-2
