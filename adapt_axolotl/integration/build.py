@@ -215,6 +215,7 @@ def meta_settings(
         estimators=estimators,
         seed=spec.seed,
         half_precision=trainer is not None and (trainer.args.bf16 or trainer.args.fp16),
+        float16=trainer is not None and trainer.args.fp16,
     )
 
 

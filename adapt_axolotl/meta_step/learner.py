@@ -50,6 +50,7 @@ class MetaSettings:
         estimators: in the order in which they are tried.
         seed: of the rows drawn.
         half_precision: the model computes in 16 bits (autocast), whatever its weights are.
+        float16: these 16 bits are float16, so gradients need a loss scale.
     """
 
     update_every: int
@@ -60,6 +61,7 @@ class MetaSettings:
     estimators: Sequence[Estimator]
     seed: int
     half_precision: bool = False
+    float16: bool = False
 
     def due(self, step: int, progress: float) -> bool:
         """Whether optimizer step `step` (from 0), at this share of the budget, has a meta step."""
@@ -211,6 +213,7 @@ class MetaLearner:
                 training,
                 torch.as_tensor(self.mixture.proportions),
                 self._learning_rate(),
+                float16=self._settings.float16,
                 reduce=self._ranks.sum,
             )
         with inner:
@@ -219,6 +222,7 @@ class MetaLearner:
                 self._parameters,
                 batches,
                 torch.as_tensor(weights),
+                float16=self._settings.float16,
                 reduce=self._ranks.sum,
             )
 

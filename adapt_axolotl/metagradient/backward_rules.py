@@ -26,16 +26,34 @@ def _linear_rule(module: nn.Module, parts: dict[str, Tensor]) -> Shares:
         wide = _accumulation_type(gradient)
         terms = []
         if "weight" in parts:
-            part, x = parts["weight"].to(gradient.dtype), inputs.to(gradient.dtype)
+            part, scale = _fitted(parts["weight"], gradient.dtype)
+            x = inputs.to(gradient.dtype)
             if part.shape[0] > part.shape[1]:  # a large vocabulary: b G is smaller than x G^T
-                terms.append(((gradient @ part) * x).sum(-1, dtype=wide))
+                product = _widened(gradient @ part) * x
             else:
-                terms.append((gradient * linear(x, part)).sum(-1, dtype=wide))
+                product = gradient * _widened(linear(x, part))
+            terms.append(product.sum(-1, dtype=wide) * scale)
         if "bias" in parts:
-            terms.append((gradient * parts["bias"].to(gradient.dtype)).sum(-1, dtype=wide))
+            part, scale = _fitted(parts["bias"], gradient.dtype)
+            terms.append((_widened(gradient) * part).sum(-1, dtype=wide) * scale)
         return terms[0] if len(terms) == 1 else terms[0] + terms[1]
 
     return shares
+
+
+def _fitted(part: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor | float]:
+    """(part of v in `dtype`, what to multiply by afterwards): float16 would lose a small one, so it
+    gets one of about 2^-6, which leaves room for sums."""
+    if dtype != torch.float16:
+        return part.to(dtype), 1.0
+    largest = part.abs().max().float()
+    scale = torch.where(largest > 0, torch.exp2(torch.ceil(torch.log2(largest)) + 6), 1.0)
+    return (part / scale).to(dtype), scale
+
+
+def _widened(product: Tensor) -> Tensor:
+    """To be multiplied further: float16 would lose a small product."""
+    return product.float() if product.dtype == torch.float16 else product
 
 
 def _affine_rule(module: nn.Module, parts: dict[str, Tensor]) -> Shares:
@@ -51,7 +69,7 @@ def _affine_rule(module: nn.Module, parts: dict[str, Tensor]) -> Shares:
         at_v = _forward_with(module, parts, inputs)
         if constant is not None:
             at_v = at_v - constant(inputs)
-        product = gradient * at_v.to(gradient.dtype)
+        product = _widened(gradient) * at_v.to(_widened(gradient).dtype)
         return product.sum(-1, dtype=_accumulation_type(gradient)) * scale
 
     return shares

@@ -3,7 +3,11 @@
     v = sum_k w_k grad V_k(theta)
 
 One forward and backward over each micro-batch, whatever K; the losses V_k come with them, so the
-weights w must be those of earlier losses. K tasks.
+weights w must be those of earlier losses.
+
+float16 holds nothing below 6e-8, and a token of the sum above often weighs that little. Where the
+model computes in it, what is differentiated is scaled up and v is scaled back in float32, as
+training does with its loss. K tasks.
 """
 
 from __future__ import annotations
@@ -19,13 +23,17 @@ from adapt_axolotl.metagradient.losses import TaskLosses, row_losses, tokens_of_
 from adapt_axolotl.metagradient.ranks import Reduce, single_process
 from adapt_axolotl.metagradient.task_batch import TaskBatch
 
+# Powers of two, so that scaling alone rounds nothing. A lower scale is tried where v is not finite.
+LARGEST_SCALE = 2.0**15
+LOWER = 2.0**-3
+
 
 @dataclass(frozen=True)
 class Direction:
     """What one pass over validation rows gives, equal on every rank.
 
     Attributes:
-        v: a tensor for each parameter.
+        v: a tensor for each parameter, of its type; float32 for one in float16.
         losses: V_k of the tasks in the rows.
     """
 
@@ -39,6 +47,7 @@ def direction(
     batches: Sequence[TaskBatch],
     task_weights: Tensor,
     *,
+    float16: bool = False,
     reduce: Reduce = single_process,
 ) -> Direction:
     """v, and the losses that it is the gradient of. The parameters' `.grad` is not touched.
@@ -48,13 +57,39 @@ def direction(
         parameters: the trained ones.
         batches: this rank's validation rows.
         task_weights: (K,) w.
+        float16: the model computes in float16 (autocast); told by parameters that are float16 too.
         reduce: adds over the ranks.
     """
     tokens = tokens_of_tasks(batches, len(task_weights), parameters[0].device, reduce)
     # A task without tokens has no V_k; its weight must not turn the rest into NaN.
     per_token = torch.where(tokens > 0, task_weights.to(tokens) / tokens.clamp(min=1), 0.0)
-    v = [torch.zeros_like(parameter) for parameter in parameters]
-    totals = torch.zeros(len(task_weights), dtype=torch.float64, device=tokens.device)
+    if not (float16 or any(parameter.dtype == torch.float16 for parameter in parameters)):
+        v, sums = _summed(model, parameters, batches, per_token, reduce)
+        return Direction(v, TaskLosses(sums / tokens, tokens.long()))
+    scale = LARGEST_SCALE
+    v, sums = _summed(model, parameters, batches, per_token * scale, reduce)
+    # Asked after the reduction, so that all ranks decide alike. A loss that is not finite in itself
+    # is no matter of scale.
+    while scale > 1 and bool(torch.isfinite(sums).all()) and not _finite(v):
+        del v
+        scale *= LOWER
+        v, sums = _summed(model, parameters, batches, per_token * scale, reduce)
+    for part in v:
+        part.div_(scale)
+    return Direction(v, TaskLosses(sums / tokens, tokens.long()))
+
+
+def _summed(
+    model: nn.Module,
+    parameters: Sequence[nn.Parameter],
+    batches: Sequence[TaskBatch],
+    per_token: Tensor,
+    reduce: Reduce,
+) -> tuple[list[Tensor], Tensor]:
+    """The gradient of sum_k per_token[k] (sum of the token losses of task k), and these sums, (K,)
+    float64, over all batches and ranks."""
+    v = [torch.zeros_like(parameter, dtype=_type_of_v(parameter)) for parameter in parameters]
+    totals = torch.zeros_like(per_token)
     with gradients_added_to(v, parameters):
         for batch in batches:
             sums, _ = row_losses(model, batch)
@@ -63,7 +98,15 @@ def direction(
             torch.autograd.grad(total, list(parameters), allow_unused=True)
     for number, part in enumerate(v):
         v[number] = reduce(part)
-    return Direction(v, TaskLosses(reduce(totals) / tokens, tokens.long()))
+    return v, reduce(totals)
+
+
+def _type_of_v(parameter: Tensor) -> torch.dtype:
+    return torch.float32 if parameter.dtype == torch.float16 else parameter.dtype
+
+
+def _finite(v: Sequence[Tensor]) -> bool:
+    return bool(torch.stack([torch.isfinite(part).all() for part in v]).all())
 
 
 @contextlib.contextmanager

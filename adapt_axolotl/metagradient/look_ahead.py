@@ -25,6 +25,7 @@ def look_ahead(
     proportions: Tensor,
     learning_rate: float,
     *,
+    float16: bool = False,
     reduce: Reduce = single_process,
 ) -> Iterator[None]:
     """The model at theta' inside the block, bit-equal to before after it.
@@ -35,9 +36,10 @@ def look_ahead(
         batches: this rank's training rows.
         proportions: (K,) p.
         learning_rate: eta.
+        float16: as `direction`.
         reduce: adds over the ranks.
     """
-    step = direction(model, parameters, batches, proportions, reduce=reduce).v
+    step = direction(model, parameters, batches, proportions, float16=float16, reduce=reduce).v
     with restored_afterwards(parameters):
         with torch.no_grad():
             for parameter, part in zip(parameters, step, strict=True):
