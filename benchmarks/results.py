@@ -28,7 +28,8 @@ TEXT = """\
 Written by `benchmarks/results.py` from finished runs; `make results` makes them again. Tables by
 task are of one seed, those by seed of {count}: seeds differ by more than some of the differences
 below, so read these as what was seen, not as what is so. Loss is per supervised token; the last
-over the whole validation pools, the first, that of the untrained model, over 32 rows of each task.
+over as many validation rows of each task as take 1 % of the run, the first, that of the untrained
+model, over at most 32.
 
 Versions: {versions}. Machine: 2 CPU cores, no GPU, one thread a run.
 

@@ -86,6 +86,9 @@ class Forecast:
         rows_per_step: mean, all processes together.
         rows_ended: every task reaches `max_repeats` before the budget is spent.
         max_steps: of the recipe, where it ends the run before the budget does; else None.
+        measured: validation rows of each task, at most, for the losses before the first step and
+            for those after the last.
+        measuring_cost: of both, as a part of the training, by counting forwards.
         tasks: in the order of the recipe.
         meta: None for a static mixture.
     """
@@ -98,6 +101,8 @@ class Forecast:
     rows_per_step: float
     rows_ended: bool
     max_steps: int | None
+    measured: tuple[int, int]
+    measuring_cost: float
     tasks: list[TaskForecast]
     meta: MetaForecast | None
 
@@ -128,15 +133,20 @@ def forecast(
         ledger.commit(sampler.commit(step).rows())
         step += 1
     report = ledger.report()
+    measured = plan.measured_rows(plan.estimate())
+    forwards = sum(int(np.minimum(held_out.rows_of_task, rows).sum()) for rows in measured)
+    trained = sum(one["examples"] for one in report["tasks"].values())
     return Forecast(
         mixture=adapt.mixture,
         budget=plan.budget,
         available=int(pools.available_tokens.sum()),
         tokens=report["used"],
         steps=step,
-        rows_per_step=sum(one["examples"] for one in report["tasks"].values()) / step,
+        rows_per_step=trained / step,
         rows_ended=sampler.rows_ended,
         max_steps=None if block is None else plan.max_steps,
+        measured=measured,
+        measuring_cost=forwards / 3 / trained,  # a forward is a third of a training step
         tasks=[
             TaskForecast(
                 name=name,

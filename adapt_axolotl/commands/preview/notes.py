@@ -26,6 +26,11 @@ def notes(run: Forecast, sequence_len: int) -> list[str]:
         )
     if run.meta is not None:
         found += [_meta_steps(run), *_limits(run)]
+    first, last = run.measured
+    found.append(
+        f"Validation losses of at most {first} rows of each task before the first step and of "
+        f"{last} after the last add about {run.measuring_cost:.1%} to the training time."
+    )
     if left_out(run, sequence_len) and not much_is_left_out(run):
         found.append(left_out(run, sequence_len))
     return found

@@ -106,6 +106,17 @@ def test_meta_steps_are_counted_and_cost_what_their_passes_cost() -> None:
     assert dearer.meta.tokens > run.meta.tokens
 
 
+def test_the_losses_before_and_after_the_run_are_counted() -> None:
+    plan = make_plan()
+    run = make_forecast(adapt={"mixture": "uniform"})
+    assert run.measured == plan.measured_rows(plan.estimate())
+    rows = sum(3 * min(20, one) for one in run.measured)  # pools of 20 validation rows
+    trained = run.steps * run.rows_per_step
+    assert run.measuring_cost == pytest.approx(rows / 3 / trained)
+    (said,) = [line for line in notes(run, 64) if line.startswith("Validation losses")]
+    assert f"at most {run.measured[0]} rows of each task before the first step" in said
+
+
 def test_max_steps_ends_the_forecast_too() -> None:
     run = make_forecast(max_steps=3)
     assert (run.steps, run.max_steps) == (3, 3)
