@@ -26,7 +26,7 @@ def verdict(
         detectable: minimum detectable effect.
         ruled_out: effects above this are.
         smallest_effect: the smallest difference that would matter. A comparison that cannot find
-            that much is underpowered: its silence says nothing.
+            that much is underpowered: finding nothing is no evidence.
         at_chance: both score no better than guessing. Guesses differ too, by which answer a model
             happens to prefer, and significantly so; that makes neither better.
         on_guesses: a mean of benchmarks that differs only by those at chance.

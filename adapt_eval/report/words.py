@@ -61,8 +61,8 @@ def remarks(result: Comparison) -> list[str]:
     ]
     if any(one.says_nothing for one in result.benchmarks):
         lines.append(
-            "at chance: both runs score no better than guessing. Guesses differ too, by which "
-            "answer a model happens to prefer; whatever p is, that makes neither better"
+            "at chance: both runs score no better than guessing. Models that guess differ too, by "
+            "which answer they happen to prefer; whatever p is, that makes neither better"
         )
     if any(one.on_guesses for one in [*result.families, *result.suites]):
         lines.append(
@@ -72,8 +72,8 @@ def remarks(result: Comparison) -> list[str]:
     levels: list[Figures] = [*result.benchmarks, *result.families, *result.suites]
     if any(one.verdict == "underpowered" for one in levels):
         lines.append(
-            f"underpowered: detectable is more than {points(result.smallest_effect)} points, so "
-            "that silence says nothing"
+            "underpowered: the smallest detectable difference is more than "
+            f"{points(result.smallest_effect)} points, so finding none proves nothing"
         )
     lines.append(
         "p (Holm) is corrected over benchmarks x runs; intervals are not corrected; the suite's "
