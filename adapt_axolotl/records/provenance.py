@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
-from adapt_common.provenance import git, git_state, package_versions
+from adapt_common.provenance import checkout_of, git_state, package_versions
 
 PLUGIN = "adapt-axolotl"
 PACKAGES = (
@@ -39,11 +39,10 @@ def plugin_source(file: Path) -> dict[str, Any] | None:
     Args:
         file: a file of the package.
     """
-    # A file that git tracks; else a virtual environment within any repository would pass for one.
-    if git(file.parent, "ls-files", "--error-unmatch", file.name) is not None:
-        state = git_state(file.parent, untracked=False)
+    checkout = checkout_of(file)
+    if checkout is not None:
         # Of a remote's address nothing is told: it may hold a password.
-        return None if state is None else {**state, "url": None}
+        return {**checkout, "url": None}
     try:
         installed = distribution(PLUGIN).read_text("direct_url.json")  # PEP 610
     except PackageNotFoundError:
