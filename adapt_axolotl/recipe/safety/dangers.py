@@ -1,7 +1,7 @@
 """What a stranger's recipe could do beyond training on what one sees in it.
 
-Nothing that the recipe names is imported or executed, and nothing opened but a DeepSpeed config,
-which is JSON.
+Nothing that the recipe names is imported or executed, and nothing opened here but a DeepSpeed
+config, which is JSON.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 from adapt_axolotl.recipe.read import PLUGIN, TRAINER
+from adapt_axolotl.recipe.safety.trackers import sends_nothing
 
 KINDS = {
     "remote_code": "runs code that comes with a model, a dataset or a checkpoint, or from the hub",
@@ -69,18 +70,15 @@ class Danger:
 def dangers(recipe: Mapping[str, Any]) -> list[Danger]:
     """All of a recipe, in its order; what aliases repeat is told once."""
     found: dict[tuple[str, str], Danger] = {}
-    # Weights & Biases writes to this disk then, or nothing at all.
-    offline = recipe.get("wandb_mode") in ("offline", "disabled")
     for leaf in leaves(_with_deepspeed(recipe)):
-        kind = _kind(leaf.path, leaf.key, leaf.value)
-        if kind == "uploads" and offline and leaf.path.startswith(("wandb_", "use_wandb")):
-            continue
+        quiet = leaf.path == leaf.key and sends_nothing(recipe, leaf.key)
+        kind = _kind(leaf.path, leaf.key, leaf.value, quiet=quiet)
         if kind is not None:
             found.setdefault((kind, leaf.written), Danger(kind, leaf.path, str(leaf.value)))
     return list(found.values())
 
 
-def _kind(path: str, key: str, value: Any) -> str | None:
+def _kind(path: str, key: str, value: Any, *, quiet: bool) -> str | None:
     if value and _runs_code(path, key, value):
         return "remote_code"
     if key in ("plugins", "trainer_cls"):
@@ -89,7 +87,7 @@ def _kind(path: str, key: str, value: Any) -> str | None:
     if own_type or (key in _IMPORTS and value):
         return "imports"
     tracker = path.endswith((".wandb.enabled", ".comet.enabled"))  # of DeepSpeed
-    if value and (tracker or key in _REPORTERS or key.startswith(_UPLOADS)):
+    if value and not quiet and (tracker or key in _REPORTERS or key.startswith(_UPLOADS)):
         return "uploads"
     return "paths" if isinstance(value, str) and _leaves_directory(value) else None
 

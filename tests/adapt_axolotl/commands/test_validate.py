@@ -161,15 +161,6 @@ def test_each_danger_is_listed_and_must_be_allowed(
     assert not validate(file, allow=["all"]).dangers
 
 
-@pytest.mark.parametrize("mode", ["offline", "disabled"])
-def test_a_tracker_that_stays_on_this_machine_is_no_upload(raw: dict[str, Any], mode: str) -> None:
-    raw |= {"use_wandb": True, "wandb_project": "mine", "wandb_mode": mode}
-    assert not dangers(raw)
-    assert dangers({**raw, "wandb_mode": "online"})
-    # DeepSpeed has a switch of its own, which the key does not turn.
-    assert dangers({**raw, "deepspeed": {"wandb": {"enabled": True}}})
-
-
 def test_a_checkpoint_that_is_not_there_is_a_mistake_and_no_danger(raw: dict[str, Any]) -> None:
     found = validate(write({**raw, "resume_from_checkpoint": "out/checkpoint-9"}))
     assert not found.dangers
@@ -305,6 +296,35 @@ def test_what_ordinary_recipes_have_is_no_danger(raw: dict[str, Any]) -> None:
     raw |= {"trust_remote_code": False, "wandb_project": None, "use_wandb": False}
     raw["attn_implementation"] = "flash_attention_2"
     assert dangers(raw) == []
+
+
+@pytest.mark.parametrize(
+    ("trackers", "sends"),
+    [
+        ({"wandb_mode": "offline", "wandb_project": "mine", "use_wandb": True}, []),
+        ({"wandb_mode": "disabled", "wandb_project": "mine", "wandb_log_model": "end"}, []),
+        ({"wandb_mode": "online", "use_wandb": True}, ["use_wandb", "wandb_mode"]),
+        ({"use_wandb": False, "wandb_name": "mine", "wandb_entity": "mine"}, []),
+        # Axolotl switches wandb on where a project is named, whatever use_wandb says.
+        ({"use_wandb": False, "wandb_project": "mine"}, ["wandb_project"]),
+        ({"wandb_mode": "offline", "comet_project_name": "mine"}, ["comet_project_name"]),
+        ({"comet_online": False, "comet_project_name": "mine", "use_comet": True}, []),
+        ({"swanlab_mode": "local", "swanlab_project": "mine"}, []),
+        (
+            {"swanlab_mode": "offline", "swanlab_lark_webhook_url": "mine"},
+            ["swanlab_lark_webhook_url"],
+        ),
+        ({"use_mlflow": True, "mlflow_tracking_uri": "./mlruns"}, []),
+        ({"use_mlflow": True, "mlflow_tracking_uri": "databricks"}, ["mlflow_tracking_uri"]),
+        ({"trackio_project_name": "mine"}, ["trackio_project_name"]),
+        ({"wandb_mode": "offline", "hub_model_id": "mine/model"}, ["hub_model_id"]),
+    ],
+)
+def test_a_tracker_that_is_off_or_offline_sends_nothing(
+    raw: dict[str, Any], trackers: dict[str, Any], sends: list[str]
+) -> None:
+    found = [one.key for one in dangers({**raw, **trackers}) if one.kind == "uploads"]
+    assert sorted(set(found) - {"use_mlflow"}) == sends
 
 
 def test_an_unknown_kind_to_allow_is_refused(raw: dict[str, Any]) -> None:
