@@ -253,7 +253,7 @@ def overlap(
     train: Annotated[
         Path | None,
         typer.Option(
-            help="Training rows: DIR/<task>/* or DIR/<task>.*, JSON, CSV, parquet, arrow or text. "
+            help="Training rows: DIR/<task>/** or DIR/<task>.*, JSON, CSV, parquet, arrow or text. "
             "Default: the recipe's."
         ),
     ] = None,

@@ -69,8 +69,11 @@ def check_there(name: str) -> None:
     place = Path(name)
     if place.exists() and not place.is_dir():
         raise ValueError(f"{name}: is a file; give the directory of a model or of a run")
-    if not place.exists() and not _is_hub_name(name):
-        raise ValueError(f"{name}: no such directory; give a model's or a run's, or a Hub name")
+    if not name or (not place.exists() and not _is_hub_name(name)):
+        raise ValueError(
+            f"{name or 'no name'}: no such directory; give the directory of a model or of a run, "
+            "or a name on the Hub with its owner, as in org/model"
+        )
 
 
 def resolve(name: str) -> Model:

@@ -33,7 +33,10 @@ class Reporter:
         self.console = console or Console(stderr=True, highlight=False)
         self._clock = clock
         self._task = ""
-        self._begun = self._logged = 0.0
+        self._logged = 0.0
+        # Time and number of requests from which the speed is counted, and the last number.
+        self._since: tuple[float, int] | None = None
+        self._done = 0
         self._bars = Progress(
             TextColumn("{task.description:<24}"),
             BarColumn(),
@@ -68,7 +71,8 @@ class Reporter:
     def begin(self, task: str) -> None:
         """A benchmark begins."""
         self._task = task
-        self._begun = self._logged = self._clock()
+        self._logged = self._clock()
+        self._since = None
         if not self.console.is_terminal:
             self.say(f"measuring {task}")
         self._bars.reset(self._items, description=task, total=0, visible=True)
@@ -77,10 +81,16 @@ class Reporter:
         """Requests of the benchmark that were answered."""
         self._bars.update(self._items, completed=done, total=total)
         now = self._clock()
-        if self.console.is_terminal or not done or now - self._logged < LOG_EVERY:
+        # The speed is that of answers: prompts are made before the first, and a benchmark with
+        # two kinds of requests begins to count again.
+        if self._since is None or done < self._done:
+            self._since = (now, done)
+        self._done = done
+        begun, before = self._since
+        if self.console.is_terminal or done == before or now - self._logged < LOG_EVERY:
             return
         self._logged = now
-        left = (now - self._begun) / done * (total - done)
+        left = (now - begun) / (done - before) * (total - done)
         self.say(f"{self._task}: {done:,} of {total:,}, about {_duration(left)} left")
 
     def end(self, task: str, score: float) -> None:

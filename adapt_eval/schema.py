@@ -225,8 +225,14 @@ class NotRead(Record):
 
 
 class Overlap(Record):
-    """What `adapt-eval overlap` found; `words` is the length of the sequences."""
+    """What `adapt-eval overlap` found.
+
+    Attributes:
+        words: length of the sequences.
+        training_tasks: those of which rows were read; None in files of earlier versions.
+    """
 
     words: int
     benchmarks: dict[str, BenchmarkOverlap]
+    training_tasks: list[str] | None = None
     not_read: list[NotRead] = []

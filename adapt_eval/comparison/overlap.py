@@ -28,13 +28,16 @@ FILE = "overlap.json"
 def overlap_table(arms: Sequence[Arm], tasks: Sequence[str]) -> list[OverlapPair]:
     """Training tasks x benchmarks that share something, over all runs.
 
-    `by_text` is None where the texts were not compared (`adapt-eval overlap RUN` does it).
+    `by_text` is None where the texts were not compared (`adapt-eval overlap RUN` does it), also
+    for a training task none of whose rows could be read.
     """
     pairs: dict[tuple[str, str], OverlapPair] = {}
     for arm in arms:
         for run in arm.runs:
             training = list(run.ledger.tasks) if run.ledger else []
             texts = _stored(run)
+            file = _file_of(run)
+            read = file.training_tasks if file else None
             for task in tasks:
                 names = run.results[task].content.names
                 compared = texts.get(task)
@@ -43,22 +46,42 @@ def overlap_table(arms: Sequence[Arm], tasks: Sequence[str]) -> list[OverlapPair
                     pair = pairs.get((one, task)) or OverlapPair(
                         training_task=one, benchmark=task, by_name=matches(one, names)
                     )
-                    if compared:
+                    if compared and (read is None or one in read):
                         found = max(by_text.get(one, 0), pair.by_text or 0)
                         pair = pair.model_copy(update={"by_text": found, "items": compared.items})
                     pairs[one, task] = pair
     return list(pairs.values())
 
 
-def _stored(run: Run) -> dict[str, BenchmarkOverlap]:
-    """What was found for a run's benchmarks, without those that were measured again since."""
+def not_compared(arms: Sequence[Arm]) -> list[str]:
+    """Notes on training data that `adapt-eval overlap` could not read: nothing is known of it."""
+    notes = []
+    for run in (run for arm in arms for run in arm.runs):
+        found = _file_of(run)
+        if found is None or not found.not_read or not _stored(run):
+            continue
+        first, *others = found.not_read
+        beside = f" and {len(others)} more" if others else ""
+        notes.append(
+            f"{run.place}: training data that was not searched for benchmark items: {first.file} "
+            f"({first.reason}){beside}; adapt-eval overlap lists all of it"
+        )
+    return notes
+
+
+def _file_of(run: Run) -> Overlap | None:
     file = next(iter(run.results.values())).folder / FILE
     if not file.is_file():
-        return {}
-    remedy = "delete it and run adapt-eval overlap again"
+        return None
+    return parse(Overlap, read_json(file), file, "delete it and run adapt-eval overlap again")
+
+
+def _stored(run: Run) -> dict[str, BenchmarkOverlap]:
+    """What was found for a run's benchmarks, without those that were measured again since."""
+    found = _file_of(run)
     return {
         name: one
-        for name, one in parse(Overlap, read_json(file), file, remedy).benchmarks.items()
+        for name, one in (found.benchmarks if found else {}).items()
         if name in run.results and one.samples == _samples(run.results[name])
     }
 
@@ -136,7 +159,12 @@ def write_overlap(results: Sequence[Result], training: TrainingTexts) -> Overlap
     stamped = {
         one.task: found[one.task].model_copy(update={"samples": _samples(one)}) for one in results
     }
-    overlap = Overlap(words=WORDS, benchmarks=stamped, not_read=training.not_read)
+    overlap = Overlap(
+        words=WORDS,
+        benchmarks=stamped,
+        training_tasks=list(training.rows),
+        not_read=training.not_read,
+    )
     write_json(results[0].folder / FILE, overlap)
     return overlap
 

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import json
+import lzma
+import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from adapt_eval.comparison.training_files import (
+    LOADERS,
+    Listing,
+    TrainingFile,
+    files_below,
+    files_of_run,
+    is_packed,
+)
 from adapt_eval.schema import NotRead
-
-# Ending -> loader of `datasets`; JSON is read line by line, so that one odd row hides no others.
-_LOADERS = {
-    ".jsonl": "json",
-    ".json": "json",
-    ".csv": "csv",
-    ".tsv": "csv",
-    ".parquet": "parquet",
-    ".arrow": "arrow",
-    ".txt": "text",
-}
-_PACKED = (".gz", ".bz2", ".xz", ".zst")
-# What lies beside data and is none.
-_BESIDE = {"dataset_info.json", "state.json", "dataset_dict.json", "dataset_infos.json"}
-_BESIDE_ENDINGS = {".md", ".lock", ".py", ".yaml", ".yml"}
 
 
 @dataclass
@@ -38,19 +34,10 @@ class TrainingTexts:
     rows: dict[str, list[str]] = field(default_factory=dict)
     not_read: list[NotRead] = field(default_factory=list)
 
-    def add(self, task: str, file: Path) -> None:
-        """Read a file as rows of a task, or note why it was not read."""
-        try:
-            found = list(row_texts(file))
-        except (ValueError, OSError) as error:
-            reason = str(error).strip().splitlines()
-            self.not_read.append(NotRead(file=str(file), reason=reason[0] if reason else "damaged"))
-            return
-        self.rows.setdefault(task, []).extend(found)
-
-    def miss(self, what: str, reason: str) -> None:
-        """Note that something is not read."""
-        self.not_read.append(NotRead(file=what, reason=reason))
+    @property
+    def why(self) -> str:
+        """What was not read and why, as one text."""
+        return "; ".join(f"{one.file}: {one.reason}" for one in self.not_read)
 
 
 def training_texts(run: Path) -> TrainingTexts:
@@ -59,128 +46,102 @@ def training_texts(run: Path) -> TrainingTexts:
     Raises:
         ValueError: the run has no recipe, or none of its data can be read here.
     """
-    import yaml
-
-    config = run / "adapt" / "config.yml"
-    if not config.is_file():
-        raise ValueError(f"{run}: no adapt/config.yml; name the training data with --train DIR")
-    recipe = (yaml.safe_load(config.read_text(encoding="utf-8")) or {}).get("recipe") or {}
-    entries = recipe.get("datasets") or []
-    # Axolotl drops keys that it does not know, so the resolved recipe keeps the names apart.
-    names = (recipe.get("adapt") or {}).get("train_tasks") or [None] * len(entries)
-    found = TrainingTexts()
-    for entry, name in zip(entries, names, strict=True):
-        task = str(name or entry.get("task") or entry.get("path"))
-        files = _files_of(entry)
-        if not files:
-            found.miss(
-                str(entry.get("path")),
-                "is no file or folder here (relative paths count from where adapt-eval is called)",
-            )
-        for file in files:
-            _add(found, task, file)
+    found = _read(files_of_run(run))
     if not found.rows:
-        said = "; ".join(f"{one.file}: {one.reason}" for one in found.not_read) or "no datasets"
         raise ValueError(
-            f"{run}: none of its training data can be read ({said}); name it with --train DIR"
+            f"{run}: none of its training data can be read ({found.why or 'no datasets'}); "
+            "name it with --train DIR"
         )
     return found
 
 
 def texts_below(folder: Path) -> TrainingTexts:
-    """Texts from DIR/<task>/* or DIR/<task>.*; validation rows too.
+    """Texts from DIR/<task>/** and DIR/<task>.*; validation rows too.
 
     Raises:
         ValueError: there is no file that can be read.
     """
-    found = TrainingTexts()
-    for file in _files_below(folder):
-        task = _plain_name(file) if file.parent == folder else file.parent.name
-        _add(found, task, file)
+    if not folder.is_dir():
+        raise ValueError(f"--train {folder}: no such directory; give one with a folder for a task")
+    found = _read(files_below(folder))
     if not found.rows:
-        said = "; ".join(f"{one.file}: {one.reason}" for one in found.not_read)
         raise ValueError(
             f"--train {folder}: no data files in it that can be read"
-            + (f" ({said})" if said else "")
-            + f"; it takes {', '.join(_LOADERS)}, also compressed"
+            + (f" ({found.why})" if found.why else "")
+            + f"; it takes {', '.join(LOADERS)}, also compressed"
         )
     return found
 
 
-def _add(found: TrainingTexts, task: str, file: Path) -> None:
-    if _loader(file) is None:
-        found.miss(str(file), f"is no kind of data file that is known ({', '.join(_LOADERS)})")
-    else:
-        found.add(task, file)
+def _read(listing: Listing) -> TrainingTexts:
+    """The texts of all files; those that are damaged or empty join what is not read."""
+    found = TrainingTexts(not_read=listing.not_read)
+    with _quiet_datasets():
+        for file in listing.files:
+            try:
+                texts = list(row_texts(file))
+            except (ValueError, OSError) as error:
+                said = str(error).strip().splitlines()
+                found.not_read.append(
+                    NotRead(file=str(file.path), reason=said[0] if said else "is damaged")
+                )
+                continue
+            if texts:
+                found.rows.setdefault(file.task, []).extend(texts)
+            else:
+                found.not_read.append(NotRead(file=str(file.path), reason="holds no rows"))
+    return found
 
 
-def _files_of(entry: Mapping[str, Any]) -> list[Path]:
-    """The local files of a dataset entry."""
-    place = Path(str(entry.get("path")))
-    named = entry.get("data_files")
-    if named:
-        files = [Path(one) for one in ([named] if isinstance(named, str) else named)]
-        here = [file if file.exists() else place / file for file in files]
-        return [file for file in here if file.is_file()]
-    return _files_below(place) if place.is_dir() else [place] if place.is_file() else []
-
-
-def _files_below(folder: Path) -> list[Path]:
-    """All files below a folder but hidden ones and what lies beside data."""
-    return sorted(
-        file
-        for file in folder.rglob("*")
-        if file.is_file()
-        and not any(part.startswith(".") for part in file.relative_to(folder).parts)
-        and file.name not in _BESIDE
-        and file.suffix not in _BESIDE_ENDINGS
-        and "LICENSE" not in file.name
-    )
-
-
-def _endings(file: Path) -> tuple[str, bool]:
-    """(the ending that tells the kind of data, whether the file is compressed)."""
-    packed = file.suffix in _PACKED
-    return (Path(file.stem).suffix if packed else file.suffix), packed
-
-
-def _plain_name(file: Path) -> str:
-    return Path(file.stem).stem if _endings(file)[1] else file.stem
-
-
-def _loader(file: Path) -> str | None:
-    return _LOADERS.get(_endings(file)[0])
-
-
-def row_texts(file: Path) -> Iterator[str]:
+def row_texts(file: TrainingFile) -> Iterator[str]:
     """All strings of each row, joined.
 
     Raises:
         ValueError: the file is damaged, with the line where it is known.
         OSError: it cannot be opened.
     """
-    ending, packed = _endings(file)
-    if _LOADERS[ending] == "json" and not packed:
-        yield from (" ".join(strings(row)) for row in _json_rows(file))
+    if file.loader == "json" and not is_packed(file.path):
+        # Line by line, so that rows may have any keys and types.
+        yield from (" ".join(strings(row)) for row in _json_rows(file.path))
         return
     from datasets import load_dataset
     from datasets.exceptions import DatasetsError
     from pyarrow import ArrowException
 
-    options = {"sep": "\t"} if ending == ".tsv" else {}
+    options = {"sep": "\t"} if ".tsv" in file.path.suffixes else {}
     try:
         rows = load_dataset(
-            _LOADERS[ending], data_files=str(file), split="train", streaming=True, **options
+            file.loader, data_files=str(file.path), split="train", streaming=True, **options
         )
         for row in rows:
             yield " ".join(strings(row))
-    except (ArrowException, DatasetsError, EOFError, TypeError) as error:
+    except (
+        ArrowException,
+        DatasetsError,
+        EOFError,
+        TypeError,
+        zlib.error,
+        lzma.LZMAError,
+    ) as error:
         raise ValueError(f"is damaged: {error}") from error
+
+
+@contextmanager
+def _quiet_datasets() -> Iterator[None]:
+    """What `datasets` logs of a damaged file is said by us, once."""
+    from datasets import logging
+
+    level = logging.get_verbosity()
+    logging.set_verbosity(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
 
 
 def _json_rows(file: Path) -> Iterator[Any]:
     """A row a line, or the rows of one array."""
-    with file.open(encoding="utf-8") as lines:
+    with file.open(encoding="utf-8-sig") as lines:
         start = lines.read(1)
         while start.isspace():
             start = lines.read(1)

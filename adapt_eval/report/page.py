@@ -15,6 +15,8 @@ from adapt_eval.comparison.benchmark import guess
 from adapt_eval.comparison.schema import Comparison, SuiteComparison
 from adapt_eval.report import plots, rows, words
 
+_LONGEST_WORD = 12  # of a head of ours: "difference", "detectable", "effective"
+
 
 def write_page(path: Path, result: Comparison, arms: Sequence[Arm]) -> None:
     """Write all or nothing.
@@ -127,11 +129,14 @@ def _made(arms: Sequence[Arm]) -> str:
 def _table(heads: Sequence[str], lines: Sequence[Sequence[str]], right: range) -> str:
     def cells(tag: str, texts: Sequence[str]) -> str:
         return "".join(
-            f'<{tag} class="number">{_text(text)}</{tag}>'
-            if number in right
-            else f"<{tag}>{_text(text)}</{tag}>"
+            f'<{tag} class="{kind(number, text)}">{_text(text)}</{tag}>'
             for number, text in enumerate(texts)
         )
+
+    def kind(number: int, text: str) -> str:
+        # Only a name may be broken inside of a word, and only a long one.
+        long = any(len(word) > _LONGEST_WORD for word in text.split())
+        return " ".join(["number"] * (number in right) + ["long"] * long)
 
     body = "".join(f"<tr>{cells('td', row)}</tr>" for row in lines)
     head = f"<thead><tr>{cells('th', heads)}</tr></thead>"

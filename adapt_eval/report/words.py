@@ -102,6 +102,11 @@ def overlap_remark(result: Comparison) -> str:
     tasks = len({one.training_task for one in pairs})
     benchmarks = len({one.benchmark for one in pairs})
     said = f"{tasks} training tasks x {benchmarks} benchmarks were compared by name"
-    if compared:
+    if compared == len(pairs):
         return f"{said}, {compared} pairs by text too; pairs not shown share nothing"
+    if compared:
+        return (
+            f"{said}, {compared} of {len(pairs)} pairs by text too: pairs not shown share no name, "
+            "and no text where texts were compared"
+        )
     return f"{said}, none by text: adapt-eval overlap RUN compares texts"

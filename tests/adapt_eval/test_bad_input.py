@@ -34,7 +34,9 @@ def check(command: Command, code: int, says: str, *arguments: object) -> None:
 
 
 def test_a_run_that_is_not_there(command: Command, tmp_path: Path) -> None:
-    check(command, 2, "no such directory; give a model's or a run's", tmp_path / "no", *TINY)
+    says = "no such directory; give the directory of a model or of a run"
+    check(command, 2, says, tmp_path / "no", *TINY)
+    check(command, 2, "no name: no such directory", "", *TINY)
 
 
 def test_an_empty_run_directory(command: Command, tmp_path: Path) -> None:
@@ -199,7 +201,7 @@ def test_a_damaged_adapter(command: Command, tmp_path: Path) -> None:
 def test_a_run_that_is_not_there_is_told_before_anything_else(command: Command) -> None:
     done = command("run", "MISSING")  # needs --allow-code-execution too
     assert done.returncode == 2
-    assert "MISSING: no such directory; give a model's or a run's" in done.stderr
+    assert "MISSING: no such directory; give the directory of a model or of a run" in done.stderr
     done = command("run", "runs/missing", "--suite", "tiny", "--allow-code-execution")
     assert "runs/missing: there is no such directory, and no model of that name" in done.stderr
 

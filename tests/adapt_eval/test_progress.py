@@ -36,9 +36,30 @@ def test_the_time_left_is_in_a_readable_unit(seconds: float, says: str) -> None:
     file = io.StringIO()
     reporter = Reporter(Console(file=file), lambda: now[0])
     reporter.begin("arc")
+    reporter.items(0, 2)
     now[0] = seconds
     reporter.items(1, 2)
     assert says in file.getvalue()
+
+
+def test_making_prompts_and_an_earlier_kind_of_requests_do_not_count_as_answering() -> None:
+    now = [0.0]
+    file = io.StringIO()
+    reporter = Reporter(Console(file=file), lambda: now[0])
+    reporter.begin("bbh")
+    now[0] = 600.0  # prompts are made
+    reporter.items(8, 1000)
+    now[0] = 640.0
+    reporter.items(108, 1000)
+    now[0] = 700.0
+    reporter.items(1000, 1000)
+    now[0] = 1000.0  # the second kind of requests
+    reporter.items(1, 101)
+    now[0] = 1050.0
+    reporter.items(51, 101)
+    lines = file.getvalue().splitlines()
+    assert lines[1] == "bbh: 108 of 1,000, about 6 min left"
+    assert lines[-1] == "bbh: 51 of 101, about 50 s left"
 
 
 def test_a_terminal_shows_bars_and_the_time_left() -> None:

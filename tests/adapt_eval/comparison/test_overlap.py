@@ -66,6 +66,7 @@ def test_the_command_compares_texts_and_compare_shows_them(
     data = tmp_path / "data" / "leaky"
     data.mkdir(parents=True)
     (data / "train.jsonl").write_text(json.dumps({"messages": [{"content": LONG}]}) + "\n")
+    (data.parent / "clean.txt").write_text("nothing of the benchmark\n")
     ledger = made_ledger(leaky=10, boolq_like=10, clean=10)
     documents = [json.dumps({"question": LONG}), "{}"]
     runs = [
@@ -88,6 +89,9 @@ def test_the_command_compares_texts_and_compare_shows_them(
     by_task = {one["training_task"]: one for one in lines}
     assert (by_task["leaky"]["by_text"], by_task["leaky"]["items"]) == (1, 2)
     assert by_task["clean"]["by_text"] == 0
+    assert by_task["boolq_like"]["by_text"] is None  # of it no rows were read
+    said = command("compare", *runs, "--markdown").stdout
+    assert "by name, 2 of 3 pairs by text too" in said
     # Measured again since, on other items: what was compared then is not these.
     made_run(runs[0], {"sums": [1.0]}, ledger=ledger, names=["boolq"], documents=["{}"])
     after = overlap_table(read_arms([str(one) for one in runs], None), ["sums"])
@@ -115,3 +119,8 @@ def test_the_command_names_what_it_did_not_read(tmp_path: Path, command: Command
     assert "no kind of data file" in reasons["odd.bin"]
     assert "line 2 is not JSON" in reasons["broken.jsonl"]
     assert done.stderr.count("not read, so not compared") == 2
+    other = made_run(tmp_path / "other", {"sums": [1.0]}, documents=["{}"])
+    notes = json.loads(command("compare", other, run, "--json").stdout)["notes"]
+    [note] = [one for one in notes if "not searched for benchmark items" in one]
+    assert note.startswith(f"{run}: training data that was not searched for benchmark items: ")
+    assert "and 1 more" in note

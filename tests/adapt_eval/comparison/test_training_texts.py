@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import json
+import lzma
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,7 +26,8 @@ def lines(file: Path) -> None:
 
 
 def packed(file: Path) -> None:
-    file.write_bytes(gzip.compress("\n".join(json.dumps(row) for row in ROWS).encode()))
+    pack = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}[file.suffix]
+    file.write_bytes(pack("\n".join(json.dumps(row) for row in ROWS).encode()))
 
 
 def arrow(file: Path) -> None:
@@ -33,10 +36,20 @@ def arrow(file: Path) -> None:
         out.write_table(table)
 
 
+def damaged_gzip() -> bytes:
+    """Compressed rows with wrong bytes in the middle."""
+    found = bytearray(gzip.compress("\n".join(json.dumps(row) for row in ROWS * 50).encode()))
+    found[40:60] = b"\xff" * 20
+    return bytes(found)
+
+
 WRITERS: dict[str, Callable[[Path], object]] = {
     "qa.jsonl": lines,
     "qa.json": lambda file: file.write_text(json.dumps(ROWS, indent=1)),
+    "qa.ndjson": lines,
     "qa.jsonl.gz": packed,
+    "qa.jsonl.bz2": packed,
+    "qa.jsonl.xz": packed,
     "qa.csv": lambda file: pyarrow.csv.write_csv(pyarrow.Table.from_pylist(ROWS), file),
     "qa.tsv": lambda file: file.write_text("question\tanswer\none two\tthree\nfour\tfive, six\n"),
     "qa.parquet": lambda file: pyarrow.parquet.write_table(pyarrow.Table.from_pylist(ROWS), file),
@@ -66,8 +79,7 @@ def test_a_folder_is_read_whole_and_a_saved_dataset_without_what_lies_beside(
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(ROWS), folder / "more.parquet")
     (folder / "README.md").write_text("about")
     found = texts_below(tmp_path)
-    assert sorted(found.rows["qa"]) == sorted(TEXTS * 2)
-    assert found.rows["saved"] == TEXTS
+    assert sorted(found.rows["qa"]) == sorted(TEXTS * 3)
     assert found.not_read == []
 
 
@@ -79,6 +91,10 @@ def test_a_folder_is_read_whole_and_a_saved_dataset_without_what_lies_beside(
         ("bad.parquet", b"PAR1 and no more", "is damaged"),
         ("bad.jsonl", b"\xff\xfe", "utf-8"),
         ("bad.pickle", b"x", "no kind of data file that is known"),
+        ("bad.jsonl.gz", damaged_gzip(), "is damaged"),
+        ("bad.jsonl.xz", b"not compressed at all", "is damaged"),
+        ("bad.jsonl", b"", "holds no rows"),
+        ("LICENSE_bad.pickle", b"x", "no kind of data file that is known"),
     ],
 )
 def test_what_is_not_read_is_named_with_the_reason(
@@ -91,6 +107,36 @@ def test_what_is_not_read_is_named_with_the_reason(
     found = texts_below(tmp_path)
     assert found.rows == {"fine": TEXTS}
     assert [(Path(one.file).name, reason in one.reason) for one in found.not_read] == [(name, True)]
+
+
+def test_every_data_file_is_read_whatever_it_is_called_and_what_describes_data_is_left_out(
+    tmp_path: Path,
+) -> None:
+    lines(tmp_path / "LICENSE_texts.jsonl")
+    lines(tmp_path / "README.txt")
+    for name in ("README.md", "LICENSE", "dataset_info.json", ".hidden.jsonl"):
+        (tmp_path / name).write_text("{}")
+    found = texts_below(tmp_path)
+    assert set(found.rows) == {"LICENSE_texts", "README"}
+    assert found.not_read == []
+
+
+def test_the_first_folder_names_the_task(tmp_path: Path) -> None:
+    for task in ("qa", "sums"):
+        (tmp_path / task / "data").mkdir(parents=True)
+        lines(tmp_path / task / "data" / "train.jsonl")
+    assert texts_below(tmp_path).rows == {"qa": TEXTS, "sums": TEXTS}
+
+
+def test_a_byte_order_mark_is_no_damage(tmp_path: Path) -> None:
+    text = "\n".join(json.dumps(row) for row in ROWS)
+    (tmp_path / "qa.jsonl").write_text(text, encoding="utf-8-sig")
+    assert texts_below(tmp_path).rows == {"qa": TEXTS}
+
+
+def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"--train .*gone: no such directory"):
+        texts_below(tmp_path / "gone")
 
 
 def recipe(run: Path, text: str) -> Path:
@@ -118,3 +164,45 @@ def test_a_dataset_that_is_not_here_is_named_and_the_others_are_read(tmp_path: P
     assert [one.file for one in found.not_read] == ["org/hub"]
     with pytest.raises(ValueError, match=r"none of its training data can be read .*--train DIR"):
         training_texts(recipe(tmp_path / "run", "{datasets: [{path: org/hub, task: far}]}"))
+
+
+@pytest.mark.parametrize(
+    ("entry", "read", "missing"),
+    [
+        ("path: json, data_files: [DIR/qa.jsonl, DIR/gone.jsonl]", 2, ["gone.jsonl"]),
+        ("path: json, data_files: DIR/*.jsonl", 2, []),
+        ("path: json, data_files: {train: DIR/qa.jsonl}", 2, []),
+        ("path: DIR, data_files: sub/two.jsonl", 2, []),
+        ("path: json, data_files: DIR/sub", 2, []),
+        ("path: DIR/qa.dat, ds_type: json", 2, []),
+        ("path: DIR/qa.dat", 2, []),
+        ("path: DIR", 4, ["qa.dat"]),
+    ],
+)
+def test_files_are_found_as_axolotl_finds_them(
+    entry: str, read: int, missing: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "data" / "sub").mkdir(parents=True)
+    for name in ("qa.jsonl", "sub/two.jsonl", "qa.dat"):
+        lines(tmp_path / "data" / name)
+    text = f"{{datasets: [{{{entry}, task: qa}}]}}".replace("DIR", str(tmp_path / "data"))
+    found = training_texts(recipe(tmp_path / "run", text))
+    assert {task: len(texts) for task, texts in found.rows.items()} == {"qa": read}
+    assert [Path(one.file).name for one in found.not_read] == missing
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[: {", "is not YAML"),
+        ("[1]", r"recipe is \[1\], not an object"),
+        ("{datasets: [abc]}", r'recipe.datasets.0 is "abc", not an object'),
+        ("{datasets: abc}", r'recipe.datasets is "abc", not a list'),
+        ("{datasets: [{path: a}], adapt: {train_tasks: [a, b]}}", "2 adapt.train_tasks for 1 dat"),
+    ],
+)
+def test_a_damaged_recipe_is_told_with_its_file(text: str, says: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=says) as caught:
+        training_texts(recipe(tmp_path / "run", text))
+    assert "config.yml" in str(caught.value)
+    assert "--train DIR" in str(caught.value)

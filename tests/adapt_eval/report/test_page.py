@@ -105,11 +105,9 @@ def test_terminal_and_markdown_say_the_same(runs: list[str], page: Path) -> None
     assert len(heads) == 5  # two comparisons, tokens, shares, overlap
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("width", [1280, 1200, 500])
-def test_chromium_shows_it_without_a_word_on_the_console(
-    page: Path, width: int, tmp_path: Path
-) -> None:
+def measured(page: Path, width: int, folder: Path) -> tuple[int, int, int, int]:
+    """In Chromium: (width of the page, of the window, height, how far the widest table runs over);
+    fails on a word on the console."""
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
         pytest.skip("chromium is not installed")
@@ -119,19 +117,61 @@ def test_chromium_shows_it_without_a_word_on_the_console(
         "...[...document.querySelectorAll('.wide')].map(e => e.scrollWidth - e.clientWidth))"
         "</script></body>"
     )
-    copy = tmp_path / "report.html"
+    copy = folder / "report.html"
     copy.write_text(page.read_text(encoding="utf-8").replace("</body>", probe), encoding="utf-8")
     call = [chromium, "--headless", "--no-sandbox", "--disable-gpu", f"--window-size={width},900"]
-    call += ["--enable-logging=stderr", f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
+    call += ["--enable-logging=stderr", f"--user-data-dir={folder / 'profile'}", "--dump-dom"]
     done = subprocess.run([*call, f"file://{copy}"], capture_output=True, text=True, check=True)
     assert "CONSOLE" not in done.stderr
     found = re.search(r"<title>(\d+) of (\d+) high (\d+) tables over by (\d+)</title>", done.stdout)
     assert found, done.stdout[:300]
     wide, window, high, over = map(int, found.groups())
+    return wide, window, high, over
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1280, 1200, 500])
+def test_chromium_shows_it_without_a_word_on_the_console(
+    page: Path, width: int, tmp_path: Path
+) -> None:
+    wide, window, high, over = measured(page, width, tmp_path)
     assert wide <= window  # nothing runs over the side
     assert high > 1500
     if width >= 1200:
         assert over == 0  # the verdicts, in the last column, are not behind a scroll bar
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["llama31_8b_uniform_mixture_10pct_seed1", "llama31_8b_learned_mixture_10pct_seed1"],
+        [f"gemma-adapt-{share}pct-run" for share in range(1, 9)],
+    ],
+)
+def test_long_names_and_many_runs_hide_no_column_at_1200_pixels(
+    names: list[str], tmp_path: Path
+) -> None:
+    arms = read_arms(
+        [
+            f"{name}="
+            + str(
+                made_run(
+                    tmp_path / name,
+                    {
+                        "passages": [
+                            float((item * 7 + number) % 10 < 3 + number) for item in range(400)
+                        ]
+                    },
+                    ledger=made_ledger(question_answering_of_long_passages=1_000_000, story=30),
+                )
+            )
+            for number, name in enumerate(names)
+        ],
+        None,
+    )
+    write_page(tmp_path / "long.html", compare(arms), arms)
+    assert measured(tmp_path / "long.html", 1200, tmp_path)[3] == 0
 
 
 def test_a_folder_is_no_place_for_the_page(runs: list[str], tmp_path: Path) -> None:
