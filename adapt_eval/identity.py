@@ -92,13 +92,19 @@ def finished(
 
 
 def write_manifest(
-    folder: Path, suite: Suite, model: Model, identity: Identity, options: Options
+    folder: Path,
+    suite: Suite,
+    model: Model,
+    identity: Identity,
+    options: Options,
+    ledger: Ledger | None,
 ) -> None:
     """Say for people and for `compare` what the results in a folder are results of.
 
     Args:
         suite: the benchmarks that were asked for.
         options: resolved.
+        ledger: what `ledger_of` returned for the run.
     """
     code = None
     if any(one.runs_code for one in suite.benchmarks):
@@ -128,13 +134,17 @@ def write_manifest(
         versions=provenance.package_versions(),
         checkout=provenance.checkout(),
         hardware=provenance.hardware(options.device),
-        ledger=_ledger(Path(options.run)),
+        ledger=ledger,
     )
     write_json(folder / MANIFEST, manifest)
 
 
-def _ledger(run: Path) -> Ledger | None:
-    """What training spent, if a training run left its records in the folder of the model."""
+def ledger_of(run: Path) -> Ledger | None:
+    """What training spent; None if no training run left its records in the folder of the model.
+
+    Raises:
+        ValueError: the ledger is damaged.
+    """
     file = run / RECORDS / LEDGER
     if not file.is_file():
         return None

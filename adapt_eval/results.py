@@ -124,7 +124,17 @@ def read_manifest(folder: Path) -> Manifest:
         ValueError: it is missing or damaged.
     """
     path = folder / MANIFEST
-    return parse(Manifest, read_json(path), path, "run adapt-eval run --force again")
+    remedy = "run adapt-eval run again, which writes it anew and measures only what is missing"
+    return parse(Manifest, read_json(path), path, remedy)
+
+
+def has_manifest(folder: Path) -> bool:
+    """Whether a folder of results has a manifest that can be read."""
+    try:
+        read_manifest(folder)
+    except ValueError:
+        return False
+    return True
 
 
 def read_result(path: Path) -> Result:

@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adapt_eval.errors import RunFailed
-from adapt_eval.identity import fingerprint_of, finished, identity_of, write_manifest
+from adapt_eval.identity import fingerprint_of, finished, identity_of, ledger_of, write_manifest
 from adapt_eval.model import Model, check_fits, check_there, resolve
 from adapt_eval.options import Options, check, check_template, pick_device
 from adapt_eval.progress import Reporter
-from adapt_eval.results import write_result
+from adapt_eval.results import has_manifest, write_result
 from adapt_eval.schema import (
     BenchmarkResult,
     Fingerprint,
     Identity,
+    Ledger,
     Plan,
     PlannedBenchmark,
     Score,
@@ -43,6 +44,7 @@ class Checked:
         folder: where results go.
         benchmarks: all of them, with their data read.
         done: benchmark -> result of exactly this measurement, where there is one.
+        ledger: of the training run, if the model is one's.
     """
 
     options: Options
@@ -52,6 +54,7 @@ class Checked:
     identity: Identity
     benchmarks: list[tuple[Prepared, Fingerprint]]
     done: dict[str, BenchmarkResult]
+    ledger: Ledger | None
 
 
 def plan(options: Options, reporter: Reporter) -> Plan:
@@ -73,10 +76,16 @@ def run_suite(options: Options, reporter: Reporter) -> Scores:
     """
     checked = _check(options, reporter)
     done = dict(checked.done)
-    if len(done) < len(checked.benchmarks):
+    if len(done) < len(checked.benchmarks) or not has_manifest(checked.folder):
         write_manifest(
-            checked.folder, checked.suite, checked.model, checked.identity, checked.options
+            checked.folder,
+            checked.suite,
+            checked.model,
+            checked.identity,
+            checked.options,
+            checked.ledger,
         )
+    if len(done) < len(checked.benchmarks):
         reporter.start(len(checked.benchmarks), len(done))
         _measure(checked, reporter, done)
     return Scores(
@@ -93,6 +102,7 @@ def _check(options: Options, reporter: Reporter) -> Checked:
     roots = [Path(root) for root in options.data_roots]
     check(options, suite, roots)
     model = resolve(options.run)
+    ledger = ledger_of(Path(options.run))
     device = pick_device(options.device)
     check_fits(model, device)
     if options.profile == "chat":
@@ -119,7 +129,7 @@ def _check(options: Options, reporter: Reporter) -> Checked:
         if found is not None:
             done[benchmark.task] = found
         benchmarks.append((one, fingerprint))
-    return Checked(resolved, suite, model, folder, identity, benchmarks, done)
+    return Checked(resolved, suite, model, folder, identity, benchmarks, done, ledger)
 
 
 def _measure(checked: Checked, reporter: Reporter, done: dict[str, BenchmarkResult]) -> None:

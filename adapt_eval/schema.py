@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, FiniteFloat
 
 FORMAT = 1  # of a benchmark's result
 
@@ -40,6 +40,13 @@ class Ledger(Record):
     used: float
     meta_tokens: float = 0
     tasks: dict[str, TaskTokens]
+
+
+class MixtureLine(Record):
+    """A line of `adapt/history.jsonl`: the mixture after an update, at `tokens` trained tokens."""
+
+    tokens: FiniteFloat
+    proportions: dict[str, FiniteFloat]
 
 
 # manifest.json

@@ -9,10 +9,10 @@ from importlib.resources import files
 from pathlib import Path
 
 from adapt_common.files import write_atomically
-from adapt_common.run_records import read_history
 from adapt_eval.comparison.arms import Arm
 from adapt_eval.comparison.benchmark import guess
 from adapt_eval.comparison.schema import Comparison, SuiteComparison
+from adapt_eval.history import mixture_history
 from adapt_eval.report import plots, rows, words
 
 _LONGEST_WORD = 12  # of a head of ours: "difference", "detectable", "effective"
@@ -92,8 +92,7 @@ def _tokens(result: Comparison) -> str:
 def _mixtures(arms: Sequence[Arm]) -> str:
     parts = []
     for arm in arms:
-        history = [line for line in read_history(arm.runs[0].place) if line.get("proportions")]
-        if history:
+        if history := mixture_history(arm.runs[0].place):
             parts.append(f"<h3>{_text(arm.name)}</h3>{plots.mixture(history)}")
     if not parts:
         return ""

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from adapt_common.colours import colour
 from adapt_eval.comparison.schema import BenchmarkComparison, Figures
 from adapt_eval.report import words
+from adapt_eval.schema import MixtureLine
 
 _TICKS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
@@ -93,25 +93,25 @@ def wins(lines: Sequence[BenchmarkComparison], run: str, baseline: str) -> str:
     return f'<div class="legend">{legend}</div><div class="forest">{"".join(rows)}</div>'
 
 
-def mixture(history: Sequence[Mapping[str, Any]]) -> str:
+def mixture(history: Sequence[MixtureLine]) -> str:
     """Proportions of the tasks over trained tokens, stacked, in steps.
 
     Args:
-        history: the lines of a run's history: `tokens` and `proportions`.
+        history: the lines of a run's history, at least one.
     """
-    tasks = list(history[0]["proportions"])
-    tokens = [float(line["tokens"]) for line in history]
-    last = tokens[-1] or 1.0
-    before = history[0]["proportions"]
+    tasks = list(history[0].proportions)
+    last = history[-1].tokens or 1.0
+    before = history[0].proportions
     points = [(0.0, before)]
-    for at, line in zip(tokens, history, strict=True):
+    for line in history:
         # Between two updates the mixture stays as it is.
-        points += [(at / last, before), (at / last, line["proportions"])]
-        before = line["proportions"]
+        at = line.tokens / last
+        points += [(at, before), (at, line.proportions)]
+        before = line.proportions
     below = [0.0] * len(points)
     areas = []
     for number, task in enumerate(tasks):
-        above = [low + float(p.get(task, 0.0)) for low, (_, p) in zip(below, points, strict=True)]
+        above = [low + p.get(task, 0.0) for low, (_, p) in zip(below, points, strict=True)]
         upper = [
             f"{1000 * x:.1f},{300 * (1 - y):.1f}" for (x, _), y in zip(points, above, strict=True)
         ]
