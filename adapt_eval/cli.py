@@ -27,14 +27,22 @@ from adapt_eval.errors import (
 if TYPE_CHECKING:
     from adapt_eval.comparison.schema import Comparison
 
+
+def _examples(*commands: str) -> str:
+    """The end of a help text, one command a line."""
+    return "\b\nExamples:\n" + "\n".join(f"  adapt-eval {one}" for one in commands)
+
+
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"auto_envvar_prefix": "ADAPT_EVAL", "help_option_names": ["-h", "--help"]},
-    help="Benchmarks for fine-tuned models, and an honest comparison of runs.",
-    epilog="Examples: adapt-eval run runs/adapt --data-root mirror --allow-code-execution ; "
-    "adapt-eval compare runs/uniform runs/adapt",
+    help="Measure fine-tuned models on benchmarks and compare runs with statistical tests.",
+    epilog=_examples(
+        "run runs/adapt --data-root mirror --allow-code-execution",
+        "compare runs/uniform runs/adapt",
+    ),
 )
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -77,12 +85,16 @@ def root(
         context.default_map = _options_file(config, context)
 
 
-@app.command(epilog="Examples: adapt-eval suites ; adapt-eval suites ood11 --json")
+@app.command(epilog=_examples("suites", "suites ood11 --json"))
 def suites(
     name: Annotated[str | None, typer.Argument(help="A suite's name, or a YAML file.")] = None,
     as_json: Json = False,
 ) -> None:
-    """List the suites, or the benchmarks of one: family, metric, shots, items, chance, needs."""
+    """List the suites, or the benchmarks of one.
+
+    NAME is a suite's name or a YAML file. Of each benchmark it shows family, metric, what it
+    needs, shots, items, and the scores of guessing.
+    """
     from adapt_eval.suite import load_suite, suite_names
 
     if name is None:
@@ -99,26 +111,36 @@ def suites(
 
 
 @app.command(
-    epilog="Examples: adapt-eval run runs/adapt --data-root mirror --allow-code-execution ; "
-    "adapt-eval run runs/adapt --suite tiny --allow-code-execution ; "
-    "adapt-eval run org/model --limit 100 --skip humaneval --skip mbpp --output eval/model"
+    epilog=_examples(
+        "run runs/adapt --data-root mirror --allow-code-execution",
+        "run runs/adapt --suite tiny --allow-code-execution",
+        "run org/model --limit 100 --skip humaneval --skip mbpp",
+    )
 )
 def run(
     run: Annotated[
         str, typer.Argument(help="Model directory, adapter, run directory or Hub name.")
     ],
     suite: SuiteOption = "ood11",
-    only: Annotated[list[str] | None, typer.Option(help="Only this benchmark; repeatable.")] = None,
-    skip: Annotated[list[str] | None, typer.Option(help="Not this benchmark; repeatable.")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Measure only this benchmark; repeatable.")
+    ] = None,
+    skip: Annotated[
+        list[str] | None, typer.Option(help="Leave this benchmark out; repeatable.")
+    ] = None,
     output: Annotated[
         str | None, typer.Option(help="Where results go. Default: RUN/eval/SUITE.")
     ] = None,
     data_root: Roots = None,
     limit: Annotated[
-        int | None, typer.Option(help="First items of each task (of each subtask of a group).")
+        int | None,
+        typer.Option(help="Only the first N items of each task, and of each subtask of a group."),
     ] = None,
     profile: Annotated[
-        str, typer.Option(help="base, or chat: generated answers through the chat template.")
+        str,
+        typer.Option(
+            help="base, or chat, which applies the chat template where answers are generated."
+        ),
     ] = "base",
     batch_size: Annotated[str, typer.Option(help="A number, or auto.")] = "auto",
     device: Annotated[str, typer.Option(help="cuda, cuda:1, cpu, mps, or auto.")] = "auto",
@@ -130,15 +152,20 @@ def run(
         bool, typer.Option("--allow-code-execution", help="Run programs that the model writes.")
     ] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Measure again what was measured.")
+        bool, typer.Option("--force", help="Measure again, and replace finished results.")
     ] = False,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Check suite, data and permissions; load no model."),
+        typer.Option("--dry-run", help="Check everything but load no model."),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Measure a model on a suite. Killed, it goes on where it stopped when started again."""
+    """Measure a model on a suite of benchmarks.
+
+    RUN is the directory of a model, of a PEFT adapter or of a training run, or a name on the Hub
+    with its owner (org/model). After an interruption the same command continues with the
+    benchmarks that are not finished.
+    """
     from adapt_eval.progress import Reporter
     from adapt_eval.report.table import plan_table, scores_table
     from adapt_eval.run import Options, plan, run_suite
@@ -173,19 +200,24 @@ Arms = Annotated[
     typer.Argument(help="RUN, NAME=RUN, or NAME=RUN,RUN for several seeds of one arm."),
 ]
 Baseline = Annotated[
-    str | None, typer.Option(help="Name of the run that the others are compared with: the first.")
+    str | None,
+    typer.Option(help="Name of the run that the others are compared with. Default: the first."),
 ]
 Smallest = Annotated[float, typer.Option(help="Smallest score difference that would matter.")]
 Differences = Annotated[
-    bool, typer.Option("--allow-differences", help="Compare in spite of other settings or prompts.")
+    bool, typer.Option("--allow-differences", help="Compare although settings or prompts differ.")
 ]
-OneSuite = Annotated[str | None, typer.Option(help="Which results, where runs have several.")]
+OneSuite = Annotated[
+    str | None, typer.Option(help="Suite to read, if runs were measured on several.")
+]
 
 
 @app.command(
-    epilog="Examples: adapt-eval compare runs/uniform runs/adapt ; "
-    "adapt-eval compare uniform=runs/u1,runs/u2 adapt=runs/a1,runs/a2 --baseline uniform --json ; "
-    "adapt-eval compare old new --fail-on regression"
+    epilog=_examples(
+        "compare runs/uniform runs/adapt",
+        "compare uniform=runs/u1,runs/u2 adapt=runs/a1,runs/a2 --json",
+        "compare old new --fail-on regression",
+    )
 )
 def compare(
     runs: Arms,
@@ -196,10 +228,14 @@ def compare(
     as_json: Json = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
     fail_on: Annotated[
-        str | None, typer.Option(help="regression: exit with 3 if anything got worse.")
+        str | None, typer.Option(help="regression: exit with code 3 if anything got worse.")
     ] = None,
 ) -> None:
-    """Compare runs, item by item, with one baseline. Differences are run minus baseline."""
+    """Compare runs with a baseline, paired item by item.
+
+    Each of RUNS is a directory that `adapt-eval run` has measured, written RUN, NAME=RUN, or
+    NAME=RUN,RUN for several seeds of one way of training. Differences are run minus baseline.
+    """
     from adapt_eval.comparison.arms import read_arms
     from adapt_eval.comparison.compare import compare as compare_arms
 
@@ -222,8 +258,10 @@ def compare(
 
 
 @app.command(
-    epilog="Examples: adapt-eval report runs/uniform runs/adapt ; "
-    "adapt-eval report uniform=runs/uniform adapt=runs/adapt --output adapt.html"
+    epilog=_examples(
+        "report runs/uniform runs/adapt",
+        "report uniform=runs/uniform adapt=runs/adapt --output adapt.html",
+    )
 )
 def report(
     runs: Arms,
@@ -234,7 +272,10 @@ def report(
     allow_differences: Differences = False,
     as_json: Json = False,
 ) -> None:
-    """Write the comparison as one HTML file with plots that needs nothing else."""
+    """Write a comparison as one HTML file with plots, without scripts or links.
+
+    RUNS are given as for `adapt-eval compare`.
+    """
     from adapt_eval.comparison.arms import read_arms
     from adapt_eval.comparison.compare import compare as compare_arms
     from adapt_eval.report.page import write_page
@@ -245,22 +286,24 @@ def report(
     typer.echo(json.dumps({"report": str(output)}) if as_json else str(output))
 
 
-@app.command(
-    epilog="Examples: adapt-eval overlap runs/adapt ; adapt-eval overlap runs/adapt --train data"
-)
+@app.command(epilog=_examples("overlap runs/adapt", "overlap runs/adapt --train data"))
 def overlap(
     run: Annotated[str, typer.Argument(help="A run that adapt-eval run has measured.")],
     train: Annotated[
         Path | None,
         typer.Option(
-            help="Training rows: DIR/<task>/** or DIR/<task>.*, JSON, CSV, parquet, arrow or text. "
-            "Default: the recipe's."
+            help="Folder of training rows, with a folder or file for each task: JSON, CSV, "
+            "parquet, arrow or text. Default: the files that the run's recipe names."
         ),
     ] = None,
     suite: OneSuite = None,
     as_json: Json = False,
 ) -> None:
-    """Compare the texts of the benchmarks with the training rows, and keep it for `compare`."""
+    """Search the training rows for items of the benchmarks.
+
+    RUN is a directory that `adapt-eval run` has measured. The result is kept beside its scores,
+    and `adapt-eval compare` shows it. Training data that cannot be read is named on stderr.
+    """
     from adapt_eval.comparison.arms import read_run
     from adapt_eval.comparison.overlap import write_overlap
     from adapt_eval.comparison.training_texts import texts_below, training_texts
@@ -274,14 +317,19 @@ def overlap(
     typer.echo(found.model_dump_json(indent=2) if as_json else overlap_of_run(found))
 
 
-@app.command(epilog="Examples: adapt-eval fetch mirror ; adapt-eval fetch mirror --suite mine.yaml")
+@app.command(epilog=_examples("fetch mirror", "fetch mirror --suite mine.yaml"))
 def fetch(
     directory: Annotated[Path, typer.Argument(help="The mirror to fill, for --data-root.")],
     suite: SuiteOption = "ood11",
-    skip: Annotated[list[str] | None, typer.Option(help="Not this benchmark; repeatable.")] = None,
+    skip: Annotated[
+        list[str] | None, typer.Option(help="Leave this benchmark out; repeatable.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Copy the datasets of a suite from the Hub into a mirror. Needs a network."""
+    """Copy the datasets of a suite from the Hub into DIRECTORY. Needs a network.
+
+    DIRECTORY is then what `adapt-eval run --data-root` reads.
+    """
     from adapt_eval.fetch import fill
     from adapt_eval.progress import Reporter
     from adapt_eval.suite import load_suite
@@ -338,7 +386,7 @@ def main() -> None:
     except OSError as error:
         _fail(f"{error}; see to the file, or give another place", FAILED)
     if code == INTERRUPTED:
-        _fail("interrupted; what was finished is kept, the same command goes on", INTERRUPTED)
+        _fail("interrupted; finished benchmarks are kept, the same command continues", INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -63,7 +63,7 @@ class Reporter:
         self.console.print(text, markup=False, soft_wrap=True)
 
     def start(self, benchmarks: int, done: int) -> None:
-        """The run begins, or goes on after `done` benchmarks."""
+        """The run begins, or continues after `done` benchmarks."""
         if done:
             self.say(f"{done} of {benchmarks} benchmarks were measured before")
         self._bars.update(self._suite, total=benchmarks, completed=done, visible=True)

@@ -129,7 +129,7 @@ def test_an_interrupted_run_keeps_what_it_has_and_says_so(own: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, said = process.communicate()
     assert process.returncode == 130
-    assert said.splitlines()[-1].startswith("adapt-eval: interrupted; what was finished is kept")
+    assert said.splitlines()[-1].startswith("adapt-eval: interrupted; finished benchmarks are kept")
     assert "Traceback" not in said
     assert read_result(first).content.items == 60
 

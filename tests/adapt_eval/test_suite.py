@@ -73,11 +73,27 @@ def test_a_suite_can_be_narrowed_but_not_to_nothing_or_to_what_it_has_not() -> N
 
 
 @pytest.mark.parametrize("name", ["run", "compare", "report", "suites", "overlap", "fetch"])
-def test_every_help_ends_with_examples(name: str, command: Command) -> None:
+def test_every_help_ends_with_examples_one_a_line(name: str, command: Command) -> None:
     done = command(name, "--help")
     assert done.returncode == 0
-    assert f"Examples: adapt-eval {name}" in done.stdout
+    assert f"\n  Examples:\n    adapt-eval {name}" in done.stdout
+    examples = done.stdout.split("Examples:\n")[1].splitlines()
+    assert all(line.startswith("    adapt-eval ") for line in examples)
     assert "--json" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("run", "RUN is the directory of a model, of a PEFT adapter or of a training run"),
+        ("compare", "NAME=RUN, or NAME=RUN,RUN for several seeds"),
+        ("overlap", "RUN is a directory that `adapt-eval run` has measured"),
+        ("suites", "NAME is a suite's name or a YAML file"),
+        ("fetch", "DIRECTORY is then what"),
+    ],
+)
+def test_help_tells_what_the_arguments_are(name: str, says: str, command: Command) -> None:
+    assert says in " ".join(command(name, "--help").stdout.split())
 
 
 def test_help_loads_nothing_heavy() -> None:
@@ -89,4 +105,4 @@ def test_help_loads_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "[]"
-    assert "Examples: adapt-eval run" in done.stdout
+    assert "Examples:\n    adapt-eval run" in done.stdout
