@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -80,16 +81,16 @@ def _read(listing: Listing) -> TrainingTexts:
         for file in listing.files:
             try:
                 texts = list(row_texts(file))
+                reason = "holds no rows"
+            except RecursionError:
+                texts, reason = [], "a row is nested too deeply"
             except (ValueError, OSError) as error:
                 said = str(error).strip().splitlines()
-                found.not_read.append(
-                    NotRead(file=str(file.path), reason=said[0] if said else "is damaged")
-                )
-                continue
+                texts, reason = [], said[0] if said else "is damaged"
             if texts:
                 found.rows.setdefault(file.task, []).extend(texts)
             else:
-                found.not_read.append(NotRead(file=str(file.path), reason="holds no rows"))
+                found.not_read.append(NotRead(file=str(file.path), reason=reason))
     return found
 
 
@@ -105,8 +106,6 @@ def row_texts(file: TrainingFile) -> Iterator[str]:
         yield from (" ".join(strings(row)) for row in _json_rows(file.path))
         return
     from datasets import load_dataset
-    from datasets.exceptions import DatasetsError
-    from pyarrow import ArrowException
 
     options = {"sep": "\t"} if ".tsv" in file.path.suffixes else {}
     try:
@@ -115,15 +114,21 @@ def row_texts(file: TrainingFile) -> Iterator[str]:
         )
         for row in rows:
             yield " ".join(strings(row))
-    except (
-        ArrowException,
-        DatasetsError,
-        EOFError,
-        TypeError,
-        zlib.error,
-        lzma.LZMAError,
-    ) as error:
+    except _of_damage() as error:
         raise ValueError(f"is damaged: {error}") from error
+
+
+def _of_damage() -> tuple[type[Exception], ...]:
+    """What `datasets` lets through of the readers and decompressors below it."""
+    from datasets.exceptions import DatasetsError
+    from pyarrow import ArrowException
+
+    found = [ArrowException, DatasetsError, EOFError, TypeError, zlib.error, lzma.LZMAError]
+    if find_spec("zstandard"):
+        from zstandard import ZstdError
+
+        found.append(ZstdError)
+    return tuple(found)
 
 
 @contextmanager

@@ -93,6 +93,8 @@ def test_a_folder_is_read_whole_and_a_saved_dataset_without_what_lies_beside(
         ("bad.pickle", b"x", "no kind of data file that is known"),
         ("bad.jsonl.gz", damaged_gzip(), "is damaged"),
         ("bad.jsonl.xz", b"not compressed at all", "is damaged"),
+        ("bad.jsonl.zst", b"(\xb5/\xfd\x04\x00junk", ""),
+        ("bad.jsonl", b"[" * 100_000, "nested too deeply"),
         ("bad.jsonl", b"", "holds no rows"),
         ("LICENSE_bad.pickle", b"x", "no kind of data file that is known"),
     ],
