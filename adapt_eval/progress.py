@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 
@@ -14,6 +15,8 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+
+from adapt_eval.interrupt import Interrupt
 
 # Between two lines of a log about one benchmark.
 LOG_EVERY = 30.0
@@ -32,6 +35,7 @@ class Reporter:
     ) -> None:
         self.console = console or Console(stderr=True, highlight=False)
         self._clock = clock
+        self._interrupt, self._watching = Interrupt(), contextlib.ExitStack()
         self._task = ""
         self._logged = 0.0
         # Time and number of requests from which the speed is counted, and the last number.
@@ -52,11 +56,13 @@ class Reporter:
         self._items = self._bars.add_task("items", visible=False)
 
     def __enter__(self) -> Reporter:
+        self._watching.enter_context(self._interrupt.watched())
         self._bars.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._bars.stop()
+        self._watching.close()
 
     def say(self, text: str) -> None:
         """One line."""
@@ -70,6 +76,7 @@ class Reporter:
 
     def begin(self, task: str) -> None:
         """A benchmark begins."""
+        self._interrupt.check()
         self._task = task
         self._logged = self._clock()
         self._since = None
@@ -79,6 +86,7 @@ class Reporter:
 
     def items(self, done: int, total: int) -> None:
         """Requests of the benchmark that were answered."""
+        self._interrupt.check()
         self._bars.update(self._items, completed=done, total=total)
         now = self._clock()
         # The speed is that of answers: prompts are made before the first, and a benchmark with
@@ -97,6 +105,7 @@ class Reporter:
         """A benchmark is written."""
         self._bars.advance(self._suite)
         self.say(f"{task}: {score:.4f}")
+        self._interrupt.check()
 
 
 def _duration(seconds: float) -> str:
