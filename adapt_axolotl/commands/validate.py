@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from adapt_axolotl.commands.first_rows import row_mistakes
+from adapt_axolotl.integration.data_mistakes import data_mistakes
 from adapt_axolotl.integration.schema import schema_mistakes, type_mistakes
 from adapt_axolotl.integration.this_machine import lora_kernel_obstacle, resolved_lora_mlp_kernel
 from adapt_axolotl.recipe.edit import repeated_keys
@@ -28,7 +28,7 @@ class Verdict:
         mistakes: with these it does not train as written.
         dangers: what it could do that was not allowed.
         licences: of datasets on the hub, by name.
-        notes: what would stop it on this machine, though another one would train it.
+        notes: what does not stop training, or only on this machine.
     """
 
     recipe: str
@@ -81,6 +81,7 @@ def validate(file: Path, allow: Collection[str] = ()) -> Verdict:
     if not isinstance(recipe, dict):
         return Verdict(str(file), ["is no recipe; write keys such as base_model:"], [], {})
     found = [*twice, *wrong_kinds(recipe)]
+    notes: list[str] = []
     if not found:
         found = [
             *_plugin(recipe),
@@ -89,16 +90,19 @@ def validate(file: Path, allow: Collection[str] = ()) -> Verdict:
             *type_mistakes(recipe),
             *mistakes(recipe),
             *_checkpoint(recipe),
-            *row_mistakes(recipe),
         ]
+        data = data_mistakes(recipe)
+        found += [one.text for one in data if one.certain]
+        notes += [one.text for one in data if not one.certain]
     left = [one for one in dangers(recipe) if "all" not in allow and one.kind not in allow]
     obstacle = None if found else lora_kernel_obstacle(resolved_lora_mlp_kernel(recipe))
+    notes += [] if obstacle is None else [obstacle]
     return Verdict(
         str(file),
         found,
         left,
         {name: licence(name) for name in hub_datasets(recipe)},
-        [] if obstacle is None else [obstacle],
+        notes,
     )
 
 

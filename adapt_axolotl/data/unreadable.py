@@ -11,7 +11,7 @@ from datasets import load_dataset
 from datasets.exceptions import DatasetsError
 from datasets.table import CastError
 
-_PACKED = {".gz", ".bz2", ".xz", ".zst", ".zip"}
+PACKED = {".gz", ".bz2", ".xz", ".zst", ".zip"}
 _KINDS = {
     ".json": "json",
     ".jsonl": "json",
@@ -30,7 +30,7 @@ def why_unreadable(error: BaseException, files: Mapping[Path, str]) -> str:
         files: those that were read, each with its loader; see `local_files`.
     """
     for file, kind in files.items():
-        if kind == "json" and file.suffix not in _PACKED:
+        if kind == "json" and file.suffix not in PACKED:
             for line, wrong in _mistakes_of_json(file, _new_columns(error)):
                 return f"{file}, line {line}: {wrong}"
         elif (alone := _fails(file, kind)) is not None:

@@ -7,6 +7,7 @@ and long before a model is loaded.
 from __future__ import annotations
 
 import copy
+import math
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
@@ -114,6 +115,7 @@ def _checks(cfg: MutableMapping[str, Any], adapt: AdaptConfig) -> Iterator[Calla
     train_tasks, test_tasks = _task_names(cfg, "datasets"), _task_names(cfg, "test_datasets")
     yield lambda: _check_tasks(adapt, train_tasks, test_tasks)
     yield lambda: _held_out_share(cfg, adapt)
+    yield lambda: _check_budget(cfg, adapt)
 
 
 def _task_names(cfg: Mapping[str, Any], key: str) -> list[str]:
@@ -261,6 +263,21 @@ def _held_out_share(cfg: Mapping[str, Any], adapt: AdaptConfig) -> dict[str, flo
             "task under adapt.val_examples and remove val_set_size"
         )
     return {"val_fraction": size}
+
+
+def _check_budget(cfg: Mapping[str, Any], adapt: AdaptConfig) -> None:
+    """A budget in tokens must hold an optimizer step, which takes one token a row at least."""
+    keys = ["gradient_accumulation_steps"]
+    if not cfg.get("sample_packing"):  # a packed micro-batch may be one long row
+        keys.append("micro_batch_size")
+    sizes = [cfg[key] for key in keys if isinstance(cfg.get(key), int)]
+    rows, tokens = math.prod(sizes), adapt.budget.tokens
+    if tokens is not None and tokens < rows:
+        raise ValueError(
+            f"adapt.token_budget: {tokens:,} supervised tokens are fewer than one optimizer step "
+            f"takes ({rows} rows, each with one or more); raise the budget, or lower "
+            f"{' or '.join(reversed(keys))}"
+        )
 
 
 def _expand_paths(entry: MutableMapping[str, Any], where: str) -> None:

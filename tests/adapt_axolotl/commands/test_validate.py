@@ -21,11 +21,7 @@ from adapt_axolotl.recipe.safety import licences
 from adapt_axolotl.recipe.safety.dangers import dangers
 from tests.support.launch import recipe
 
-# Columns of several types.
-CHAT = (
-    '{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}], '
-    '"instruction": "q", "output": "a", "text": "q a"}\n'
-)
+CHAT = {"messages": [{"role": role, "content": "x"} for role in ("user", "assistant")]}
 RECIPES = Path(__file__).resolve().parents[3] / "recipes"
 
 
@@ -34,7 +30,7 @@ def raw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """A recipe that is fine, beside its data."""
     monkeypatch.chdir(tmp_path)
     for name in ("a", "b"):
-        Path(f"{name}.jsonl").write_text(CHAT * 4)
+        Path(f"{name}.jsonl").write_text(f"{json.dumps(CHAT)}\n" * 8)
     entries = [{"path": f"{name}.jsonl", "type": "chat_template", "task": name} for name in "ab"]
     return {
         "base_model": "org/model",
@@ -286,6 +282,8 @@ def test_what_follows_a_types_name_is_read_as_axolotl_does(
     raw: dict[str, Any], kind: str, fine: bool
 ) -> None:
     raw["datasets"][1]["type"] = kind
+    row = dict.fromkeys(("instruction", "output", "question", "answer", "text"), "x")
+    Path("b.jsonl").write_text(f"{json.dumps(row)}\n" * 8)
     assert (validate(write(raw)).mistakes == []) is fine
 
 

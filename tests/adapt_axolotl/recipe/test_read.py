@@ -195,3 +195,20 @@ def test_missing_and_empty_files_and_unset_variables_are_named(
 
 def test_a_share_held_out_by_axolotl_becomes_one_of_every_task(raw: dict[str, Any]) -> None:
     assert read_recipe({**raw, "val_set_size": 0.1}).val_fraction == 0.1
+
+
+def test_a_budget_must_hold_a_token_of_every_row_of_a_step(raw: dict[str, Any]) -> None:
+    raw |= {"micro_batch_size": 4, "gradient_accumulation_steps": 8}
+    raw["adapt"]["token_budget"] = 31
+    with pytest.raises(
+        ValueError,
+        match=r"adapt.token_budget: 31 supervised tokens are fewer than one optimizer step takes "
+        r"\(32 rows, .* lower micro_batch_size or gradient_accumulation_steps",
+    ):
+        read_recipe(raw)
+    raw["adapt"]["token_budget"] = 8
+    raw["sample_packing"] = True  # a micro-batch may be one long row
+    read_recipe(raw)
+    raw["adapt"]["token_budget"] = 7
+    with pytest.raises(ValueError, match="lower gradient_accumulation_steps"):
+        read_recipe(raw)
