@@ -149,12 +149,16 @@ def init(
 @app.command(epilog="Example: adapt-axolotl plan recipes/adapt_tiny_cpu.yml")
 def plan(
     recipe: Annotated[Path, typer.Argument(help="An ADAPT recipe.", exists=True, dir_okay=False)],
-    processes: Annotated[int, typer.Option(min=1, help="That will train together.")] = 1,
+    processes: Annotated[
+        int, typer.Option(min=1, help="Number of processes (GPUs) that will train together.")
+    ] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show what a recipe will do: tasks, budget, repeats, steps, meta steps and warnings.
+    """Forecast a run: tasks, tokens, optimizer steps, how often rows repeat, what meta steps and
+    validation losses cost, and warnings.
 
-    Tokenises the data, which training then finds prepared; loads no model and needs no GPU.
+    Tokenises the data and keeps it for training; loads no model and needs no GPU. `validate` is
+    quicker and lists all mistakes; this command stops at the first.
     """
     import contextlib
     import json
@@ -226,13 +230,18 @@ def validate(
     allow: Annotated[
         list[str] | None,
         typer.Option(
-            help="Accept remote_code, plugins, imports, paths, uploads, or all; repeatable."
+            help="Accept what a recipe could do beyond training: remote_code, plugins, imports, "
+            "paths, uploads, or all; repeatable."
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Check recipes without running anything of them: all mistakes at once, files and tasks, what a
-    stranger's recipe could do beyond training, licences of datasets on the hub."""
+    """Check recipes without running anything that they name.
+
+    Lists all mistakes at once, in keys, tasks, files and the first rows of local files; what a
+    stranger's recipe could do beyond training; and the licences of datasets on the hub. Exit code
+    0: all are accepted; 2: one is not.
+    """
     import contextlib
     import json
     from dataclasses import asdict

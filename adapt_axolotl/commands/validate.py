@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +19,9 @@ from adapt_axolotl.recipe.edit import repeated_keys
 from adapt_axolotl.recipe.read import PLUGIN, mistakes, wrong_kinds
 from adapt_axolotl.recipe.safety.dangers import KINDS, Danger, dangers
 from adapt_axolotl.recipe.safety.licences import hub_datasets, licence
+
+# Sentences that say the same of other datasets are counted above so many.
+ALIKE = 3
 
 
 @dataclass(frozen=True)
@@ -43,16 +48,17 @@ class Verdict:
 
     def lines(self) -> list[str]:
         """For the terminal."""
+        dangers = [
+            f"{one.key}: {one.value} ({KINDS[one.kind]}; --allow {one.kind} accepts it)"
+            for one in self.dangers
+        ]
+        licences = [f"{name}: {one}" for name, one in self.licences.items()]
         return [
-            f"{self.recipe}: {'fine' if self.passed else 'not accepted'}",
-            *(f"  mistake  {one}" for one in self.mistakes),
-            *(
-                f"  danger   {one.key}: {one.value}: {KINDS[one.kind]}; --allow {one.kind} "
-                "accepts it"
-                for one in self.dangers
-            ),
-            *(f"  note     {one}" for one in self.notes),
-            *(f"  licence  {name}: {one}" for name, one in self.licences.items()),
+            f"{self.recipe}: {'accepted' if self.passed else 'not accepted'}",
+            *(f"  mistake  {one}" for one in _shortened(self.mistakes)),
+            *(f"  danger   {one}" for one in dangers),
+            *(f"  note     {one}" for one in _shortened(self.notes)),
+            *(f"  licence  {one}" for one in licences),
         ]
 
 
@@ -104,6 +110,27 @@ def validate(file: Path, allow: Collection[str] = ()) -> Verdict:
         {name: licence(name) for name in hub_datasets(recipe)},
         notes,
     )
+
+
+def _shortened(sentences: list[str]) -> list[str]:
+    """The first few of those that say the same of several datasets, and how many there are."""
+    kinds = Counter(map(_kind, sentences))
+    told: Counter[str] = Counter()
+    shown = []
+    for one in sentences:
+        kind = _kind(one)
+        told[kind] += 1
+        more = kinds[kind] - ALIKE
+        if told[kind] <= ALIKE or more == 1:
+            shown.append(one)
+        elif told[kind] == kinds[kind]:
+            shown.append(f"... and {more} more like this, of other datasets (--json lists all)")
+    return shown
+
+
+def _kind(sentence: str) -> str:
+    """Without what tells one dataset from another: its number, file and task."""
+    return re.sub(r"^(test_)?datasets\[\d+\]|\S+\.(jsonl?|csv|parquet)\b|'[^']*'", "", sentence)
 
 
 def _plugin(recipe: dict[str, Any]) -> list[str]:

@@ -25,6 +25,7 @@ _NO_ROWS = {
 }
 # Keys of Axolotl's that are no field of its schema, because the plugin or the loader takes them.
 _TAKEN = {"adapt"}
+_REQUIRED = ": Field required"  # in pydantic's words
 
 
 def schema_mistakes(recipe: dict[str, Any]) -> list[str]:
@@ -45,7 +46,12 @@ def schema_mistakes(recipe: dict[str, Any]) -> list[str]:
     except (AttributeError, KeyError, TypeError) as error:
         found.append(f"recipe: Axolotl's schema breaks on it ({error}); look at the keys' types")
     except ValidationError as error:
-        found += [f"{mistake}; correct it" for mistake in axolotl_says(error)]
+        found += [
+            f"{mistake.removesuffix(_REQUIRED)}: missing; add it"
+            if mistake.endswith(_REQUIRED)
+            else f"{mistake}; correct it"
+            for mistake in axolotl_says(error)
+        ]
     return found
 
 

@@ -453,3 +453,29 @@ def test_the_recipe_of_a_run_passes(tiny: Path, tmp_path: Path) -> None:
     file = tmp_path / "recipe.yml"
     file.write_text(yaml.safe_dump(recipe(tiny, tmp_path)))
     assert validate(file, allow=["paths"]).passed
+
+
+def test_a_key_that_axolotl_needs_is_missing_and_not_to_correct(raw: dict[str, Any]) -> None:
+    del raw["learning_rate"]
+    assert validate(write(raw)).mistakes == ["learning_rate: missing; add it"]
+
+
+def test_the_same_mistake_of_many_datasets_is_told_of_three(raw: dict[str, Any]) -> None:
+    raw["datasets"] = [
+        {"path": f"no{n}.jsonl", "type": "alpaca", "task": f"t{n}"} for n in range(9)
+    ]
+    raw["test_datasets"] = [{**raw["datasets"][0]}]
+    raw["resume_from_checkpoint"] = "nowhere"
+    found = validate(write(raw))
+    assert len(found.mistakes) == 11
+    lines = [line for line in found.lines() if "there is no file" in line]
+    assert [line.split(":")[0] for line in lines] == [
+        f"  mistake  datasets[{number}].path" for number in range(3)
+    ]
+    assert "  mistake  ... and 7 more like this, of other datasets (--json lists all)" in (
+        found.lines()
+    )
+    assert any("there is no folder nowhere" in line for line in found.lines())
+    # Four are shown, because counting the last would be as long.
+    raw["datasets"] = raw["datasets"][:3]
+    assert "of other datasets" not in "\n".join(validate(write(raw)).lines())
