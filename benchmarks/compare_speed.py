@@ -16,7 +16,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from adapt_eval.results import write_json, write_result
+from adapt_eval.results import MANIFEST, write_json, write_result
+from adapt_eval.schema import (
+    BenchmarkResult,
+    Fingerprint,
+    Manifest,
+    MeasuredModel,
+    MeasuredSuite,
+)
 from adapt_eval.suite import Benchmark, load_suite, suite_hash
 
 TEXT = "The quick brown fox jumps over the lazy dog while {} others look on. " * 14
@@ -70,26 +77,31 @@ def made_run(folder: Path, benchmark: Benchmark, items: int, seed: int) -> None:
         }
         for number, score in enumerate(scores)
     ]
-    content = {
-        "task": benchmark.task,
-        "family": benchmark.family,
-        "metric": benchmark.metric,
-        "score": float(scores.mean()),
-        "chance": benchmark.chance,
-        "floor": benchmark.floor,
-        "names": [],
-        "clustered_by": benchmark.cluster,
-        "settings": {"shots": benchmark.shots},
-        "fingerprint": {"model": folder.name},
-        "items": items,
-    }
+    content = BenchmarkResult(
+        task=benchmark.task,
+        family=benchmark.family,
+        metric=benchmark.metric,
+        score=float(scores.mean()),
+        items=items,
+        chance=benchmark.chance,
+        floor=benchmark.floor,
+        clustered_by=benchmark.cluster,
+        settings={"shots": benchmark.shots},
+        fingerprint=Fingerprint(model=folder.name),
+    )
     results = folder / "eval" / "ood11"
     suite = load_suite("ood11")
-    described = {"name": "ood11", "note": suite.note, "hash": suite_hash(suite)}
-    described["benchmarks"] = [one.task for one in suite.benchmarks]  # type: ignore[assignment]
-    model = {"name": folder.name, "hash": folder.name}
-    write_json(results / "manifest.json", {"model": model, "suite": described, "ledger": None})
-    write_result(results, benchmark.task, content, rows)
+    manifest = Manifest(
+        model=MeasuredModel(name=folder.name, hash=folder.name),
+        suite=MeasuredSuite(
+            name="ood11",
+            note=suite.note,
+            hash=suite_hash(suite),
+            benchmarks=[one.task for one in suite.benchmarks],
+        ),
+    )
+    write_json(results / MANIFEST, manifest)
+    write_result(results, content, rows)
 
 
 def report(what: str, arguments: list[str]) -> None:

@@ -1,6 +1,6 @@
 """Items of two runs put side by side.
 
-The key is (subtask, filter, hash of the document, how manieth of equal documents): never the
+The key is (subtask, filter, hash of the document, which occurrence of equal documents): never the
 number of the document alone, which changes with the data. Items are comparable if target, prompt
 and settings are the same.
 """
