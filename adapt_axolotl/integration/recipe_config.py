@@ -19,9 +19,9 @@ from adapt_axolotl.integration.compat import (
     load_tokenizer,
     normalize_cfg_datasets,
     normalize_config,
-    prepare_plugins,
     validate_config,
 )
+from adapt_axolotl.integration.other_plugins import register_plugins
 from adapt_axolotl.integration.rows import load_recipe_tasks
 from adapt_axolotl.integration.spec import TrainingSpec, read_spec
 from adapt_axolotl.integration.this_machine import lora_kernel_obstacle
@@ -92,7 +92,7 @@ def resolved_config(recipe: Path) -> Any:
     file.
 
     Raises:
-        ValueError: it is no recipe, or Axolotl does not accept it.
+        ValueError: it is no recipe, one of its plugins is not there, or Axolotl does not accept it.
     """
     try:
         raw: Any = yaml.safe_load(recipe.read_text(encoding="utf-8"))
@@ -106,7 +106,7 @@ def resolved_config(recipe: Path) -> Any:
             f"{recipe}` adds what is missing"
         )
     cfg = DictDefault(raw)
-    prepare_plugins(cfg)
+    register_plugins(cfg)
     torch_version = torch.__version__.partition("+")[0]
     try:
         cfg = validate_config(cfg, _ANY_GPU, {"torch_version": torch_version})
