@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from adapt_axolotl.integration.chat_templates import template_mistakes
 from adapt_axolotl.integration.data_mistakes import data_mistakes
 from adapt_axolotl.integration.schema import schema_mistakes, type_mistakes
 from adapt_axolotl.integration.this_machine import lora_kernel_obstacle, resolved_lora_mlp_kernel
@@ -94,6 +95,7 @@ def validate(file: Path, allow: Collection[str] = ()) -> Verdict:
             *_base_model(recipe),
             *schema_mistakes(recipe),
             *type_mistakes(recipe),
+            *template_mistakes(recipe),
             *mistakes(recipe),
             *_checkpoint(recipe),
         ]

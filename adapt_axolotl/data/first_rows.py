@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +35,22 @@ class FirstRows:
         rows: the first `ROWS` at most, by column.
         columns: of all rows.
         whole: there are no other rows.
+        files: they were read from, each with the number of its rows among these.
     """
 
     rows: list[Mapping[str, Any]]
     columns: frozenset[str]
     whole: bool
+    files: tuple[tuple[Path, int], ...]
+
+    def place(self, row: int) -> str:
+        """The file of a row, counted from 0, and its line there, where it has one of its own."""
+        for file, rows in self.files:
+            if row < rows:
+                line = _line(file, row)
+                return f"{file}, row {row + 1}" if line is None else f"{file}, line {line}"
+            row -= rows
+        raise IndexError(row)
 
 
 def first_rows(file: Path, kind: str) -> FirstRows | None:
@@ -61,7 +73,8 @@ def first_rows(file: Path, kind: str) -> FirstRows | None:
     if not document:
         try:
             with _beginning(file) as part:
-                return _read(part, kind, whole=False)
+                first = _read(part, kind, whole=False)
+                return replace(first, files=((file, len(first.rows)),))
         except (TypeError, ValueError):
             pass  # perhaps only because it ends too early
     return _read(file, kind) if size <= _WHOLE_BYTES else None
@@ -73,7 +86,27 @@ def _read(file: Path, kind: str, *, whole: bool = True) -> FirstRows:
     )
     rows = list(itertools.islice(stream, ROWS + 1))
     columns = frozenset(itertools.chain(stream.column_names or (), *rows))
-    return FirstRows(rows[:ROWS], columns, whole and len(rows) <= ROWS)
+    whole = whole and len(rows) <= ROWS
+    rows = rows[:ROWS]
+    return FirstRows(rows, columns, whole, ((file, len(rows)),))
+
+
+def _line(file: Path, row: int) -> int | None:
+    """The number of a row's line in a file of JSON lines; None in others."""
+    with file.open("rb") as content:
+        for number, line in enumerate(content, start=1):
+            if not line.strip():
+                continue
+            try:
+                is_row = isinstance(json.loads(line), Mapping)
+            except ValueError:
+                is_row = False
+            if not is_row:
+                return None
+            if row == 0:
+                return number
+            row -= 1
+    return None
 
 
 @contextmanager

@@ -17,19 +17,50 @@ Message = Mapping[str, Any]
 
 
 def conversations(entry: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]) -> list[Message]:
-    """All messages of some rows; what is no list of messages is left to Axolotl, which names the
-    row."""
+    """All messages of some rows, as far as they are messages."""
     found: list[Message] = []
     for row in rows:
-        value = row.get(messages_column(entry))
-        if isinstance(value, str):
-            try:
-                value = json.loads(value)
-            except ValueError:
-                continue
+        value = _decoded(row.get(messages_column(entry)))
         if isinstance(value, list):
             found += [one for one in value if isinstance(one, Mapping)]
     return found
+
+
+def without_messages(
+    entry: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]
+) -> list[tuple[int, str]]:
+    """The rows at which Axolotl stops because they hold no list of messages: the number of each,
+    from 0, and what is wrong with it."""
+    column = messages_column(entry)
+    wrong = ((number, _no_messages(row.get(column))) for number, row in enumerate(rows))
+    return [(number, f"{column} {text}") for number, text in wrong if text is not None]
+
+
+def _no_messages(value: Any) -> str | None:
+    if value is None:
+        return "is null or missing"
+    decoded = _decoded(value)
+    if decoded is None:
+        return "is text that is not JSON"
+    if decoded == []:
+        return "has no message"
+    if isinstance(decoded, list):
+        others = [one for one in decoded if not isinstance(one, Mapping)]
+        return f"holds {others[0]!r:.80}, which is no message" if others else None
+    # Axolotl goes on with one message in place of a list.
+    if isinstance(value, Mapping):
+        return None
+    return f"is {decoded!r:.80} and no list of messages"
+
+
+def _decoded(value: Any) -> Any:
+    """Messages may be kept as JSON in text; None where it is not JSON."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        return None
 
 
 def without_roles(entry: Mapping[str, Any], messages: list[Message]) -> str | None:

@@ -19,6 +19,7 @@ from adapt_axolotl.data.unreadable import PACKED, why_unreadable
 from adapt_axolotl.integration.chat_rows import (
     conversations,
     without_answers,
+    without_messages,
     without_roles,
     without_trained_role,
 )
@@ -107,6 +108,7 @@ def _first_rows(
         [row for one in known for row in one.rows],
         frozenset().union(*(one.columns for one in known)),
         all(one.whole for one in known),
+        tuple(file for one in known for file in one.files),
     )
 
 
@@ -177,6 +179,13 @@ def _of_conversations(
     whole: bool,
     which: str,
 ) -> Iterator[Said]:
+    if bad := without_messages(entry, first.rows):
+        number, wrong = bad[0]
+        others = len(bad) - 1
+        more = f" (and {others} more row{'s' * (others > 1)} like this)" if others else ""
+        # Of a part of the rows it may not be one.
+        certain = str(entry.get("split") or "train") == "train" and not entry.get("shards")
+        yield Said(f"{first.place(number)}: {wrong}{more}; correct or remove it", certain)
     messages = conversations(entry, first.rows)
     if (text := without_roles(entry, messages)) is not None:
         yield Said(text)

@@ -11,7 +11,14 @@ from jinja2 import TemplateError
 from adapt_axolotl.integration.compat import DictDefault, get_dataset_wrapper
 
 # What the strategies and the chat templates raise for rows of another kind.
-_NOT_OF_THIS_TYPE = (AttributeError, LookupError, TypeError, ValueError, TemplateError)
+_NOT_OF_THIS_TYPE = (
+    AssertionError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+    TemplateError,
+)
 
 
 def tokenised(cfg: Any, entry: Any, raw: Dataset, tokenizer: Any, where: str) -> Dataset:

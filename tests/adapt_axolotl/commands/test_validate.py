@@ -183,6 +183,7 @@ def test_a_link_that_leads_away_and_a_deepspeed_file_are_looked_at(raw: dict[str
         ({"val_set_size": "0.1"}, "val_set_size: must be a number; got '0.1'"),
         ({"context_parallel_size": "two"}, "context_parallel_size: must be a number"),
         ({"adapt": {"token_budget": 10**400}}, "is not an amount"),
+        ({"chat_template_jinja": "{{ x"}, "chat_template_jinja: line 1 is no Jinja: "),
         ({"base_model": "./nowhere"}, "base_model: there is no folder ./nowhere"),
         (
             {"adapt": {"token_budget": "5%", "learned": {"step_size": 2, "entropy_weight": 0.6}}},

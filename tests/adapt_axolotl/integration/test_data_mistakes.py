@@ -176,6 +176,45 @@ def test_what_only_the_first_rows_show_stops_nobody() -> None:
     assert not said.certain
 
 
+# What the column messages may hold that is no list of messages.
+NO_MESSAGES = [
+    (None, "is null or missing"),
+    ([], "has no message"),
+    ("[]", "has no message"),
+    ("hello", "is text that is not JSON"),
+    ('{"role": "user"}', "is {'role': 'user'} and no list of messages"),
+    ('["hello"]', "holds 'hello', which is no message"),
+]
+
+
+@pytest.mark.parametrize(("value", "says"), NO_MESSAGES)
+def test_a_row_without_messages_is_told_with_its_line(value: Any, says: str) -> None:
+    good = {"messages": json.dumps(CHAT["messages"])} if isinstance(value, str) else CHAT
+    config = made([good] * 20)
+    lines = [json.dumps(good)] * 20
+    lines[4:6] = ["", json.dumps({"messages": value})]
+    Path("b.jsonl").write_text("\n".join(lines))
+    (said,) = data_mistakes(config)
+    assert said.text == (
+        f"datasets[1] (b.jsonl) of task 'b': b.jsonl, line 6: messages {says}; correct or remove it"
+    )
+    assert said.certain
+    # Of a part of the file it may not be one.
+    config["datasets"][1]["split"] = "train[:50%]"
+    assert not data_mistakes(config)[0].certain
+
+
+def test_a_row_without_messages_is_told_with_its_number_where_it_has_no_line() -> None:
+    config = made([CHAT] * 20)
+    Path("folder").mkdir()
+    Path("folder/one.json").write_text(json.dumps([CHAT] * 3))
+    Path("folder/two.json").write_text(json.dumps([CHAT, {"messages": None}, {"other": 1}]))
+    files = ["folder/one.json", "folder/two.json"]
+    config["datasets"][1] |= {"path": "folder", "data_files": files, "ds_type": "json"}
+    said = data_mistakes(config)[0].text
+    assert "folder/two.json, row 2: messages is null or missing (and 1 more row like" in said
+
+
 def test_a_file_that_cannot_be_read_is_told_with_its_line() -> None:
     config = made([CHAT] * 20)
     Path("b.jsonl").write_text(json.dumps(CHAT) + "\n{broken\n")
@@ -300,3 +339,6 @@ def test_axolotl_stops_at_the_same_conversations(tokenizer: Any, tiny: Path) -> 
         with pytest.raises(ValueError, match="cannot read its rows as type: chat_template"):
             learned(SHAREGPT, **keys)
     assert learned(EMPTY) == 0
+    for value, _ in NO_MESSAGES:
+        with pytest.raises(ValueError, match="cannot read its rows as type: chat_template"):
+            learned({"messages": value})
