@@ -16,6 +16,7 @@ from adapt_axolotl.integration.chat_templates import template_mistakes
 from adapt_axolotl.integration.data_mistakes import data_mistakes
 from adapt_axolotl.integration.schema import schema_mistakes, type_mistakes
 from adapt_axolotl.integration.this_machine import lora_kernel_obstacle, resolved_lora_mlp_kernel
+from adapt_axolotl.recipe.base_model import missing_folder
 from adapt_axolotl.recipe.edit import repeated_keys
 from adapt_axolotl.recipe.read import PLUGIN, mistakes, wrong_kinds
 from adapt_axolotl.recipe.safety.dangers import KINDS, Danger, dangers
@@ -152,9 +153,5 @@ def _checkpoint(recipe: dict[str, Any]) -> list[str]:
 
 
 def _base_model(recipe: dict[str, Any]) -> list[str]:
-    """A folder that is not there; of the hub's names nothing is known here."""
-    name = str(recipe.get("base_model") or "")
-    local = name.startswith(("/", ".", "~")) or name.count("/") > 1
-    if not local or os.path.isdir(os.path.expanduser(name)):
-        return []
-    return [f"base_model: there is no folder {name}; correct the path, or make the model first"]
+    missing = missing_folder(recipe)
+    return [] if missing is None else [missing]

@@ -26,6 +26,7 @@ from adapt_axolotl.integration.rows import load_recipe_tasks
 from adapt_axolotl.integration.spec import TrainingSpec, read_spec
 from adapt_axolotl.integration.this_machine import lora_kernel_obstacle
 from adapt_axolotl.meta_step.learner import MetaSettings
+from adapt_axolotl.recipe.base_model import missing_folder
 from adapt_axolotl.recipe.read import PLUGIN
 from adapt_axolotl.run.plan import RunPlan
 
@@ -105,6 +106,8 @@ def resolved_config(recipe: Path) -> Any:
             f"{recipe}: plugins: does not list {PLUGIN}; `adapt-axolotl init "
             f"{recipe}` adds what is missing"
         )
+    if (missing := missing_folder(raw)) is not None:
+        raise ValueError(f"{recipe}: {missing}")
     cfg = DictDefault(raw)
     register_plugins(cfg)
     torch_version = torch.__version__.partition("+")[0]

@@ -82,3 +82,14 @@ def test_axolotls_own_plugins_are_found_by_their_short_names_as_well(
     assert list(PluginManager.get_instance().plugins) == []
     resolved_config(file)
     assert list(PluginManager.get_instance().plugins) == plugins
+
+
+@pytest.mark.parametrize("folder", ["./nowhere", "data/tiny/nowhere"])
+def test_a_base_model_whose_folder_is_not_there_is_told_as_validate_does(
+    folder: str, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "recipe.yml"
+    file.write_text(yaml.safe_dump(recipe(tiny, tmp_path / "run", base_model=folder)))
+    with pytest.raises(ValueError, match=f"recipe.yml: base_model: there is no folder {folder}; "):
+        resolved_config(file)
