@@ -64,7 +64,8 @@ class Model:
 def check_there(name: str) -> None:
     """
     Raises:
-        ValueError: it is neither a directory nor of the form of a Hub name.
+        ValueError: it is neither a directory nor of the form of a Hub name; or it is of that form,
+            but as good as a path into a folder that is there, and the Hub does not have it.
     """
     place = Path(name)
     if place.exists() and not place.is_dir():
@@ -73,6 +74,11 @@ def check_there(name: str) -> None:
         raise ValueError(
             f"{name or 'no name'}: no such directory; give the directory of a model or of a run, "
             "or a name on the Hub with its owner, as in org/model"
+        )
+    if not place.exists() and place.parent.is_dir() and not _on_hub(name):
+        raise ValueError(
+            f"{name}: no such directory in {place.parent}, and no model of that name can be had "
+            "from the Hub; give the directory of a model or of a run"
         )
 
 
@@ -177,6 +183,27 @@ def _base_of(adapter: Path) -> Path:
 def _is_hub_name(name: str) -> bool:
     """Only with its owner: a single word is more often a folder that is not there."""
     return "/" in name and looks_like_hub_name(name)
+
+
+def _on_hub(name: str) -> bool:
+    """Whether a model was fetched before, or the Hub has it; fetches nothing."""
+    import httpx
+    from huggingface_hub import model_info, snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        snapshot_download(name, local_files_only=True)
+    except LocalEntryNotFoundError:
+        pass
+    except HFValidationError:
+        return False
+    else:
+        return True
+    try:
+        model_info(name)
+    except (httpx.HTTPError, OSError):
+        return False
+    return True
 
 
 def _from_hub(name: str) -> Path:

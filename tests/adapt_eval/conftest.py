@@ -19,11 +19,18 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 def command() -> Command:
     """`adapt-eval` in a process of its own, as a user would call it."""
 
-    def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        *arguments: object, folder: Path | None = None, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
         call = [sys.executable, "-m", "adapt_eval.cli", *map(str, arguments)]
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("ADAPT_EVAL_")}
         return subprocess.run(
-            call, capture_output=True, text=True, check=False, env={**inherited, **environment}
+            call,
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**inherited, **environment},
+            cwd=folder,
         )
 
     return run

@@ -7,9 +7,11 @@ import shutil
 from importlib.resources import files
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 import yaml
 
+from adapt_eval.model import check_there
 from tests.adapt_eval.conftest import Command
 
 TINY = ["--suite", "tiny", "--allow-code-execution"]
@@ -202,8 +204,38 @@ def test_a_run_that_is_not_there_is_told_before_anything_else(command: Command) 
     done = command("run", "MISSING")  # needs --allow-code-execution too
     assert done.returncode == 2
     assert "MISSING: no such directory; give the directory of a model or of a run" in done.stderr
-    done = command("run", "runs/missing", "--suite", "tiny", "--allow-code-execution")
-    assert "runs/missing: there is no such directory, and no model of that name" in done.stderr
+    done = command("run", "no-such-folder/missing", *TINY)
+    says = "no-such-folder/missing: there is no such directory, and no model of that name"
+    assert says in done.stderr
+
+
+def test_a_path_into_a_folder_that_is_there_is_told_before_anything_else(
+    command: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "runs").mkdir()
+    done = command("run", "runs/missing", folder=tmp_path)
+    assert done.returncode == 2
+    assert "runs/missing: no such directory in runs, and no model of that name" in done.stderr
+    for path in ("./missing", "../missing", tmp_path / "missing"):
+        done = command("run", path, folder=tmp_path)
+        assert done.returncode == 2
+        assert f"{path}: no such directory; give the directory of a model" in done.stderr
+
+
+def test_a_name_on_the_hub_works_beside_a_folder_of_its_owners_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("org").mkdir()
+    monkeypatch.setattr(huggingface_hub, "model_info", lambda name: name)
+    check_there("org/name")
+    # Fetched before, and no network now.
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="org/name: no such directory in org"):
+        check_there("org/name")
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda name, **_: "/cache")
+    check_there("org/name")
 
 
 def test_the_version_is_told(command: Command) -> None:
