@@ -22,13 +22,16 @@ def read_history(run: Path) -> list[dict[str, Any]]:
         run: the output directory.
 
     Raises:
-        ValueError: a line is damaged.
+        ValueError: the file or a line of it is damaged.
     """
     file = run / RECORDS / HISTORY
     if not file.is_file():
         return []
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file}: is not text ({error}); restore it, or train again") from error
     found = []
-    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
     for number, line in enumerate(lines, 1):
         if not line.endswith("\n"):
             break

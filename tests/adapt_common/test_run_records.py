@@ -27,6 +27,13 @@ def test_a_damaged_line_is_named_by_its_number(tmp_path: Path, line: str, says: 
         read_history(tmp_path)
 
 
+def test_a_history_that_is_no_text_is_named(tmp_path: Path) -> None:
+    write(tmp_path, HISTORY, "")
+    (tmp_path / RECORDS / HISTORY).write_bytes(b"\x80\x02\n")
+    with pytest.raises(ValueError, match=r"history.jsonl: is not text .*; restore it"):
+        read_history(tmp_path)
+
+
 def test_a_ledger_is_read_or_what_is_wrong_with_it_said(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="give the output_dir of a run that has ended"):
         read_ledger(tmp_path)
