@@ -92,8 +92,8 @@ def suites(
 ) -> None:
     """List the suites, or the benchmarks of one.
 
-    NAME is a suite's name or a YAML file. Of each benchmark it shows family, metric, what it
-    needs, shots, items, and the scores of guessing.
+    Of each benchmark it shows family, metric, what it needs, shots, items, and the scores of
+    guessing.
     """
     from adapt_eval.suite import load_suite, suite_names
 
@@ -119,7 +119,11 @@ def suites(
 )
 def run(
     run: Annotated[
-        str, typer.Argument(help="Model directory, adapter, run directory or Hub name.")
+        str,
+        typer.Argument(
+            help="Directory of a model, of a PEFT adapter or of a training run, or a name on the "
+            "Hub with its owner (org/model)."
+        ),
     ],
     suite: SuiteOption = "ood11",
     only: Annotated[
@@ -162,9 +166,7 @@ def run(
 ) -> None:
     """Measure a model on a suite of benchmarks.
 
-    RUN is the directory of a model, of a PEFT adapter or of a training run, or a name on the Hub
-    with its owner (org/model). After an interruption the same command continues with the
-    benchmarks that are not finished.
+    After an interruption the same command continues with the benchmarks that are not finished.
     """
     from adapt_eval.progress import Reporter
     from adapt_eval.report.table import plan_table, scores_table
@@ -197,7 +199,10 @@ def run(
 
 Arms = Annotated[
     list[str],
-    typer.Argument(help="RUN, NAME=RUN, or NAME=RUN,RUN for several seeds of one arm."),
+    typer.Argument(
+        help="Directories that `adapt-eval run` has measured: RUN, NAME=RUN, or NAME=RUN,RUN for "
+        "several seeds of one way of training."
+    ),
 ]
 Baseline = Annotated[
     str | None,
@@ -233,8 +238,7 @@ def compare(
 ) -> None:
     """Compare runs with a baseline, paired item by item.
 
-    Each of RUNS is a directory that `adapt-eval run` has measured, written RUN, NAME=RUN, or
-    NAME=RUN,RUN for several seeds of one way of training. Differences are run minus baseline.
+    Differences are run minus baseline.
     """
     from adapt_eval.comparison.arms import read_arms
     from adapt_eval.comparison.compare import compare as compare_arms
@@ -272,10 +276,7 @@ def report(
     allow_differences: Differences = False,
     as_json: Json = False,
 ) -> None:
-    """Write a comparison as one HTML file with plots, without scripts or links.
-
-    RUNS are given as for `adapt-eval compare`.
-    """
+    """Write a comparison as one HTML file with plots, without scripts or links."""
     from adapt_eval.comparison.arms import read_arms
     from adapt_eval.comparison.compare import compare as compare_arms
     from adapt_eval.report.page import write_page
@@ -288,7 +289,7 @@ def report(
 
 @app.command(epilog=_examples("overlap runs/adapt", "overlap runs/adapt --train data"))
 def overlap(
-    run: Annotated[str, typer.Argument(help="A run that adapt-eval run has measured.")],
+    run: Annotated[str, typer.Argument(help="A directory that `adapt-eval run` has measured.")],
     train: Annotated[
         Path | None,
         typer.Option(
@@ -301,8 +302,8 @@ def overlap(
 ) -> None:
     """Search the training rows for items of the benchmarks.
 
-    RUN is a directory that `adapt-eval run` has measured. The result is kept beside its scores,
-    and `adapt-eval compare` shows it. Training data that cannot be read is named on stderr.
+    The result is kept beside the run's scores, and `adapt-eval compare` shows it. Training data
+    that cannot be read is named on stderr.
     """
     from adapt_eval.comparison.arms import read_run
     from adapt_eval.comparison.overlap import write_overlap
@@ -319,17 +320,16 @@ def overlap(
 
 @app.command(epilog=_examples("fetch mirror", "fetch mirror --suite mine.yaml"))
 def fetch(
-    directory: Annotated[Path, typer.Argument(help="The mirror to fill, for --data-root.")],
+    directory: Annotated[
+        Path, typer.Argument(help="The mirror to fill, for `adapt-eval run --data-root`.")
+    ],
     suite: SuiteOption = "ood11",
     skip: Annotated[
         list[str] | None, typer.Option(help="Leave this benchmark out; repeatable.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Copy the datasets of a suite from the Hub into DIRECTORY. Needs a network.
-
-    DIRECTORY is then what `adapt-eval run --data-root` reads.
-    """
+    """Copy the datasets of a suite from the Hub into DIRECTORY. Needs a network."""
     from adapt_eval.fetch import fill
     from adapt_eval.progress import Reporter
     from adapt_eval.suite import load_suite
@@ -371,8 +371,10 @@ def main() -> None:
     """Console script. 0 ok, 1 failed, 2 usage, 3 gate failed, 4 not comparable, 130 interrupted."""
     from click import ClickException
 
+    from adapt_common.argument_help import with_argument_help
+
     try:
-        code = app(standalone_mode=False)
+        code = with_argument_help(typer.main.get_command(app))(standalone_mode=False)
     except NotComparable as error:
         _fail(str(error), NOT_COMPARABLE)
     except RunFailed as error:

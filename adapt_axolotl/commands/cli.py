@@ -356,8 +356,10 @@ def main() -> None:
     for, 130 interrupted; errors are one message, without a traceback."""
     from click import ClickException
 
+    from adapt_common.argument_help import with_argument_help
+
     try:
-        code = app(standalone_mode=False)
+        code = with_argument_help(typer.main.get_command(app))(standalone_mode=False)
     except ClickException as error:
         if error.format_message():  # none where the help was shown instead
             _fail(error.format_message(), 2)

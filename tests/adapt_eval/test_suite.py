@@ -85,11 +85,12 @@ def test_every_help_ends_with_examples_one_a_line(name: str, command: Command) -
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("run", "RUN is the directory of a model, of a PEFT adapter or of a training run"),
+        ("run", "RUN Directory of a model, of a PEFT adapter or of a training run, or a name"),
         ("compare", "NAME=RUN, or NAME=RUN,RUN for several seeds"),
-        ("overlap", "RUN is a directory that `adapt-eval run` has measured"),
-        ("suites", "NAME is a suite's name or a YAML file"),
-        ("fetch", "DIRECTORY is then what"),
+        ("report", "NAME=RUN, or NAME=RUN,RUN for several seeds"),
+        ("overlap", "RUN A directory that `adapt-eval run` has measured"),
+        ("suites", "[NAME] A suite's name, or a YAML file"),
+        ("fetch", "DIRECTORY The mirror to fill, for `adapt-eval run --data-root`"),
     ],
 )
 def test_help_tells_what_the_arguments_are(name: str, says: str, command: Command) -> None:
