@@ -27,9 +27,9 @@ TEXT = """\
 
 Written by `benchmarks/results.py` from finished runs; `make results` makes them again. Tables by
 task are of one seed, those by seed of {count}: seeds differ by more than some of the differences
-below, so read these as what was seen, not as what is so. Loss is per supervised token; the last
-over as many validation rows of each task as take 1 % of the run, the first, that of the untrained
-model, over at most 32.
+below, so a difference here describes these runs and need not hold for other seeds. Loss is per
+supervised token; the last over as many validation rows of each task as take 1 % of the run, the
+first, that of the untrained model, over at most 32.
 
 Versions: {versions}. Machine: 2 CPU cores, no GPU, one thread a run.
 
@@ -116,7 +116,7 @@ def summary(tiny: list[Path], real: list[Path]) -> str:
         return [over_seeds(kind, group) for kind in KINDS]
 
     rows = [
-        (f"mean loss of {len(tasks(tiny[0]))} made tasks, at the end", *losses("tiny")),
+        (f"mean loss of {len(tasks(tiny[0]))} synthetic tasks, at the end", *losses("tiny")),
         (f"mean loss of {len(tasks(real[0]))} real tasks, at the end", *losses("real")),
         ("supervised tokens of the budget, real tasks", *map(spent, real)),
         ("training time in meta steps, real tasks", *map(share_of_meta_steps, real)),

@@ -50,8 +50,8 @@ tasks take turns.
 ## Tasks that a step holds no row of
 
 These tasks keep their last score, or rows are drawn for them (`finite_difference`). Measured on the
-nine made tasks, with steps of fewer rows than tasks and of more. The loss is that of the learnable
-tasks, mean ± standard deviation over three seeds.
+nine synthetic tasks, with steps of fewer rows than tasks and of more. The loss is that of the
+learnable tasks, mean ± standard deviation over three seeds.
 
 {absent_tasks}
 

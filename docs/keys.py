@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 
 from adapt_axolotl.config import AdaptConfig, Block, LearnedConfig
 from adapt_axolotl.recipe.block import BOUNDS
-from adapt_axolotl.recipe.meanings import MEANINGS
+from adapt_axolotl.recipe.meanings import MEANINGS, REFUSALS
 from adapt_common.markdown import table
 
 FOLDER = Path(__file__).resolve().parent
@@ -26,8 +26,14 @@ TEXT = """\
 # The keys of `adapt:`
 
 Written by `docs/keys.py` from [config.py](../adapt_axolotl/config.py), where each key has its
-meaning and its check. A key that is not here is refused. They are changed in the file, not on the
-command line. What the other keys of a recipe mean beside this block: [yaml_keys.md](yaml_keys.md).
+meaning and its check. A key that is not here is refused. `axolotl train` takes no options for these
+keys: change them in the recipe, or start the training module itself
+([how](yaml_keys.md#on-the-command-line)). What the other keys of a recipe mean beside this block:
+[yaml_keys.md](yaml_keys.md).
+
+The *training pool* of a task is its rows without those held out for validation, those left out as
+too long and those with no supervised token. A *meta step* is one measurement of the tasks and the
+update of the mixture that follows it ([how it works](how_it_works.md)).
 
 {adapt}
 
@@ -46,12 +52,21 @@ The task that the entry's rows belong to; entries may share one. Without it, the
 YAML_TEXT = """\
 # What your YAML's keys mean here
 
-Written by `docs/keys.py` from [meanings.py](../adapt_axolotl/recipe/meanings.py). Every other key
-of Axolotl means what it means without the plugin. Where a recipe has one of these keys with a value
-that means something else here, the log says so once before training, and so does
-`adapt-axolotl init`.
+Written by `docs/keys.py` from [meanings.py](../adapt_axolotl/recipe/meanings.py). Every key of
+Axolotl that is in neither table means what it means without the plugin. Where a recipe has a key of
+this first table with a value that means something else here, the log says so once before training,
+and so does `adapt-axolotl init`. A *training pool* is the rows that a task is drawn from, without
+those held out for validation.
 
 {meanings}
+
+## What is refused
+
+A run with one of these stops with a message that says what to change, most of them before the model
+is loaded. `adapt-axolotl validate` finds those that the recipe alone shows, without `lr_scheduler`
+and `metric_for_best_model`.
+
+{refusals}
 
 ## On the command line
 
@@ -65,10 +80,14 @@ module itself, which takes one level of keys:
 
 
 def main(arguments: list[str]) -> int:
-    meanings = [(", ".join(f"`{key}`" for key in one.keys), one.here) for one in MEANINGS]
+    meanings = [(names(one.keys), one.here) for one in MEANINGS]
+    refusals = [(names(one.keys), one.when) for one in REFUSALS]
     pages = {
         "keys.md": TEXT.format(adapt=keys(AdaptConfig), learned=keys(LearnedConfig)),
-        "yaml_keys.md": YAML_TEXT.format(meanings=table(("key", "here"), meanings)),
+        "yaml_keys.md": YAML_TEXT.format(
+            meanings=table(("key", "here"), meanings),
+            refusals=table(("key", "refused"), refusals),
+        ),
     }
     if "--check" not in arguments:
         for name, content in pages.items():
@@ -82,6 +101,11 @@ def main(arguments: list[str]) -> int:
     for name in stale:
         print(f"docs/{name} is out of date; run python docs/keys.py")
     return 1 if stale else 0
+
+
+def names(keys: tuple[str, ...]) -> str:
+    """Of a line of a table."""
+    return ", ".join(f"`{key}`" for key in keys)
 
 
 def keys(block: type[Block]) -> str:

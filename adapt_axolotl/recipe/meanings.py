@@ -1,7 +1,7 @@
-"""Keys of an Axolotl YAML that mean something else under a task mixture, or nothing.
+"""Keys of an Axolotl YAML that mean something else under a task mixture, nothing, or are refused.
 
-The one owner of the list: the log of a run, `adapt-axolotl init` and docs/yaml_keys.md are made
-from it.
+The one owner of the lists: the log of a run, `adapt-axolotl init` and docs/yaml_keys.md are made
+from them.
 """
 
 from __future__ import annotations
@@ -19,12 +19,25 @@ class Meaning:
         keys: of a recipe.
         here: one or two sentences, in Markdown.
         tells: whether a value is one that its user should hear about; None where the key means the
-            same as elsewhere, or is refused, and is listed to say so.
+            same as elsewhere, and is listed to say so.
     """
 
     keys: tuple[str, ...]
     here: str
     tells: Callable[[Any], bool] | None
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """What of a recipe stops a run.
+
+    Attributes:
+        keys: of a recipe.
+        when: which values, and why, in Markdown.
+    """
+
+    keys: tuple[str, ...]
+    when: str
 
 
 def _always(value: Any) -> bool:
@@ -44,9 +57,9 @@ MEANINGS = (
     ),
     Meaning(
         ("save_strategy", "eval_strategy"),
-        "With `epoch`: once per pass over as many supervised tokens as all training pools hold, "
-        "and at the end of the run. So a budget of 5% saves once, at the end, and one of 300% "
-        "three times. Other values as elsewhere.",
+        "With `epoch`: once per pass over as many supervised tokens as the training pools of all "
+        "tasks hold, and at the end of the run. So a budget of 5% saves once, at the end, and one "
+        "of 300% three times. Other values as elsewhere.",
         lambda value: value == "epoch",
     ),
     Meaning(
@@ -89,11 +102,6 @@ MEANINGS = (
         _wanted,
     ),
     Meaning(
-        ("group_by_length", "curriculum_sampling"),
-        "Refused: the mixture decides the order of the rows.",
-        None,
-    ),
-    Meaning(
         ("max_steps",),
         "Ends the run where it comes before the end of the budget; the learning rate then reaches "
         "its end there.",
@@ -102,14 +110,83 @@ MEANINGS = (
     Meaning(
         ("lr_scheduler", "warmup_steps", "warmup_ratio"),
         "The same curve, read at the share of the run that is done instead of the step: of the "
-        "budget, or of what ends the run first. Schedules that count steps themselves (`rex`, "
-        "`one_cycle`) are refused.",
+        "budget, or of what ends the run first.",
         None,
     ),
-    Meaning(
-        ("rl", "streaming", "pretraining_dataset", "reward_model", "process_reward_model"),
-        "Refused: there are no pools of supervised tokens to draw from.",
-        None,
+)
+
+# What the plugin itself refuses, beside mistakes in the `adapt:` block and in the data. Values that
+# Axolotl refuses are not listed.
+REFUSALS = (
+    Refusal(("datasets",), "Fewer than two tasks: there is nothing to mix."),
+    Refusal(
+        ("rl", "reward_model", "process_reward_model"),
+        "Always: preferences, rollouts and rewards have no supervised tokens to budget. So are "
+        "dataset types with such rows.",
+    ),
+    Refusal(
+        ("streaming", "pretraining_dataset"),
+        "Always: a stream has no pool of rows to draw from.",
+    ),
+    Refusal(
+        ("group_by_length", "curriculum_sampling"),
+        "Always: the mixture decides the order of the rows.",
+    ),
+    Refusal(
+        ("context_parallel_size", "tensor_parallel_size", "sequence_parallel_degree"),
+        "Above 1: the token counts do not follow a row that is split over processes.",
+    ),
+    Refusal(
+        ("trainer_cls",),
+        "Other than `adapt_axolotl.trainer.AdaptTrainer`: only one trainer can run.",
+    ),
+    Refusal(
+        ("plugins",),
+        "Those that bring a trainer of their own, such as Axolotl's diffusion, hatchery and, with "
+        "`kd_trainer: true`, knowledge distillation.",
+    ),
+    Refusal(
+        ("fsdp", "fsdp_config"),
+        "With `mixture: learned`, also where accelerate's config switches FSDP on: it needs whole "
+        "parameters on each process. Use DDP, DeepSpeed or a static mixture.",
+    ),
+    Refusal(
+        ("lisa_n_layers", "lisa_step_interval"),
+        "Both together with `mixture: learned`: LISA trains other layers every few steps.",
+    ),
+    Refusal(
+        ("deepspeed",),
+        "With `mixture: learned`, where accelerate's config switches DeepSpeed on and the recipe "
+        "does not have the key.",
+    ),
+    Refusal(
+        ("save_only_model", "auto_resume_from_checkpoints"),
+        "Both together: these checkpoints have no optimizer state to go on from.",
+    ),
+    Refusal(
+        ("resume_from_checkpoint",),
+        "A folder that this plugin did not write, one that was saved with `save_only_model: true`, "
+        "and one of a run with other data, budget, mixture or global batch.",
+    ),
+    Refusal(
+        ("lr_scheduler",),
+        "Schedules that count steps themselves, such as `rex` and `one_cycle`: they cannot follow "
+        "a token budget.",
+    ),
+    Refusal(
+        ("metric_for_best_model",),
+        "Other than `eval_loss`, `eval_worst_loss`, `eval_objective` and `eval_<task>_loss`.",
+    ),
+    Refusal(
+        ("val_set_size",),
+        "1 or more, which is a number of merged rows: write the rows of each task under "
+        "`adapt.val_examples`.",
+    ),
+    Refusal(
+        ("lora_mlp_kernel",),
+        "On a machine without CUDA, where it is on; with LoRA, Axolotl switches it on by itself. "
+        "There `plan` warns and `validate` adds a note. Set it to `false`, which also keeps "
+        "Axolotl from switching on the other LoRA kernels.",
     ),
 )
 

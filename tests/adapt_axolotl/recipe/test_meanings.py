@@ -10,13 +10,77 @@ import yaml
 from axolotl.utils.schemas.config import AxolotlInputConfig
 
 from adapt_axolotl.commands.init import adapt_recipe
-from adapt_axolotl.recipe.meanings import MEANINGS, told
+from adapt_axolotl.recipe.meanings import MEANINGS, REFUSALS, told
+from adapt_axolotl.recipe.read import TRAINER, mistakes
+
+# Values that the recipe alone shows to be refused, by keys as REFUSALS has them.
+REFUSED: dict[tuple[str, ...], list[dict[str, Any]]] = {
+    ("datasets",): [{"datasets": [{"path": "org/a", "type": "alpaca"}]}],
+    ("rl", "reward_model", "process_reward_model"): [
+        {"rl": "dpo"},
+        {"reward_model": True},
+        {"process_reward_model": True},
+    ],
+    ("streaming", "pretraining_dataset"): [{"streaming": True}, {"pretraining_dataset": "org/a"}],
+    ("group_by_length", "curriculum_sampling"): [
+        {"group_by_length": True},
+        {"curriculum_sampling": True},
+    ],
+    ("context_parallel_size", "tensor_parallel_size", "sequence_parallel_degree"): [
+        {"context_parallel_size": 2},
+        {"tensor_parallel_size": 2},
+        {"sequence_parallel_degree": 2},
+    ],
+    ("trainer_cls",): [{"trainer_cls": "theirs.Trainer"}],
+    ("plugins",): [
+        {"plugins": ["axolotl.integrations.diffusion.DiffusionPlugin"]},
+        {"plugins": ["axolotl.integrations.hatchery.HatcheryPlugin"]},
+        {"plugins": ["axolotl.integrations.kd.KDPlugin"], "kd_trainer": True},
+    ],
+    ("fsdp", "fsdp_config"): [{"fsdp": ["full_shard"]}, {"fsdp_config": {"fsdp_version": 2}}],
+    ("lisa_n_layers", "lisa_step_interval"): [{"lisa_n_layers": 2, "lisa_step_interval": 5}],
+    ("save_only_model", "auto_resume_from_checkpoints"): [
+        {"save_only_model": True, "auto_resume_from_checkpoints": True}
+    ],
+    ("val_set_size",): [{"val_set_size": 1}],
+}
+# Those that are known when the run starts only.
+AT_THE_START = {
+    ("deepspeed",),
+    ("resume_from_checkpoint",),
+    ("lr_scheduler",),
+    ("metric_for_best_model",),
+    ("lora_mlp_kernel",),
+}
+WITH_A_STATIC_MIXTURE_TOO = {"fsdp", "lisa_n_layers"}.isdisjoint
 
 
-def test_each_key_is_listed_once_and_is_one_of_axolotls() -> None:
-    keys = [key for meaning in MEANINGS for key in meaning.keys]
+def recipe(mixture: str, **keys: Any) -> dict[str, Any]:
+    entries = [{"path": f"org/{name}", "type": "alpaca"} for name in "ab"]
+    return {
+        "datasets": entries,
+        "trainer_cls": TRAINER,
+        "adapt": {"token_budget": "5%", "mixture": mixture},
+        **keys,
+    }
+
+
+@pytest.mark.parametrize("listed", [MEANINGS, REFUSALS])
+def test_each_key_is_listed_once_and_is_one_of_axolotls(listed: tuple[Any, ...]) -> None:
+    keys = [key for one in listed for key in one.keys]
     assert len(keys) == len(set(keys))
     assert set(keys) <= {*AxolotlInputConfig.model_fields}
+
+
+def test_what_is_listed_as_refused_is_refused() -> None:
+    assert {one.keys for one in REFUSALS} == {*REFUSED, *AT_THE_START}
+    assert mistakes(recipe("learned")) == []
+    for keys, cases in REFUSED.items():
+        for case in cases:
+            (said,) = mistakes(recipe("learned", **case))
+            assert said.startswith(tuple(keys)), case
+            static = mistakes(recipe("uniform", **case))
+            assert static == ([said] if WITH_A_STATIC_MIXTURE_TOO(keys) else []), case
 
 
 @pytest.mark.parametrize(
