@@ -74,6 +74,6 @@ def _about_the_launcher() -> str:
     if _FROM_ACCELERATE not in os.environ:
         return ""
     return (
-        "\n\nA traceback below this line is accelerate's and says only that training has ended; "
+        "\n\nIf a traceback follows, it is accelerate's and says only that training has ended; "
         "`axolotl train RECIPE --launcher python` does without it."
     )

@@ -74,7 +74,7 @@ def test_under_torchrun_the_message_is_in_what_it_reports(tmp_path: Path) -> Non
 
 def test_under_accelerate_it_says_whose_traceback_follows(tmp_path: Path) -> None:
     done = run(tmp_path, MISTAKE, {"ACCELERATE_DYNAMO_BACKEND": "NO"})
-    assert "A traceback below this line is accelerate's" in done.stderr.splitlines()[-1]
+    assert "If a traceback follows, it is accelerate's" in done.stderr.splitlines()[-1]
 
 
 def test_only_a_valueerror_that_this_package_raises_is_a_mistake() -> None:
