@@ -21,11 +21,17 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from adapt_axolotl.budget.amount import TokenBudget
-from adapt_axolotl.mixture.learned import ENTROPY_WEIGHT, FLOOR, STEP_SIZE, check_step
+from adapt_axolotl.mixture.gradient_steps import ENTROPY_WEIGHT as STEPS_ENTROPY_WEIGHT
+from adapt_axolotl.mixture.gradient_steps import STEP_SIZE, check_step
+from adapt_axolotl.mixture.learned import ENTROPY_WEIGHT, FLOOR
 from adapt_axolotl.mixture.objectives import OBJECTIVES
 
 MixtureName = Literal["learned", "uniform", "proportional", "temperature", "weights", "round_robin"]
 EstimatorName = Literal["auto", "in_backward", "finite_difference", "per_task"]
+
+
+# Of the time of a run that meta steps may take.
+OVERHEAD = 0.04
 
 
 class Block(BaseModel):
@@ -49,11 +55,13 @@ class LearnedConfig(Block):
     """How the mixture learns; read only with `mixture: learned`."""
 
     objective: str = Field(
-        default="relative",
-        description="What the validation losses are folded into. `relative`: smooth worst case of "
-        "each loss over its first value, smoothed, no task above twice its equal share; made not "
-        "to feed an unlearnable task. `paper`: the paper's raw smooth worst case. Others: `raw`, "
-        "`mean`, `excess` (needs `reference_losses`).",
+        default="worst_case",
+        description="What the validation losses are folded into. `worst_case`: smooth worst case "
+        "of each loss over its first value, its sharpness in units of their spread over tasks, no "
+        "task above twice its equal share: the tasks that lag behind count most, however close "
+        "together they all are. `relative`: the same with a fixed sharpness, smoothed. `paper`: "
+        "the paper's raw smooth worst case. Others: `raw`, `mean`, `excess` (needs "
+        "`reference_losses`).",
     )
     beta: float | None = Field(
         default=None,
@@ -65,17 +73,43 @@ class LearnedConfig(Block):
         default=None,
         description="Irreducible loss per supervised token of every task, for `objective: excess`.",
     )
+    measure: Literal["loss_falls", "products"] = Field(
+        default="loss_falls",
+        description="What tells the worth of a task. `loss_falls`: how far its validation loss has "
+        "fallen for its share of the training, on the same rows each time; takes forwards only and "
+        "works with any model. `products`: the paper's gradient products, the validation gradient "
+        "times that of each task.",
+    )
+    rule: Literal["evidence", "steps"] = Field(
+        default="evidence",
+        description="How the mixture follows. `evidence`: from all measurements so far, shrunk by "
+        "their noise; where nothing stands out from noise the mixture stays at its initial one. "
+        "`steps`: the paper's, a step of `step_size` at each meta step.",
+    )
+    overhead: str | float = Field(
+        default=f"{OVERHEAD:.0%}",
+        description="Share of the run's time that meta steps may take. How often they run and how "
+        "much they read follows from it, from the number of steps and tasks, and from what each "
+        "kind of pass costs; `plan` tells.",
+    )
+    initial: Literal["uniform", "proportional", "temperature", "weights"] = Field(
+        default="uniform",
+        description="The mixture that a run starts with, and stays at without evidence: `uniform`, "
+        "`proportional`, `temperature` (with `adapt.temperature`) or `weights` (with "
+        "`adapt.weights`).",
+    )
     estimator: EstimatorName = Field(
         default="auto",
-        description="How the task scores are measured. `in_backward` reads them off the training "
-        "backward; `finite_difference` and `per_task` (the reference) use rows of their own. "
+        description="For `measure: products`: how they are measured. `in_backward` reads them off "
+        "the training backward; `finite_difference` and `per_task` (the reference) use rows of "
+        "their own. "
         "`auto` takes the cheapest that fits the model and the batch, and says which.",
     )
     update_every: int | None = Field(
         default=None,
         ge=1,
-        description="Optimizer steps from one meta step to the next. Default: 1 % of the run's "
-        "steps, at least 25.",
+        description="Optimizer steps from one meta step to the next. Default: what `overhead` "
+        "allows.",
     )
     start_after: str | float = Field(
         default="6%",
@@ -84,24 +118,28 @@ class LearnedConfig(Block):
     rows_per_task: int | None = Field(
         default=None,
         ge=2,
-        description="Validation rows of every task in a meta step, drawn afresh each time; as many "
-        "training rows again where the estimator uses rows of its own. Default: 2 to 4, and so "
-        "few that meta steps take about 4 % of the run; tasks take turns where 2 of each are "
-        "too many.",
+        description="Validation rows of every task in a meta step, the same each time for "
+        "`loss_falls` and drawn afresh for `products`; as many "
+        "training rows again where the estimator uses rows of its own. Default: what `overhead` "
+        "allows, 2 at least.",
     )
     step_size: float = Field(
-        default=STEP_SIZE, gt=0, description="How far the logits move in one meta step."
+        default=STEP_SIZE,
+        gt=0,
+        description="For `rule: steps`: how far the logits move in one meta step.",
     )
-    entropy_weight: float = Field(
-        default=ENTROPY_WEIGHT,
+    entropy_weight: float | None = Field(
+        default=None,
         ge=0,
-        description="Pull towards the initial mixture (uniform): a task that is always useful "
-        "settles at a log ratio of its standardised score over this.",
+        description="Pull towards the initial mixture. With `rule: evidence` (default "
+        f"{ENTROPY_WEIGHT:g}) a task whose tokens are worth r times the mixture's mean settles at "
+        "r to the power of 1 over this, as a multiple of its initial share; with `rule: steps` "
+        f"(default {STEPS_ENTROPY_WEIGHT:g}) at a log ratio of its standardised score over this.",
     )
     look_ahead: bool = Field(
         default=False,
-        description="Take the validation gradient after a trial inner step (the paper's form) "
-        "instead of at the current weights; costs one more backward.",
+        description="For `measure: products`: take the validation gradient after a trial inner "
+        "step (the paper's form) instead of at the current weights; costs one more backward.",
     )
 
     @field_validator("objective", mode="before")
@@ -114,18 +152,51 @@ class LearnedConfig(Block):
     @field_validator("start_after", mode="before")
     @classmethod
     def _start_is_a_share(cls, value: Any) -> float:
-        text = str(value).strip()
-        try:
-            share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-        except ValueError:
-            share = -1.0
+        share = _share(value)
         if not 0 <= share < 1:
             raise ValueError(f"{value!r} is no share of the budget; write a percentage, as in 6%")
         return share
 
+    @field_validator("overhead", mode="before")
+    @classmethod
+    def _overhead_is_a_share(cls, value: Any) -> float:
+        share = _share(value)
+        if not 0 < share <= 1:
+            raise ValueError(
+                f"{value!r} is no share of the run's time; write a percentage, as in 4%"
+            )
+        return share
+
+    @property
+    def pull(self) -> float:
+        """The entropy weight of the rule in force."""
+        if self.entropy_weight is not None:
+            return self.entropy_weight
+        return ENTROPY_WEIGHT if self.rule == "evidence" else STEPS_ENTROPY_WEIGHT
+
     @model_validator(mode="after")
-    def _steps_do_not_overshoot(self) -> LearnedConfig:
-        check_step(self.step_size, self.entropy_weight)
+    def _the_rule_settles(self) -> LearnedConfig:
+        if self.rule == "steps":
+            check_step(self.step_size, self.pull)
+        elif self.step_size != STEP_SIZE:
+            raise ValueError(
+                "step_size is read with rule: steps only; remove it, or add rule: steps"
+            )
+        elif not self.pull > 0:
+            raise ValueError(
+                "entropy_weight: 0 leaves nothing that holds the mixture; set it above 0, or "
+                "choose rule: steps"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _products_have_keys_of_their_own(self) -> LearnedConfig:
+        for key in ("estimator", "look_ahead"):
+            if self.measure != "products" and getattr(self, key) not in ("auto", False):
+                raise ValueError(
+                    f"{key} is read with measure: products only; remove it, or add measure: "
+                    "products"
+                )
         return self
 
     @model_validator(mode="after")
@@ -145,6 +216,15 @@ class LearnedConfig(Block):
                 "choose objective: relative, which needs none"
             )
         return self
+
+
+def _share(value: Any) -> float:
+    """Of a percentage or a number; -1 where it is neither."""
+    text = str(value).strip()
+    try:
+        return float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        return -1.0
 
 
 class AdaptConfig(Block):
@@ -177,14 +257,15 @@ class AdaptConfig(Block):
     )
     weights: dict[str, float] | None = Field(
         default=None,
-        description="For `mixture: weights`: the share of every task, in any scale.",
+        description="For `mixture: weights`, or `learned` with `initial: weights`: the share of "
+        "every task, in any scale.",
     )
     floor: float = Field(
         default=FLOOR,
         ge=0,
         lt=1,
-        description="Least share of a task under `mixture: learned`, as a part of the uniform "
-        "share 1/K.",
+        description="Least share of a task under `mixture: learned`, as a part of its initial "
+        "share.",
     )
     max_repeats: float | None = Field(
         default=None,
@@ -249,10 +330,20 @@ class AdaptConfig(Block):
     def _keys_fit_together(self) -> AdaptConfig:
         if self.val_examples is not None and self.val_fraction is not None:
             raise ValueError("val_examples and val_fraction exclude each other; keep one of them")
-        if (self.mixture == "weights") != (self.weights is not None):
+        learned = self.mixture == "learned"
+        read = self.learned.initial == "weights" if learned else self.mixture == "weights"
+        if read and self.weights is None:
+            key = "learned.initial" if learned else "mixture"
+            raise ValueError(f"{key}: weights needs the weights: mapping; add it")
+        if self.weights is not None and not read:
             raise ValueError(
-                "mixture: weights and the weights: mapping go together; add the one that is "
-                "missing or remove the other"
+                "weights: is read with mixture: weights, or with mixture: learned and "
+                "learned.initial: weights; set one of these, or remove it"
+            )
+        if learned and self.weights and not all(share > 0 for share in self.weights.values()):
+            raise ValueError(
+                "weights: a learned mixture starts with a share above 0 for every task; without "
+                "one a task is never tried"
             )
         if self.mixture == "round_robin" and self.unit == "tokens":
             raise ValueError(

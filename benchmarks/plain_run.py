@@ -4,6 +4,7 @@ benchmarks of runs share. K tasks.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from datasets import Dataset
 
+from adapt_axolotl.config import OVERHEAD
 from adapt_axolotl.data.pools import TaskPools
 from adapt_axolotl.integration.eval_mode import evaluation_mode
 from adapt_axolotl.meta_step.learner import MetaLearner, MetaSettings
@@ -21,6 +23,7 @@ from adapt_axolotl.metagradient.estimator import Estimator
 from adapt_axolotl.metagradient.losses import row_losses
 from adapt_axolotl.metagradient.per_task import PER_TASK
 from adapt_axolotl.metagradient.ranks import Ranks
+from adapt_axolotl.mixture.gradient_steps import GradientSteps
 from adapt_axolotl.mixture.learned import LearnedMixture
 from adapt_axolotl.mixture.objectives import objective
 from adapt_axolotl.run.plan import RunPlan
@@ -103,9 +106,10 @@ class PlainRun:
                 num_tasks=count,
                 estimator=estimator,
                 look_ahead=False,
+                overhead=OVERHEAD,
             )
             learner = MetaLearner(
-                LearnedMixture(train.pools.tasks, objective("relative")),
+                LearnedMixture(train.pools.tasks, objective("relative"), steps=GradientSteps()),
                 model,
                 self._rows,
                 validation_rows,
@@ -161,22 +165,17 @@ def train_one_step(
     run.begin_step(step)
     block = run.sampler.block(step)
     assert block is not None
-    (batch,) = rows.batches(np.array(block.rows()))
-
-    def backward() -> float:
-        sums, tokens = row_losses(model, batch, whole_logits=True)  # as Trainer does
-        weight = 1.0 / float(tokens.sum())
-        (sums.sum() * weight).backward()
-        return weight
-
-    if run.meta_step is not None and run.meta_step.reading:
-        weight = 1.0 / float(batch.tokens_of_rows().sum())
-        with run.meta_step.training_backward(
-            batch.labels, batch.row_of_token, batch.task_of_row, lambda: weight
-        ):
-            backward()
-    else:
-        backward()
+    batches = rows.batches(np.array(block.rows()))
+    weight = 1.0 / sum(float(batch.tokens_of_rows().sum()) for batch in batches)
+    for batch in batches:
+        reading: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+        if run.meta_step is not None and run.meta_step.reading:
+            reading = run.meta_step.training_backward(
+                batch.labels, batch.row_of_token, batch.task_of_row, lambda: weight
+            )
+        with reading:
+            sums, _ = row_losses(model, batch, whole_logits=True)  # as Trainer does
+            (sums.sum() * weight).backward()
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     run.commit_step(step)

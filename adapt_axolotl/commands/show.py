@@ -12,8 +12,9 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from adapt_axolotl.records.stands_out import stands_out
 from adapt_common.markdown import table as markdown
-from adapt_common.run_records import read_ledger
+from adapt_common.run_records import read_history, read_ledger
 
 Row = list[str]
 
@@ -105,10 +106,11 @@ def side_by_side(runs: Sequence[Path]) -> Group:
 def _spent(run: Path, letter: str) -> str:
     report = read_ledger(run)
     meta = f"; meta steps read {report['meta_tokens']:,}" if report["meta_tokens"] else ""
-    return (
+    spent = (
         f"{letter} {run.name}: {report['used']:,} of {report['budget']:,} supervised tokens in "
         f"{report['steps']:,} steps{meta}"
     ).strip()
+    return "\n".join(part for part in (spent, stands_out(read_history(run))) if part)
 
 
 def _letters(runs: Sequence[Path]) -> list[str]:

@@ -21,16 +21,19 @@ from adapt_axolotl.integration.compat import get_logger
 from adapt_axolotl.integration.eval_mode import evaluation_mode
 from adapt_axolotl.integration.spec import TrainingSpec
 from adapt_axolotl.integration.zero3 import whole_parameters
+from adapt_axolotl.meta_step.falls import FallLearner, FallSettings
 from adapt_axolotl.meta_step.learner import MetaLearner, MetaSettings
+from adapt_axolotl.meta_step.learning import Learner
 from adapt_axolotl.meta_step.rows import MeasuringRows
-from adapt_axolotl.meta_step.schedule import meta_schedule
+from adapt_axolotl.meta_step.schedule import fall_schedule, meta_schedule
 from adapt_axolotl.meta_step.validation import validation_losses
 from adapt_axolotl.metagradient.estimator import Estimator
 from adapt_axolotl.metagradient.estimators import ESTIMATORS, estimator
 from adapt_axolotl.metagradient.finite_difference import FINITE_DIFFERENCE
 from adapt_axolotl.metagradient.in_backward import IN_BACKWARD, InBackward
 from adapt_axolotl.metagradient.ranks import Ranks
-from adapt_axolotl.mixture.learned import LearnedMixture
+from adapt_axolotl.mixture.gradient_steps import GradientSteps
+from adapt_axolotl.mixture.learned import ENTROPY_WEIGHT, LearnedMixture
 from adapt_axolotl.mixture.objectives import Objective, objective
 from adapt_axolotl.mixture.static import static_proportions
 from adapt_axolotl.recipe.read import sharded_parameters
@@ -68,13 +71,7 @@ def run_plan(spec: TrainingSpec, tasks: Tasks, processes: int | None = None) -> 
         seed=spec.seed,
         max_repeats=adapt.max_repeats,
         charge_meta_tokens=adapt.charge_meta_tokens,
-        initial=static_proportions(
-            "uniform" if adapt.mixture == "learned" else adapt.mixture,
-            available.tolist(),
-            temperature=adapt.temperature,
-            weights=adapt.weights,
-            tasks=pools.tasks,
-        ),
+        initial=initial_proportions(adapt, pools.tasks, available.tolist()),
         max_steps=spec.max_steps,
         data_digest=tasks.digest,
     )
@@ -90,7 +87,8 @@ def build_run(
 ) -> AdaptRun:
     """The run that `trainer` serves; `recipe` is the text that its records keep."""
     check_processes(launched_processes(), trainer.args.world_size)
-    if spec.adapt.mixture == "learned" and trainer.is_fsdp_enabled:
+    products = spec.adapt.learned.measure == "products"
+    if spec.adapt.mixture == "learned" and products and trainer.is_fsdp_enabled:
         # The recipe was looked through before; accelerate's own config can do it too.
         raise ValueError(sharded_parameters("accelerate's config, --use_fsdp"))
     ranks = Ranks(trainer.args.process_index, trainer.args.world_size)
@@ -112,18 +110,23 @@ def build_run(
             yield
 
     validation = measuring_rows(tasks.validation, tasks.validation_pools)
-    learner = None
+    learner: Learner | None = None
     if spec.adapt.mixture == "learned":
-        learner = MetaLearner(
-            learned_mixture(spec.adapt, tasks.pools),
-            trainer.model,
-            measuring_rows(tasks.train, tasks.pools),
-            validation,
-            meta_settings(spec, plan.estimate(), trainer),
-            ranks,
-            lambda: trainer.optimizer.param_groups[0]["lr"],
-            measuring,
-        )
+        mixture = learned_mixture(spec.adapt, tasks.pools, plan.initial)
+        settings = meta_settings(spec, plan.estimate(), trainer)
+        if isinstance(settings, FallSettings):
+            learner = FallLearner(mixture, trainer.model, validation, settings, ranks, measuring)
+        else:
+            learner = MetaLearner(
+                mixture,
+                trainer.model,
+                measuring_rows(tasks.train, tasks.pools),
+                validation,
+                settings,
+                ranks,
+                lambda: trainer.optimizer.param_groups[0]["lr"],
+                measuring,
+            )
 
     def measure(rows_per_task: int) -> np.ndarray:
         rows = validation.sample(rows_per_task, seed=plan.seed)
@@ -170,27 +173,82 @@ def named_objective(adapt: AdaptConfig, names: Sequence[str]) -> Objective:
     )
 
 
-def learned_mixture(adapt: AdaptConfig, pools: TaskPools) -> LearnedMixture:
-    """The mixture that the `adapt:` block describes, before it has learned anything."""
+def initial_proportions(
+    adapt: AdaptConfig, names: Sequence[str], available: Sequence[int]
+) -> np.ndarray:
+    """(K,) what a run starts with.
+
+    Args:
+        adapt: the block.
+        names: the K tasks.
+        available: (K,) how much each has, in the unit that a share counts.
+    """
+    return static_proportions(
+        adapt.learned.initial if adapt.mixture == "learned" else adapt.mixture,
+        available,
+        temperature=adapt.temperature,
+        weights=adapt.weights,
+        tasks=names,
+    )
+
+
+def learned_mixture(
+    adapt: AdaptConfig, pools: TaskPools, initial: np.ndarray | None = None
+) -> LearnedMixture:
+    """The mixture that the `adapt:` block describes, before it has learned anything; `initial` is
+    uniform by default."""
     learned, names = adapt.learned, pools.tasks
     by_rows = adapt.share_unit == "examples"
     return LearnedMixture(
         names,
         named_objective(adapt, names),
-        step_size=learned.step_size,
-        entropy_weight=learned.entropy_weight,
+        steps=GradientSteps(step_size=learned.step_size, entropy_weight=learned.pull)
+        if learned.rule == "steps"
+        else None,
+        entropy_weight=learned.pull if learned.rule == "evidence" else ENTROPY_WEIGHT,
         floor=adapt.floor,
+        initial=initial,
         row_tokens=pools.available_tokens / pools.rows_of_task if by_rows else None,
     )
 
 
 def meta_settings(
     spec: TrainingSpec, estimate: Estimate, trainer: AdaptTrainer | None
-) -> MetaSettings:
-    """When and how meta steps run. Without a trainer, before there is a model, the estimator is the
-    one that nothing in the recipe speaks against."""
-    learned = spec.adapt.learned
+) -> MetaSettings | FallSettings:
+    """When and how meta steps run. Without a trainer, before there is a model, the estimator of
+    gradient products is the one that nothing in the recipe speaks against."""
     num_tasks = len(set(spec.adapt.train_tasks))  # entries may share a task
+    if spec.adapt.learned.measure == "loss_falls":
+        return fall_settings(spec, estimate, num_tasks)
+    return product_settings(spec, estimate, num_tasks, trainer)
+
+
+def fall_settings(spec: TrainingSpec, estimate: Estimate, num_tasks: int) -> FallSettings:
+    """When and on what losses are measured for their falls."""
+    learned = spec.adapt.learned
+    schedule = fall_schedule(
+        steps=estimate.steps,
+        rows_per_step=estimate.rows_per_step,
+        num_tasks=num_tasks,
+        overhead=float(learned.overhead),
+        start_after=float(learned.start_after),
+        charged=spec.adapt.charge_meta_tokens,
+        update_every=learned.update_every,
+        rows_per_task=learned.rows_per_task,
+    )
+    LOG.info(
+        f"learned mixture: about {estimate.steps} optimizer steps, {len(schedule.steps)} meta "
+        f"steps, which measure {schedule.rows_per_task} validation rows of each of {num_tasks} "
+        "tasks"
+    )
+    return FallSettings(schedule.steps, schedule.rows_per_task, spec.seed)
+
+
+def product_settings(
+    spec: TrainingSpec, estimate: Estimate, num_tasks: int, trainer: AdaptTrainer | None
+) -> MetaSettings:
+    """When and how gradient products are measured."""
+    learned = spec.adapt.learned
     estimators = candidate_estimators(spec, estimate, num_tasks, trainer)
     schedule = meta_schedule(
         steps=estimate.steps,
@@ -198,6 +256,7 @@ def meta_settings(
         num_tasks=num_tasks,
         estimator=estimators[0],
         look_ahead=learned.look_ahead,
+        overhead=float(learned.overhead),
         update_every=learned.update_every,
         rows_per_task=learned.rows_per_task,
     )

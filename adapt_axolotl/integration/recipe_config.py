@@ -25,6 +25,7 @@ from adapt_axolotl.integration.other_plugins import register_plugins
 from adapt_axolotl.integration.rows import load_recipe_tasks
 from adapt_axolotl.integration.spec import TrainingSpec, read_spec
 from adapt_axolotl.integration.this_machine import lora_kernel_obstacle
+from adapt_axolotl.meta_step.falls import FallSettings
 from adapt_axolotl.meta_step.learner import MetaSettings
 from adapt_axolotl.recipe.base_model import missing_folder
 from adapt_axolotl.recipe.read import PLUGIN
@@ -49,7 +50,7 @@ class PlannedRun:
     spec: TrainingSpec
     tasks: Tasks
     plan: RunPlan
-    meta: MetaSettings | None
+    meta: MetaSettings | FallSettings | None
     here: list[str]
 
 

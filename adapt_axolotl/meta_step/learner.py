@@ -115,6 +115,11 @@ class MetaLearner:
         )
 
     @property
+    def measures(self) -> str:
+        """What is measured, for the records: the estimator in use."""
+        return self.estimator.name
+
+    @property
     def estimator(self) -> Estimator:
         """The estimator in use."""
         return self._choice.current
@@ -150,8 +155,9 @@ class MetaLearner:
         validation, training = self.rows(step)
         return self._validation.tokens(validation) + self._training.tokens(training)
 
-    def begin(self, step: int) -> MetaStep:
-        """Measure V and v at the current weights; then score the tasks, or start reading."""
+    def begin(self, step: int, trained: np.ndarray) -> MetaStep:
+        """Measure V and v at the current weights; then score the tasks, or start reading. What was
+        trained by then, (K,), does not matter here; it does to `FallLearner`."""
         validation_rows, training_rows = self.rows(step)
         begun = MetaStep(step, self.mixture, self._choice, self._ranks, self._parameters[0].device)
         with self._measuring():
@@ -230,6 +236,7 @@ class MetaLearner:
         """What must be the same for a checkpoint to go on learning the same mixture."""
         settings = self._settings
         return {
+            "adapt.learned.measure": "products",
             "adapt.learned.update_every": settings.update_every,
             "adapt.learned.start_after": settings.start_after,
             "adapt.learned.rows_per_task": settings.rows_per_task,

@@ -97,8 +97,15 @@ class MeasuringRows:
         All ranks get the same number: with sharded parameters (FSDP) a forward on one of them needs
         all the others. A rank without a row in the last micro-batch gets one that counts nothing.
         """
-        parts = [group[rank::ranks] for group in self._groups(rows, ranks)]
-        return [self._collate(part) if len(part) else self._nothing() for part in parts]
+        return [self.batch(part) for part in self.parts(rows, rank=rank, ranks=ranks)]
+
+    def parts(self, rows: np.ndarray, *, rank: int = 0, ranks: int = 1) -> list[np.ndarray]:
+        """The row numbers of `batches`; empty for a batch of no rows."""
+        return [group[rank::ranks] for group in self._groups(rows, ranks)]
+
+    def batch(self, part: np.ndarray) -> TaskBatch:
+        """One micro-batch of these rows."""
+        return self._collate(part) if len(part) else self._nothing()
 
     def _groups(self, rows: np.ndarray, ranks: int) -> list[np.ndarray]:
         """The rows of each micro-batch, all ranks together: from the shortest row on, as many as

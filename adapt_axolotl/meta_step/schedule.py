@@ -1,9 +1,9 @@
-"""How often meta steps run and how much they read, so that they cost a few per cent of a run,
-whatever the number of tasks (ours).
+"""How often meta steps run and how much they read, so that they cost the share of a run's time that
+the recipe allows, whatever the number of tasks (ours).
 
-With n steps from one meta step to the next, meta steps take their cost over n of the run's time. So
-n is chosen first, then the number of rows is what the share leaves, then tasks take turns if these
-rows are too few for all K.
+Falls of losses: rows are spread over a dozen meta steps, or fewer where they would be too few of
+each task. Gradient products: a meta step reads few rows of each task, in turns if these are too
+many, and then the interval follows from its cost.
 """
 
 from __future__ import annotations
@@ -11,21 +11,90 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from adapt_axolotl.metagradient.estimator import Estimator
 
-# Of the time of a run that the meta steps may take.
-SHARE = 0.04
+# Fewer rows of a task than this say nothing about it.
+LEAST_ROWS = 2
 
-# Fewer rows of a task than this say nothing about it; more are not worth their time.
-LEAST_ROWS, MOST_ROWS = 2, 4
+# Gradient products: more rows of a task are not worth the interval that they cost.
+MOST_ROWS = 16
 
 # Turns shorter than this make v that of a handful of tasks.
 LEAST_TASKS = 4
 
+# Falls: so many measurements at most and at least, of so many rows of each task. The last one is
+# where so much of the run is done: later ones could not change much.
+MOST_FALLS, LEAST_FALLS = 9, 4
+LEAST_ROWS_OF_A_FALL, MOST_ROWS_OF_A_FALL = 4, 64
+LAST_FALL = 0.7
+
+# A forward is about a third of a training step on the same rows.
+FORWARD = 1 / 3
+
+
+@dataclass(frozen=True)
+class FallSchedule:
+    """When losses are measured for their falls.
+
+    Attributes:
+        steps: optimizer steps, from 0; none where the share is too small for the number of tasks.
+        rows_per_task: validation rows of each task.
+        share: of the run's time that this is expected to take.
+    """
+
+    steps: tuple[int, ...]
+    rows_per_task: int
+    share: float
+
+
+def fall_schedule(
+    *,
+    steps: int,
+    rows_per_step: float,
+    num_tasks: int,
+    overhead: float,
+    start_after: float,
+    charged: bool = False,
+    update_every: int | None = None,
+    rows_per_task: int | None = None,
+) -> FallSchedule:
+    """The schedule of a run.
+
+    Args:
+        steps: optimizer steps of the run, about.
+        rows_per_step: training rows of each, about.
+        num_tasks: K.
+        overhead: share of the run's time.
+        start_after: share of the run before the first measurement.
+        charged: the tokens that are measured count against the budget; then they may take the same
+            share of it, which allows a third of the rows.
+        update_every: optimizer steps from one to the next, as the recipe says.
+        rows_per_task: as the recipe says.
+    """
+    first, last = math.ceil(start_after * steps), int(LAST_FALL * steps)
+    # Of one row of each task, in training steps.
+    a_row = (1.0 if charged else FORWARD) * num_tasks / rows_per_step
+    affordable = overhead * steps / a_row
+    if update_every is not None:
+        at = np.arange(first, steps, update_every)
+    else:
+        least = rows_per_task or LEAST_ROWS_OF_A_FALL
+        if affordable < LEAST_FALLS * least and rows_per_task is None:
+            least = LEAST_ROWS
+        times = min(MOST_FALLS, int(affordable / least), last - first)
+        if times < LEAST_FALLS:
+            return FallSchedule((), least, 0.0)
+        at = np.unique(np.linspace(first, last, times).astype(int))
+    rows = rows_per_task or int(np.clip(affordable / max(1, len(at)), 2, MOST_ROWS_OF_A_FALL))
+    share = FORWARD * len(at) * rows * num_tasks / rows_per_step / steps
+    return FallSchedule(tuple(at.tolist()), rows, share)
+
 
 @dataclass(frozen=True)
 class MetaSchedule:
-    """When meta steps run and what they read.
+    """When meta steps with gradient products run and what they read.
 
     Attributes:
         update_every: optimizer steps from one to the next.
@@ -66,6 +135,7 @@ def meta_schedule(
     num_tasks: int,
     estimator: Estimator,
     look_ahead: bool,
+    overhead: float,
     update_every: int | None = None,
     rows_per_task: int | None = None,
 ) -> MetaSchedule:
@@ -77,7 +147,8 @@ def meta_schedule(
         num_tasks: K.
         estimator: of the task scores.
         look_ahead: whether v is taken after a trial step, which needs training rows of all tasks.
-        update_every: as the recipe says; by default 1 % of the steps, at least 25.
+        overhead: share of the run's time.
+        update_every: as the recipe says; by default what the overhead allows.
         rows_per_task: as the recipe says, of all tasks at once; by default what fits the share.
     """
 
@@ -86,10 +157,13 @@ def meta_schedule(
             estimator, look_ahead=look_ahead, validation=rows, training=rows, step=rows_per_step
         )
 
+    # With it the rows are chosen; without the recipe's own the interval then follows from them.
     every = update_every or max(25, math.ceil(steps / 100))
-    affordable = max(0.0, (SHARE * every - cost(0)) / (cost(1) - cost(0)))
+    affordable = max(0.0, (overhead * every - cost(0)) / (cost(1) - cost(0)))
     rows = rows_per_task or min(MOST_ROWS, max(LEAST_ROWS, int(affordable / num_tasks)))
     tasks = num_tasks
     if rows_per_task is None and not look_ahead:
         tasks = min(num_tasks, max(LEAST_TASKS, int(affordable / rows)))
+    if update_every is None:
+        every = max(1, math.ceil(cost(rows * tasks) / overhead))
     return MetaSchedule(every, rows, tasks, cost(rows * tasks) / every)

@@ -75,14 +75,7 @@ class MetaStep:
             scores.standard_errors.cpu().numpy(),
             step=self.step,
         )
-        # Each process draws for itself: a bit of difference, and rows would be lost or doubled.
-        if not self.ranks.agree(torch.as_tensor(update.proportions).to(self.device)):
-            raise RuntimeError(
-                f"the processes of this run hold different mixtures after step {self.step}, so "
-                "they would draw different rows; resume from the last checkpoint, and report this "
-                "with the recipe"
-            )
-        return update
+        return on_all_ranks(update, self.step, self.ranks, self.device)
 
     def _read_scores(self) -> TaskScores | None:
         """Off the training backwards; None, and another estimator from here on, if one of them went
@@ -93,3 +86,18 @@ class MetaStep:
         except BypassedModule as error:
             self.choice.drop(str(error))
             return None
+
+
+def on_all_ranks(update: MetaUpdate, step: int, ranks: Ranks, device: torch.device) -> MetaUpdate:
+    """The update, which every process made for itself.
+
+    Raises:
+        RuntimeError: the processes of the run hold different mixtures. Each draws for itself: a bit
+            of difference, and rows would be lost or doubled.
+    """
+    if not ranks.agree(torch.as_tensor(update.proportions).to(device)):
+        raise RuntimeError(
+            f"the processes of this run hold different mixtures after step {step}, so they would "
+            "draw different rows; resume from the last checkpoint, and report this with the recipe"
+        )
+    return update

@@ -1,25 +1,23 @@
-"""The learned mixture: logits over tasks, moved by standardised task scores.
+"""The learned mixture: proportions that follow what training on the tasks is worth. K tasks.
 
-ADAPT (arXiv 2512.04555) minimises J(a) = worst case of V(theta'(p)) - lambda H(p), p = softmax(a).
-With s_k = dJ/dp_k = -eta <v, grad L_k> the gradient is
+ADAPT (arXiv 2512.04555) minimises J(p) = worst case of V(theta'(p)) - lambda H(p), p = softmax(a).
+What a share of a task is worth is measured as `measurement.py` tells, by gradient products or by
+the falls of the validation losses, and moves the logits by one of two rules:
 
-    dJ/da_i = p_i (s_i - sum_j p_j s_j) + lambda p_i (log p_i + H(p)).
+    steps      the paper's: a step of the logits at each meta step (`gradient_steps.py`)
+    evidence   (ours) all measurements so far are pooled and shrunk by their noise
+               (`evidence.py`), and the logits are set from what is left:
 
-The sign: more of a task whose gradient agrees with v lowers J, so its s is negative; the step is
-against the gradient, so its logit rises by -s.
+                   a_k = log(1 + believed_k) / lambda
 
-We take that step in the natural geometry of the simplex (mirror descent), which divides by p_i,
-so that a task of small share can come back as fast as it left:
+               with 1 + believed_k what a share of task k is worth as a multiple of the mixture's.
+               Where loss falls as a power c of a task's tokens, the worth of all shares is alike at
+               lambda = 1 + c; a larger one stays nearer to the initial mixture. c is below 1 as a
+               rule, so the default, 2, errs on the side of the initial mixture: a share moved too
+               far costs more than the same share moved too little gains.
 
-    a_i <- a_i - step (s_i - sum_j p_j s_j) - step lambda a_i
-
-where the entropy term log p_i + H(p) is, up to a constant that softmax ignores, a_i. In the place
-of -(s_i - sum_j p_j s_j) stands z_i, its standardised form (ours; see `standardise.py`), so that
-eta, the scale of the gradients and the size of the model cancel:
-
-    a_i <- a_i + step z_i - step lambda a_i
-
-A z that stays the same settles at a log ratio of z / lambda to the uniform mixture. K tasks.
+The logits are over an initial mixture p0, p = softmax(log p0 + a), and the entropy term is the
+divergence from p0: for a uniform p0 the entropy but for a constant.
 """
 
 from __future__ import annotations
@@ -30,49 +28,21 @@ from typing import Any
 
 import numpy as np
 
+from adapt_axolotl.mixture.evidence import Evidence
+from adapt_axolotl.mixture.gradient_steps import GradientSteps
+from adapt_axolotl.mixture.measurement import Measurement, of_falls, of_products
 from adapt_axolotl.mixture.objectives import Objective
+from adapt_axolotl.mixture.observed import LARGEST, ObservedLosses
 from adapt_axolotl.mixture.simplex import entropy, softmax, with_floor
-from adapt_axolotl.mixture.standardise import (
-    RunningScale,
-    centred,
-    kept_share,
-    loss_shares,
-    tokens_of_a_share,
-)
 
-# Nats a token. A task below it at the start has nothing left to learn; over a smaller first loss,
-# its least rise would look like the worst case and v would point at nothing else (ours).
-LEAST_FIRST_LOSS = 0.01
-
-# The square of anything larger is infinite, and so is what comes of it.
-LARGEST = 1e150
-
-# The defaults of a recipe's adapt.learned and adapt.floor.
-STEP_SIZE = 0.2
-ENTROPY_WEIGHT = 0.1
+# The default of a recipe's adapt.floor.
 FLOOR = 0.1
 
-# Largest |z|.
-SCORE_CLIP = 3.0
-
-# Of the running mean square of the scores.
-RMS_DECAY = 0.9
-
-
-def check_step(step_size: float, entropy_weight: float) -> None:
-    """
-    Raises:
-        ValueError: with these the logits would not settle.
-    """
-    if not (step_size > 0 and entropy_weight >= 0):
-        raise ValueError(
-            f"step_size {step_size} must be above 0, and entropy_weight {entropy_weight} 0 or more"
-        )
-    if step_size * entropy_weight > 1:
-        raise ValueError(
-            "step_size times entropy_weight is over 1, which overshoots the initial mixture at "
-            "each step; lower one of them"
-        )
+# Of the rule `evidence`: lambda, the weight of older measurements at each new one, and the least
+# worth that a task is believed to have, because its logarithm is taken.
+ENTROPY_WEIGHT = 2.0
+EVIDENCE_DECAY = 0.8
+LEAST_WORTH = 0.05
 
 
 @dataclass(frozen=True)
@@ -81,10 +51,13 @@ class MetaUpdate:
 
     Attributes:
         proportions: after the update.
-        logits: after the update, of mean 0.
-        scores: s_k / eta = -<v, grad L_k> as last measured: negative helps.
-        standardised: z of this update; 0 for tasks never measured, and for all where nothing moved.
-        ages: updates since the score was measured, 0 for now.
+        logits: after the update, over the initial mixture, of mean 0.
+        scores: what was measured last, with the sign of dJ/dp: negative helps.
+        ages: updates since then, 0 for now.
+        returns: what a share of the task is worth as a multiple of the mixture's, measured now.
+        return_errors: their standard errors over the draw of rows.
+        deviations: how far each task stands out in all measurements so far, in its own noise.
+        over_noise: of all tasks together: 1 is noise alone (`Posterior.over_noise`).
         validation_losses: V as last measured.
         objective: the smooth worst case of the utilities.
         entropy: of the new proportions, in nats.
@@ -93,24 +66,31 @@ class MetaUpdate:
     proportions: np.ndarray
     logits: np.ndarray
     scores: np.ndarray
-    standardised: np.ndarray
     ages: np.ndarray
+    returns: np.ndarray
+    return_errors: np.ndarray
+    deviations: np.ndarray
+    over_noise: float
     validation_losses: np.ndarray
     objective: float
     entropy: float
 
 
 class LearnedMixture:
-    """Proportions that learn: `observe`, then `update`, once a meta step.
+    """Proportions that learn: `observe`, then an update, once a meta step.
 
     Args:
         tasks: the K names.
         objective: what the validation losses are folded into.
-        step_size: of the logits.
-        entropy_weight: lambda, the pull towards the uniform mixture.
-        floor: least share of a task, in units of 1/K.
+        steps: the rule of the paper; None for the rule `evidence`.
+        entropy_weight: lambda of the rule `evidence`.
+        floor: least share of a task, as a part of its initial share.
         row_tokens: (K,) mean supervised tokens of a row of each task, where proportions count rows;
             None where they count supervised tokens.
+        initial: (K,) p0, all above 0; uniform by default.
+
+    Attributes:
+        losses: the validation losses so far.
 
     Raises:
         ValueError: a setting with which no mixture could be learned.
@@ -121,156 +101,161 @@ class LearnedMixture:
         tasks: Sequence[str],
         objective: Objective,
         *,
-        step_size: float = STEP_SIZE,
+        steps: GradientSteps | None = None,
         entropy_weight: float = ENTROPY_WEIGHT,
         floor: float = FLOOR,
         row_tokens: np.ndarray | None = None,
+        initial: np.ndarray | None = None,
     ) -> None:
-        check_step(step_size, entropy_weight)
         count = len(tasks)
+        if not entropy_weight > 0:
+            raise ValueError(
+                f"adapt.learned.entropy_weight: {entropy_weight:g} leaves nothing that holds the "
+                "mixture; set it above 0, or choose rule: steps"
+            )
         self.tasks = tuple(tasks)
         self.objective = objective
-        self.skipped = np.zeros(count, dtype=np.int64)
-        self._step_size = step_size
+        self.losses = ObservedLosses(objective, count)
+        self._steps = steps
         self._entropy_weight = entropy_weight
-        self._floor = floor / count
+        self._floor = floor
         self._row_tokens = row_tokens
+        self._initial = np.full(count, 1 / count) if initial is None else initial
         self._logits = np.zeros(count)
-        with_floor(softmax(self._logits), self._floor)  # Refuses a floor that does not fit.
-        self._first_losses = np.full(count, np.nan)
-        self._smoothed = np.full(count, np.nan)
-        self._losses = np.full(count, np.nan)
-        self._usefulness = np.full(count, np.nan)
-        self._errors = np.full(count, np.nan)
+        with_floor(self._initial, self._initial, floor)  # Refuses a floor that is none.
+        self._scores = np.full(count, np.nan)
         self._ages = np.zeros(count, dtype=np.int64)
-        self._scale = RunningScale(RMS_DECAY)
+        self._evidence = Evidence(count, EVIDENCE_DECAY)
 
     @property
     def proportions(self) -> np.ndarray:
-        """(K,) p = softmax(logits), mixed with the floor."""
-        return with_floor(softmax(self._logits), self._floor)
+        """(K,) p = softmax(log p0 + logits), mixed with the floor."""
+        learned = softmax(np.log(self._initial) + self._logits)
+        return with_floor(learned, self._initial, self._floor)
 
     @property
     def weights(self) -> np.ndarray:
-        """(K,) w, the weight of grad V_k in v by the losses observed so far: 0 for tasks whose
-        last loss was not usable, alike before there is any."""
-        if np.isnan(self._smoothed).all():
-            return np.full(len(self.tasks), 1 / len(self.tasks))
-        weights = np.zeros(len(self.tasks))
-        usable = np.isfinite(self._losses)
-        if usable.any():
-            part = self.objective.over(usable)
-            weights[usable] = part.derivative(self._smoothed[usable], self._first_losses[usable])
-        return weights
+        """(K,) w, as `ObservedLosses.weights`."""
+        return self.losses.weights
+
+    @property
+    def over_noise(self) -> float:
+        """As `MetaUpdate.over_noise`."""
+        return self._evidence.posterior().over_noise
 
     def observe(self, losses: np.ndarray, measured: np.ndarray | None = None) -> np.ndarray:
-        """Take in validation losses; gives `weights` as they are then.
-
-        Args:
-            losses: (K,) V; a task that is not finite is left out, of the updates too until it is
-                measured again, and counted in `skipped`.
-            measured: (K,) bool, which of them are news; all by default.
-        """
-        measured = np.ones(len(losses), dtype=bool) if measured is None else measured
-        usable = measured & (np.abs(losses) < LARGEST)
-        self.skipped = self.skipped + (measured & ~usable)
-        self._losses = np.where(measured, np.where(usable, losses, np.nan), self._losses)
-        first = usable & np.isnan(self._first_losses)
-        self._first_losses = np.where(
-            first, np.maximum(self._losses, LEAST_FIRST_LOSS), self._first_losses
-        )
-        keep = np.where(np.isnan(self._smoothed), 0.0, self.objective.smoothing)
-        blended = keep * np.nan_to_num(self._smoothed) + (1 - keep) * self._losses
-        self._smoothed = np.where(usable, blended, self._smoothed)
+        """Take in validation losses; gives `weights` as they are then. For the arguments see
+        `ObservedLosses.observe`; measured are all by default."""
+        every = np.ones(len(losses), dtype=bool)
+        self.losses.observe(losses, every if measured is None else measured)
         return self.weights
 
     def update(
         self, inner_products: np.ndarray, standard_errors: np.ndarray, *, step: int
     ) -> MetaUpdate:
-        """Move the logits. Nothing moves unless two tasks or more were measured: a score is worth
-        something only beside another one.
+        """Move the logits by gradient products.
 
         Args:
             inner_products: (K,) <v, grad L_k>: positive means that training on the task lowers
-                the objective. NaN keeps the task's last score, one update older. A task without a
-                usable loss had no part in v, so what v says of it is not believed: it keeps its
-                last score and its logit.
-            standard_errors: (K,) of the inner products; NaN (one row only) takes the mean shrinkage
-                of the other tasks; with an infinite one the task counts as not measured.
+                the objective. NaN keeps the task's last score, one update older, and its logit. So
+                does a task without a usable loss: it had no part in v, so what v says of it is not
+                believed.
+            standard_errors: (K,) of the inner products; NaN where unknown; with an infinite one the
+                task counts as not measured.
             step: for error messages only; the mixture keeps no clock.
         """
-        usable = np.isfinite(self._losses)
-        assert usable.any() or self.skipped.any(), "update before the first observe"
-        fresh = usable & (np.abs(inner_products) < LARGEST) & ~(standard_errors >= LARGEST)
-        self._usefulness = np.where(fresh, inner_products, self._usefulness)
-        self._errors = np.where(fresh, standard_errors, self._errors)
-        self._ages = np.where(fresh, 0, self._ages + 1)
-        z = np.zeros(len(self.tasks))
+        assert self.losses.usable.any() or self.losses.skipped.any(), "update before observe"
+        fresh = self._fresh(inner_products, standard_errors)
+        measurement = None
         if fresh.sum() >= 2:
-            z = self._standardised(usable)
-            pull = self._entropy_weight * self._logits
-            logits = self._logits + self._step_size * np.where(usable, z - pull, 0.0)
+            measurement = of_products(
+                inner_products, standard_errors, fresh, self.proportions, self._row_tokens
+            )
+        return self._learn(inner_products, fresh, measurement, step)
+
+    def update_by_falls(
+        self, falls: np.ndarray, standard_errors: np.ndarray, shares: np.ndarray, *, step: int
+    ) -> MetaUpdate:
+        """Move the logits by the falls of the validation losses since they were measured last.
+
+        Args:
+            falls: (K,); NaN where not measured.
+            standard_errors: (K,).
+            shares: (K,) of the tasks in what was trained meanwhile, in the unit that proportions
+                count; 0 makes a task count as not measured.
+            step: as in `update`.
+        """
+        fresh = self._fresh(falls, standard_errors) & (shares > 0)
+        measurement = None
+        if fresh.sum() >= 2:
+            measurement = of_falls(falls, standard_errors, fresh, self.weights, shares)
+        worth = np.full(len(falls), np.nan) if measurement is None else measurement.advantages
+        return self._learn(worth, fresh, measurement, step)
+
+    def _fresh(self, values: np.ndarray, errors: np.ndarray) -> np.ndarray:
+        """(K,) bool: measured now, and to be believed."""
+        usable = self.losses.usable
+        fresh: np.ndarray = usable & (np.abs(values) < LARGEST) & ~(errors >= LARGEST)
+        return fresh
+
+    def _learn(
+        self, worth: np.ndarray, fresh: np.ndarray, measurement: Measurement | None, step: int
+    ) -> MetaUpdate:
+        """Nothing moves unless two tasks or more were measured: a score is worth something only
+        beside another one."""
+        self._scores = np.where(fresh, -worth, self._scores)
+        self._ages = np.where(fresh, 0, self._ages + 1)
+        returns = errors = np.full(len(self.tasks), np.nan)
+        if measurement is not None:
+            returns, errors = measurement.returns()
+            self._evidence.add(returns - 1, errors)
+            if self._steps is not None:
+                self._logits = self._steps.moved(
+                    self._logits, measurement, self._evidence.overdispersion
+                )
+        posterior = self._evidence.posterior()
+        if self._steps is None:
+            logits = np.log(np.maximum(1 + posterior.means, LEAST_WORTH)) / self._entropy_weight
             self._logits = logits - logits.mean()
         assert np.isfinite(self._logits).all(), f"logits left the real line at step {step}"
         return MetaUpdate(
             proportions=self.proportions,
             logits=self._logits.copy(),
-            scores=-self._usefulness,
-            standardised=z,
+            scores=self._scores.copy(),
             ages=self._ages.copy(),
-            validation_losses=self._losses.copy(),
-            objective=self._objective_value(),
+            returns=returns,
+            return_errors=errors,
+            deviations=posterior.deviations,
+            over_noise=posterior.over_noise,
+            validation_losses=self.losses.last.copy(),
+            objective=self.losses.value(),
             entropy=entropy(self.proportions),
         )
-
-    def _standardised(self, usable: np.ndarray) -> np.ndarray:
-        """z, (K,), from the last scores of usable tasks; 0 for the others and those never
-        measured."""
-        known = usable & np.isfinite(self._usefulness)
-        per_share = tokens_of_a_share(self.proportions, self._row_tokens)
-        shares = loss_shares(self.proportions, self._row_tokens)
-        scores = per_share * centred(self._usefulness, shares, known)
-        self._scale.add(scores[known])
-        z = np.zeros(len(scores))
-        if self._scale.root > 0:
-            kept = kept_share(scores[known], (per_share * self._errors)[known])
-            z[known] = np.clip(kept * scores[known] / self._scale.root, -SCORE_CLIP, SCORE_CLIP)
-        return z
-
-    def _objective_value(self) -> float:
-        known = np.isfinite(self._smoothed)
-        if not known.any():
-            return float("nan")
-        part = self.objective.over(known)
-        return part.value(part.utilities(self._smoothed[known], self._first_losses[known]))
 
     def fingerprint(self) -> dict[str, Any]:
         """What must be the same for a checkpoint to go on learning the same mixture."""
         objective = self.objective
         references = objective.reference_losses
+        rule = {"adapt.learned.entropy_weight": self._entropy_weight}
         return {
+            "adapt.learned.rule": "evidence" if self._steps is None else self._steps.name,
             "adapt.learned.objective": objective.name,
             "adapt.learned.beta": objective.beta,
             "adapt.learned.reference_losses": None if references is None else references.tolist(),
-            "adapt.learned.step_size": self._step_size,
-            "adapt.learned.entropy_weight": self._entropy_weight,
-            "adapt.floor": self._floor * len(self.tasks),
+            **(rule if self._steps is None else self._steps.fingerprint()),
+            "adapt.floor": self._floor,
         }
-
-    _ARRAYS = ("_logits", "_first_losses", "_smoothed", "_losses", "_usefulness", "_errors")
 
     def state_dict(self) -> dict[str, Any]:
         """JSON-able; floats come back to the bit, NaN as null."""
-        state: dict[str, Any] = {"tasks": list(self.tasks)}
-        for name in self._ARRAYS:
-            values = getattr(self, name).tolist()
-            state[name.strip("_")] = [value if np.isfinite(value) else None for value in values]
         return {
-            **state,
+            "tasks": list(self.tasks),
+            "logits": self._logits.tolist(),
+            "scores": [value if np.isfinite(value) else None for value in self._scores.tolist()],
             "ages": self._ages.tolist(),
-            "skipped": self.skipped.tolist(),
-            "mean_square": self._scale.mean_square,
-            "updates": self._scale.updates,
+            **self.losses.state_dict(),
+            "evidence": self._evidence.state_dict(),
+            "steps": None if self._steps is None else self._steps.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -289,10 +274,10 @@ class LearnedMixture:
                 + ("" if gone or new else "; the same names in another order")
                 + "; restore the recipe's datasets, or start in a new output_dir"
             )
-        for name in self._ARRAYS:
-            values = state[name.strip("_")]
-            setattr(self, name, np.array([np.nan if v is None else v for v in values]))
+        self._logits = np.array(state["logits"])
+        self._scores = np.array([np.nan if v is None else v for v in state["scores"]])
         self._ages = np.array(state["ages"], dtype=np.int64)
-        self.skipped = np.array(state["skipped"], dtype=np.int64)
-        self._scale.mean_square = state["mean_square"]
-        self._scale.updates = state["updates"]
+        self.losses.load_state_dict(state)
+        self._evidence.load_state_dict(state["evidence"])
+        if self._steps is not None:
+            self._steps.load_state_dict(state["steps"])

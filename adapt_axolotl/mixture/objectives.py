@@ -8,11 +8,16 @@ beta -> 0 is the mean, beta -> infinity the maximum. Its derivative is q = softm
 the weights q_k dU_k/dV_k (q/V0 where U is relative, else q) one weighted backward over the
 validation rows gives the gradient of the whole. They differ in U and in a cap on q:
 
+    worst_case U = V / V0                  q at most 2/K; beta over the spread: the default (ours)
     paper      U = V                       no cap: the paper's
     raw        U = V                       q at most 2/K
-    relative   U = smoothed V, over V0     q at most 2/K: the default (ours)
+    relative   U = smoothed V, over V0     q at most 2/K (ours)
     excess     U = smoothed V - reference  q at most 2/K
     mean       U = V, beta = 0             every task alike
+
+Over the spread: beta stands for beta / sd(U), the standard deviation over tasks taken as a
+constant. Where the tasks' losses have fallen to .20 and .25 of their first values, a fixed beta of
+4 weighs them 1 to 1.2, and the worst case is hardly more than the mean.
 
 Why not the paper's by default: the largest raw loss is often the one of a task that cannot be
 learned. Its own score is near zero, but its softmax weight makes v point at its noise, and the
@@ -40,6 +45,7 @@ class Objective:
         cap: largest weight of a task in units of 1/K; None is no cap.
         smoothing: share of the old value in the running average of V that U is taken from.
         relative: U is over the first loss of each task.
+        over_spread: beta is in units of the standard deviation of U over tasks.
         reference_losses: (K,) taken off V, or None.
     """
 
@@ -48,6 +54,7 @@ class Objective:
     cap: float | None = None
     smoothing: float = 0.0
     relative: bool = False
+    over_spread: bool = False
     reference_losses: np.ndarray | None = None
 
     def over(self, tasks: np.ndarray) -> Objective:
@@ -64,18 +71,24 @@ class Objective:
             return losses - self.reference_losses
         return losses
 
+    def sharpness(self, utilities: np.ndarray) -> float:
+        """The beta in force for U."""
+        spread = float(utilities.std()) if self.over_spread else 1.0
+        return self.beta / spread if spread > 0 else 0.0
+
     def value(self, utilities: np.ndarray) -> float:
         """The smooth worst case of U, without the cap."""
-        if self.beta == 0:
+        beta = self.sharpness(utilities)
+        if beta == 0:
             return float(utilities.mean())
         top = utilities.max()
         # Not log(mean(exp)): for a small beta its digits would all be those of the 1 in exp.
-        above_minus_one = np.expm1(self.beta * (utilities - top)).mean()
-        return float(top + np.log1p(above_minus_one) / self.beta)
+        above_minus_one = np.expm1(beta * (utilities - top)).mean()
+        return float(top + np.log1p(above_minus_one) / beta)
 
     def weights(self, utilities: np.ndarray) -> np.ndarray:
         """q = softmax(beta U), no entry above the cap; (K,) on the simplex."""
-        weights = softmax(self.beta * utilities)
+        weights = softmax(self.sharpness(utilities) * utilities)
         return weights if self.cap is None else cap_weights(weights, self.cap / len(weights))
 
     def derivative(self, losses: np.ndarray, first_losses: np.ndarray) -> np.ndarray:
@@ -89,6 +102,7 @@ class Objective:
 
 
 _NAMED = {
+    "worst_case": Objective("worst_case", beta=1.0, cap=2.0, relative=True, over_spread=True),
     "relative": Objective("relative", beta=4.0, cap=2.0, smoothing=0.8, relative=True),
     "paper": Objective("paper", beta=4.0),
     "raw": Objective("raw", beta=4.0, cap=2.0),

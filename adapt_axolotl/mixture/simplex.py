@@ -17,24 +17,23 @@ def entropy(proportions: np.ndarray) -> float:
     return float(-(positive * np.log(positive)).sum())
 
 
-def with_floor(proportions: np.ndarray, floor: float) -> np.ndarray:
-    """floor + (1 - K floor) p: no share below `floor`, the order of the shares kept (ours).
+def with_floor(proportions: np.ndarray, initial: np.ndarray, floor: float) -> np.ndarray:
+    """floor p0 + (1 - floor) p: no task loses more than its initial share but for `floor` of it
+    (ours).
 
     Args:
-        proportions: (K,).
-        floor: an absolute share, at most 1/K.
+        proportions: (K,) p.
+        initial: (K,) p0.
+        floor: a part of p0.
 
     Raises:
-        ValueError: K shares of at least `floor` cannot sum to 1.
+        ValueError: the floor is none.
     """
-    count = len(proportions)
-    room = 1 - count * floor
-    if not (floor >= 0 and room > -1e-12):
+    if not 0 <= floor <= 1:
         raise ValueError(
-            f"adapt.floor: a least share of {floor:.4g} does not fit {count} tasks, whose equal "
-            f"share is {1 / count:.4g}; it is given as a part of that, so set it between 0 and 1"
+            f"adapt.floor: {floor:g} is no part of a task's initial share; set it between 0 and 1"
         )
-    return floor + room * proportions
+    return floor * initial + (1 - floor) * proportions
 
 
 def cap_weights(weights: np.ndarray, cap: float) -> np.ndarray:

@@ -17,12 +17,12 @@ import numpy as np
 
 
 def centred(usefulness: np.ndarray, shares: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Scores over the mean of the known ones; (K,), NaN where never measured.
+    """Scores over the mean of those measured; (K,), NaN where not.
 
     Args:
-        usefulness: (K,) h, NaN where never measured.
+        usefulness: (K,) h, NaN where not measured.
         shares: (K,) of the tasks in the training loss.
-        known: (K,) bool, measured once at least; one or more.
+        known: (K,) bool, measured along the same v; one or more.
     """
     weights = shares[known]
     return usefulness - (weights * usefulness[known]).sum() / weights.sum()

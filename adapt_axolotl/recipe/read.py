@@ -105,7 +105,7 @@ def _checks(cfg: MutableMapping[str, Any], adapt: AdaptConfig) -> Iterator[Calla
     yield lambda: _refuse_unsupported(cfg)
     yield lambda: _refuse_other_trainers(cfg)
     yield lambda: _refuse_resume_without_optimizer(cfg)
-    if adapt.mixture == "learned":
+    if adapt.mixture == "learned" and adapt.learned.measure == "products":
         yield lambda: _refuse_sharded_parameters(cfg)
         yield lambda: _refuse_layers_in_turns(cfg)
     for key in ("datasets", "test_datasets"):
@@ -235,20 +235,20 @@ def _refuse_sharded_parameters(cfg: Mapping[str, Any]) -> None:
 
 
 def sharded_parameters(switch: str) -> str:
-    """What is said of a learned mixture under FSDP; `switch` turned FSDP on."""
+    """What is said of gradient products under FSDP; `switch` turned FSDP on."""
     return (
-        f"{switch}: a learned mixture does not gather FSDP's shards; use DDP or DeepSpeed "
-        "(ZeRO-1, -2 or -3) instead, or a static mixture"
+        f"{switch}: gradient products do not gather FSDP's shards; remove adapt.learned.measure: "
+        "products, or use DDP or DeepSpeed (ZeRO-1, -2 or -3) instead"
     )
 
 
 def _refuse_layers_in_turns(cfg: Mapping[str, Any]) -> None:
-    """The trained parameters of a learned mixture are those of its first step."""
+    """Gradient products are over the parameters that are trained in the first step."""
     if cfg.get("lisa_n_layers") and cfg.get("lisa_step_interval"):
         raise ValueError(
-            "lisa_n_layers: LISA trains other layers every few steps, and a learned mixture "
-            "measures along the same parameters all the time; remove lisa_n_layers and "
-            "lisa_step_interval, or use a static mixture"
+            "lisa_n_layers: LISA trains other layers every few steps, and gradient products are "
+            "taken along the same parameters all the time; remove adapt.learned.measure: products, "
+            "or lisa_n_layers and lisa_step_interval"
         )
 
 

@@ -22,6 +22,7 @@ def mixture_page(
     run: Trajectory,
     ledger: Mapping[str, Any],
     mixture: Mapping[str, Mapping[str, float]],
+    evidence: str = "",
 ) -> str:
     """The whole document.
 
@@ -30,6 +31,7 @@ def mixture_page(
         run: what is drawn.
         ledger: the content of `ledger.json`.
         mixture: the content of `mixture.json`.
+        evidence: how far what was measured stands out from noise; empty for a static run.
     """
     folder = files("adapt_axolotl.records")
     style = folder.joinpath("page.css").read_text(encoding="utf-8")
@@ -38,6 +40,7 @@ def mixture_page(
     parts = [
         f"<h1>{html.escape(name)}</h1>",
         _facts(ledger, len(run.tasks)),
+        f'<p class="evidence">{html.escape(evidence)}</p>' if evidence else "",
         _mixture(run, mixture),
         _losses(run),
         _tasks(run, ledger, mixture),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,13 @@ from typing import Any
 import yaml
 from rich.console import Console
 
+from adapt_axolotl.records.stands_out import stands_out
 from adapt_axolotl.records.tables import run_table
 from adapt_common.files import write_atomically
 from adapt_common.plain_values import plain
 from adapt_common.run_records import HISTORY, LEDGER, RECORDS, read_history
+
+LOG = logging.getLogger("axolotl.adapt.records")
 
 # Written when a run ends; those of an earlier run in the same folder would pass for this one's.
 _FINAL = ("timing.json", LEDGER, "mixture.json", "mixture.html", "mixture.png")
@@ -76,11 +80,15 @@ class RunDirectory:
         self._write_json("timing.json", records.seconds)
         self._write_json(LEDGER, ledger)
         self._write_json("mixture.json", mixture)
-        drawn = trajectory(read_history(self._run), ledger, mixture["initial"])
-        page = mixture_page(self._run.name, drawn, ledger, mixture)
+        history = read_history(self._run)
+        drawn = trajectory(history, ledger, mixture["initial"])
+        evidence = stands_out(history)
+        page = mixture_page(self._run.name, drawn, ledger, mixture, evidence)
         write_atomically(self._path / "mixture.html", page)
         write_atomically(self._path / "mixture.png", mixture_png(drawn))
         Console(stderr=True).print(run_table(ledger, self._run.name))
+        if evidence:
+            LOG.info(evidence)
 
     def _write_json(self, name: str, content: dict[str, Any]) -> None:
         write_atomically(self._path / name, json.dumps(content, indent=2) + "\n")

@@ -15,8 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from adapt_axolotl.meta_step.learner import MetaLearner
-from adapt_axolotl.meta_step.step import MetaStep
+from adapt_axolotl.meta_step.learning import BegunStep, Learner
 from adapt_axolotl.mixture.averages import TokenAverage
 from adapt_axolotl.mixture.mixture import Mixture
 from adapt_axolotl.mixture.simplex import entropy
@@ -27,8 +26,11 @@ from adapt_axolotl.run.plan import RunPlan
 LOG = logging.getLogger("axolotl.adapt.run")
 
 # Of the run's state in a checkpoint; raise it when an older one can no longer be read.
-VERSION = 2
-READABLE = (1, VERSION)
+VERSION = 3
+READABLE = (1, 2, VERSION)
+
+# The first one whose learned mixtures can be read: what is learned from is kept in another form.
+LEARNED_SINCE = 3
 
 # A loss scale that starts at 2^32 and halves is below any that float16 needs by then.
 SKIPPED_IN_A_ROW = 64
@@ -47,7 +49,7 @@ class AdaptRun:
     def __init__(
         self,
         plan: RunPlan,
-        learner: MetaLearner | None,
+        learner: Learner | None,
         measure: Callable[[int], np.ndarray],
         directory: RunDirectory | None,
     ) -> None:
@@ -56,7 +58,7 @@ class AdaptRun:
         self.mixture: Mixture = (
             StaticMixture(plan.pools.tasks, plan.initial) if learner is None else learner.mixture
         )
-        self.meta_step: MetaStep | None = None
+        self.meta_step: BegunStep | None = None
         self.ledger = plan.ledger()
         self.sampler = plan.sampler(self.ledger, lambda: self.mixture.proportions)
         self.first_losses: np.ndarray | None = None
@@ -92,7 +94,10 @@ class AdaptRun:
             return
         if self.ledger.spend_on_meta_step(learner.tokens(step)):
             begun = time.perf_counter()
-            self.meta_step = learner.begin(step)
+            by_rows = self.plan.unit == "examples"
+            ledger = self.ledger
+            trained = ledger.examples_of_tasks if by_rows else ledger.tokens_of_tasks
+            self.meta_step = learner.begin(step, trained)
             self.seconds["meta_steps"] += time.perf_counter() - begun
 
     def commit_step(self, step: int, *, skipped: bool = False) -> None:
@@ -142,8 +147,12 @@ class AdaptRun:
                 validation_loss=update.validation_losses,
                 scores=update.scores,
                 score_ages=update.ages,
-                objective=update.objective if np.isfinite(update.objective) else None,
-                estimator=self.learner.estimator.name,
+                returns=update.returns,
+                return_errors=update.return_errors,
+                deviations=update.deviations,
+                over_noise=update.over_noise,
+                objective=update.objective,
+                estimator=self.learner.measures,
             )
         elif record and self.learner is None:
             self._write_history(step)
@@ -207,6 +216,10 @@ class AdaptRun:
         validation_loss: np.ndarray | None = None,
         scores: np.ndarray | None = None,
         score_ages: np.ndarray | None = None,
+        returns: np.ndarray | None = None,
+        return_errors: np.ndarray | None = None,
+        deviations: np.ndarray | None = None,
+        over_noise: float | None = None,
         objective: float | None = None,
         estimator: str | None = None,
     ) -> None:
@@ -231,7 +244,11 @@ class AdaptRun:
                 "validation_loss": named(validation_loss),
                 "scores": named(scores),
                 "score_ages": named(score_ages),
-                "objective": objective,
+                "returns": named(returns),
+                "return_errors": named(return_errors),
+                "deviations": named(deviations),
+                "over_noise": _number(over_noise),
+                "objective": _number(objective),
                 "entropy": float(entropy(self.mixture.proportions)),
                 "estimator": estimator,
             }
@@ -266,9 +283,16 @@ class AdaptRun:
         if state.get("version") not in READABLE:
             raise ValueError(
                 f"resume_from_checkpoint: this checkpoint has version {state.get('version')}, and "
-                f"this package reads {' and '.join(map(str, READABLE))}; go on with the version of "
+                f"this package reads 1, 2 and {VERSION}; go on with the version of "
                 "adapt-axolotl that wrote it (adapt/config.yml in the output_dir names it), or "
                 "start in a new output_dir"
+            )
+        if state["meta"] is not None and state["version"] < LEARNED_SINCE:
+            raise ValueError(
+                "resume_from_checkpoint: an earlier version of this package wrote this checkpoint, "
+                "and what its mixture learned from is kept in another form now; go on with the "
+                "version of adapt-axolotl that wrote it (adapt/config.yml in the output_dir names "
+                "it), or start in a new output_dir"
             )
         ours, theirs = self._fingerprint(), state["fingerprint"]
         if state["version"] == 1:
@@ -302,6 +326,10 @@ class AdaptRun:
 
 def _finite(losses: np.ndarray | None, task: int) -> float | None:
     return float(losses[task]) if losses is not None and np.isfinite(losses[task]) else None
+
+
+def _number(value: float | None) -> float | None:
+    return value if value is not None and np.isfinite(value) else None
 
 
 def _short(value: object) -> str:

@@ -35,7 +35,7 @@ INTERNALS = re.compile(
 TRAINER_NAMES = re.compile(r"Trainer|TrainingArguments|set_seed|get_scheduler")
 MAY_IMPORT = {
     "data": {"numpy", "datasets"},
-    "mixture": {"numpy"},
+    "mixture": {"numpy", "scipy"},
     "metagradient": {"torch"},
     "budget": {"numpy", "torch"},
     "sampling": {"numpy", "torch"},

@@ -16,6 +16,10 @@ import yaml
 TASKS = ("constant", "copy", "yes_no", "reverse", "noise")
 
 
+# The paper's measure and rule: gradient products, read off the training backward.
+PRODUCTS = {"measure": "products", "rule": "steps"}
+
+
 def recipe(tiny: Path, folder: Path, **changes: Any) -> dict[str, Any]:
     """A short run over five tasks of the tiny mixture; `changes` replace top-level keys, and
     those in `adapt` are merged into the block."""

@@ -15,6 +15,7 @@ from adapt_axolotl.commands.show import markdown_table
 from adapt_axolotl.recipe.read import is_hub_name, task_name
 from adapt_axolotl.records.provenance import PLUGIN
 from adapt_axolotl.records.read import FinishedRun
+from adapt_axolotl.records.stands_out import stands_out
 from adapt_eval.comparison.arms import Run
 
 
@@ -86,8 +87,8 @@ def _summary(run: FinishedRun, raw: Mapping[str, Any]) -> str:
     return (
         f"{begun} `{raw.get('base_model')}`, on {ledger['used']:,} supervised tokens, with "
         "[Axolotl](https://github.com/axolotl-ai-cloud/axolotl) and its plugin adapt-axolotl. "
-        f"{how}"
-    )
+        f"{how} {stands_out(run.history)}"
+    ).strip()
 
 
 def _data(run: FinishedRun, raw: Mapping[str, Any]) -> str:

@@ -13,9 +13,11 @@ import numpy as np
 from adapt_axolotl.config import AdaptConfig
 from adapt_axolotl.data.pools import TaskPools
 from adapt_axolotl.data.tasks import Tasks
+from adapt_axolotl.meta_step.falls import NAME as LOSS_FALLS
+from adapt_axolotl.meta_step.falls import FallSettings
 from adapt_axolotl.meta_step.learner import MetaSettings
 from adapt_axolotl.meta_step.rows import turns_of_a_round
-from adapt_axolotl.meta_step.schedule import meta_step_cost
+from adapt_axolotl.meta_step.schedule import FORWARD, meta_step_cost
 from adapt_axolotl.run.plan import RunPlan
 
 # Up to four passes, repeated data is nearly worth new data (arXiv 2305.16264).
@@ -57,18 +59,19 @@ class MetaForecast:
 
     Attributes:
         steps: how many.
-        update_every: optimizer steps from one to the next.
-        start_after: share of the budget before the first.
-        estimator: expected; the model may turn out to need another.
+        rows_per_task: validation rows of each task that one of them reads.
+        first: the optimizer step of the first, from 0; None if there is none.
+        measures: what they measure: falls of losses, or gradient products by the estimator that is
+            expected; the model may turn out to need another.
         tokens: supervised tokens that they read beside the training batches, expected.
         cost: their cost as a part of that of training, by the tokens that they read and the
             measured cost of each kind of pass.
     """
 
     steps: int
-    update_every: int
-    start_after: float
-    estimator: str
+    rows_per_task: int
+    first: int | None
+    measures: str
     tokens: int
     cost: float
 
@@ -108,7 +111,7 @@ class Forecast:
 
 
 def forecast(
-    plan: RunPlan, tasks: Tasks, adapt: AdaptConfig, meta: MetaSettings | None
+    plan: RunPlan, tasks: Tasks, adapt: AdaptConfig, meta: MetaSettings | FallSettings | None
 ) -> Forecast:
     """Draw a whole run: about 50,000 rows a second."""
     pools, held_out = tasks.pools, tasks.validation_pools
@@ -117,6 +120,7 @@ def forecast(
     extra = 0 if meta is None else _meta_tokens(meta, pools, held_out)
     step = meta_steps = 0
     training = measuring = 0.0
+    first: int | None = None
     while (block := sampler.block(step)) is not None:
         if step == plan.max_steps:
             break
@@ -128,6 +132,7 @@ def forecast(
             and ledger.spend_on_meta_step(extra)
         ):
             meta_steps += 1
+            first = step if first is None else first
             measuring += length * _meta_cost(meta, pools, held_out, length)
         training += length
         ledger.commit(sampler.commit(step).rows())
@@ -166,9 +171,9 @@ def forecast(
         if meta is None
         else MetaForecast(
             steps=meta_steps,
-            update_every=meta.update_every,
-            start_after=meta.start_after,
-            estimator=meta.estimators[0].name,
+            rows_per_task=meta.rows_per_task,
+            first=first,
+            measures=LOSS_FALLS if isinstance(meta, FallSettings) else meta.estimators[0].name,
             tokens=meta_steps * extra,
             cost=measuring / training,
         ),
@@ -185,7 +190,7 @@ def _limit(plan: RunPlan, adapt: AdaptConfig, available: int) -> float | None:
     return share if share < reachable else None
 
 
-def _meta_tokens(meta: MetaSettings, pools: TaskPools, held_out: TaskPools) -> int:
+def _meta_tokens(meta: MetaSettings | FallSettings, pools: TaskPools, held_out: TaskPools) -> int:
     """Supervised tokens that a meta step reads beside the training batch, expected."""
     tokens = _drawn(held_out, held_out.supervised_tokens, meta)
     if _has_rows_of_its_own(meta):
@@ -193,9 +198,13 @@ def _meta_tokens(meta: MetaSettings, pools: TaskPools, held_out: TaskPools) -> i
     return round(tokens)
 
 
-def _meta_cost(meta: MetaSettings, pools: TaskPools, held_out: TaskPools, step: int) -> float:
+def _meta_cost(
+    meta: MetaSettings | FallSettings, pools: TaskPools, held_out: TaskPools, step: int
+) -> float:
     """Expected cost of a meta step, in training steps of `step` tokens. Checks, padding and copies
     of the weights are left out."""
+    if isinstance(meta, FallSettings):
+        return FORWARD * _drawn(held_out, held_out.lengths, meta) / step
     return meta_step_cost(
         meta.estimators[0],
         look_ahead=meta.look_ahead,
@@ -205,13 +214,15 @@ def _meta_cost(meta: MetaSettings, pools: TaskPools, held_out: TaskPools, step: 
     )
 
 
-def _has_rows_of_its_own(meta: MetaSettings) -> bool:
-    return meta.look_ahead or meta.estimators[0].own_rows
+def _has_rows_of_its_own(meta: MetaSettings | FallSettings) -> bool:
+    return isinstance(meta, MetaSettings) and (meta.look_ahead or meta.estimators[0].own_rows)
 
 
-def _drawn(pools: TaskPools, values: np.ndarray, meta: MetaSettings) -> float:
+def _drawn(pools: TaskPools, values: np.ndarray, meta: MetaSettings | FallSettings) -> float:
     """Expected sum of `values`, (N,), over the rows that a meta step draws from the pools."""
     rows = pools.rows_of_task
     sums = np.bincount(pools.task_of_row, weights=values, minlength=len(pools.tasks))
     all_tasks = float((np.minimum(rows, meta.rows_per_task) * sums / rows).sum())
+    if isinstance(meta, FallSettings):
+        return all_tasks
     return all_tasks / turns_of_a_round(len(pools.tasks), meta.tasks_at_once)

@@ -61,7 +61,7 @@ def _mixture(run: Forecast) -> str:
     if run.meta is None:
         return f"Mixture: {run.mixture}. It does not change, so training draws exactly these rows."
     return (
-        "Mixture: learned. The table is for the uniform mixture that it starts from; as it learns, "
+        "Mixture: learned. The table is for the mixture that it starts from; as it learns, "
         "shares and times seen change, and the number of steps with them."
     )
 
@@ -70,13 +70,13 @@ def _meta_steps(run: Forecast) -> str:
     meta = run.meta
     assert meta is not None
     if meta.steps == 0:
-        return "The run ends before its first meta step, so the mixture stays uniform."
+        return "There is no meta step, so the mixture stays what it starts with."
     return (
-        f"Meta steps, which update the mixture: {meta.steps:,}, one every {meta.update_every} "
-        f"optimizer steps once {meta.start_after:.0%} of the budget is used. They read about "
-        f"{meta.tokens:,} supervised tokens more ({meta.tokens / run.budget:.1%} of the budget) "
-        f"and add about {meta.cost:.0%} to the training time (estimated from the tokens that they "
-        f"read, not measured). Estimator: {meta.estimator}, unless the model needs another."
+        f"Meta steps, which update the mixture: {meta.steps:,}, the first before optimizer step "
+        f"{(meta.first or 0) + 1:,}. They read about {meta.tokens:,} supervised tokens more "
+        f"({meta.tokens / run.budget:.1%} of the budget) and add about {meta.cost:.0%} to the "
+        "training time (estimated from the tokens that they read, not measured). They measure "
+        f"{meta.measures} on up to {meta.rows_per_task} validation rows of a task."
     )
 
 

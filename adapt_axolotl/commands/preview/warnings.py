@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from adapt_axolotl.commands.preview.forecast import REPEATS, Forecast
 from adapt_axolotl.commands.preview.notes import left_out, much_is_left_out
+from adapt_axolotl.meta_step.schedule import LEAST_FALLS
 
 # Below these the run still trains, but what it learns of the tasks is mostly noise.
 VALIDATION_ROWS = 16
 STEPS = 50
-META_STEPS = 20
 
 # Above this a run costs more than a few per cent over a static one.
 META_COST = 0.06
@@ -40,17 +40,17 @@ def warnings(run: Forecast, sequence_len: int) -> list[str]:
             f"spent, so the run ends at {run.tokens:,}; raise max_repeats, or lower "
             "adapt.token_budget"
         )
-    if run.meta is not None and run.meta.steps < META_STEPS:
+    if run.meta is not None and run.meta.steps < LEAST_FALLS:
         found.append(
-            f"{run.meta.steps} meta steps, fewer than {META_STEPS}: the mixture will hardly move; "
-            f"lower adapt.learned.update_every, or {longer}"
+            f"{run.meta.steps} meta steps, fewer than {LEAST_FALLS}, so the mixture will stay what "
+            f"it starts with; raise adapt.learned.overhead, or {longer}"
         )
     if run.meta is not None and run.meta.cost > META_COST:
         found.append(
             f"meta steps will add about {run.meta.cost:.0%} to the training time, more than "
             f"{META_COST:.0%}, because a step of {run.rows_per_step:.0f} rows is small for "
-            f"{len(run.tasks)} tasks; raise adapt.learned.update_every, micro_batch_size or "
-            "gradient_accumulation_steps"
+            f"{len(run.tasks)} tasks; remove adapt.learned.update_every and rows_per_task, or "
+            "raise micro_batch_size or gradient_accumulation_steps"
         )
     for task in run.tasks:
         if task.repeats > REPEATS:

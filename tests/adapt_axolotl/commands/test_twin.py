@@ -45,7 +45,7 @@ def test_shipped_recipes_become_their_shipped_twins(repository: Path) -> None:
     [
         "{token_budget: 5%, mixture: learned, learned: {update_every: 3}, unit: tokens}  # why",
         "{learned: {}, token_budget: 5%}",
-        "\n    token_budget: 5%  # of all\n\n    # how\n    learned:\n      look_ahead: true\n",
+        "\n    token_budget: 5%  # of all\n\n    # how\n    learned:\n      update_every: 9\n",
         "\n  weights: {a: 1, b: 2}  # by hand\n  mixture: weights\n  token_budget: 5%",
     ],
 )

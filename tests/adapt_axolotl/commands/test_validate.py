@@ -186,7 +186,12 @@ def test_a_link_that_leads_away_and_a_deepspeed_file_are_looked_at(raw: dict[str
         ({"chat_template_jinja": "{{ x"}, "chat_template_jinja: line 1 is no Jinja: "),
         ({"base_model": "./nowhere"}, "base_model: there is no folder ./nowhere"),
         (
-            {"adapt": {"token_budget": "5%", "learned": {"step_size": 2, "entropy_weight": 0.6}}},
+            {
+                "adapt": {
+                    "token_budget": "5%",
+                    "learned": {"rule": "steps", "step_size": 2, "entropy_weight": 0.6},
+                }
+            },
             "step_size times entropy_weight is over 1",
         ),
     ],

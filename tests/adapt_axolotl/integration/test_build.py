@@ -68,7 +68,9 @@ def test_in_backward_against_an_obstacle_is_taken_only_if_asked_for(
 ) -> None:
     warned: list[str] = []
     monkeypatch.setattr("adapt_axolotl.integration.build.LOG.warning", warned.append)
-    spec = make_spec(adapt={"token_budget": 100, "learned": {"estimator": asked}})
+    spec = make_spec(
+        adapt={"token_budget": 100, "learned": {"measure": "products", "estimator": asked}}
+    )
     found = candidate_estimators(spec, EIGHT_ROWS, 9, None)
     assert found == list(ESTIMATORS[taken:])
     assert ["although an optimizer step holds about 8 rows" in one for one in warned] == (

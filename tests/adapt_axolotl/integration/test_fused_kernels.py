@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.launch import history, recipe, train
+from tests.support.launch import PRODUCTS, history, recipe, train
 
 pytestmark = pytest.mark.slow
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 ADAPT = {
     "token_budget": 400,
     "val_examples": 4,
-    "learned": {"update_every": 2, "start_after": 0},
+    "learned": {**PRODUCTS, "update_every": 2, "start_after": 0},
 }
 TAKES_OVER = "using finite_difference from here on"
 

@@ -69,8 +69,9 @@ def test_deepspeed_of_accelerates_own_config_is_refused_with_a_learned_mixture(
         start()
 
 
-def test_a_learned_mixture_under_fsdp_of_accelerates_own_config_is_refused() -> None:
+def test_gradient_products_under_fsdp_of_accelerates_own_config_are_refused() -> None:
     trainer: Any = SimpleNamespace(args=SimpleNamespace(world_size=1), is_fsdp_enabled=True)
     nothing: Any = None
-    with pytest.raises(ValueError, match="a learned mixture does not gather FSDP's shards"):
-        build_run(nothing, make_spec(), nothing, nothing, trainer, "")
+    spec = make_spec({"token_budget": 100, "learned": {"measure": "products"}})
+    with pytest.raises(ValueError, match="gradient products do not gather FSDP's shards"):
+        build_run(nothing, spec, nothing, nothing, trainer, "")

@@ -19,7 +19,7 @@ from axolotl.train import setup_model_and_trainer
 from transformers import TrainerCallback
 
 from adapt_axolotl.metagradient.in_backward import InBackward
-from tests.support.launch import recipe
+from tests.support.launch import PRODUCTS, recipe
 
 
 class CompareWithGradient(TrainerCallback):
@@ -107,7 +107,12 @@ def test_the_shares_of_all_rows_add_up_to_the_gradient(
         max_grad_norm=0.0,  # clipping would scale .grad
         adapt={
             "token_budget": 1500,
-            "learned": {"update_every": 2, "start_after": 0, "estimator": "in_backward"},
+            "learned": {
+                **PRODUCTS,
+                "update_every": 2,
+                "start_after": 0,
+                "estimator": "in_backward",
+            },
         },
     )
     trainer = make_trainer(config, tmp_path)

@@ -4,12 +4,27 @@ from __future__ import annotations
 
 import pytest
 
-from adapt_axolotl.meta_step.schedule import LEAST_TASKS, SHARE, meta_schedule
+from adapt_axolotl.config import OVERHEAD
+from adapt_axolotl.meta_step.schedule import (
+    LEAST_FALLS,
+    LEAST_ROWS,
+    LEAST_TASKS,
+    MOST_FALLS,
+    MOST_ROWS,
+    fall_schedule,
+    meta_schedule,
+)
 from adapt_axolotl.metagradient.estimator import Estimator
 from adapt_axolotl.metagradient.finite_difference import FINITE_DIFFERENCE
 from adapt_axolotl.metagradient.in_backward import IN_BACKWARD
 
-COMMON = {"rows_per_step": 64.0, "num_tasks": 20, "estimator": IN_BACKWARD, "look_ahead": False}
+COMMON = {
+    "rows_per_step": 64.0,
+    "num_tasks": 20,
+    "estimator": IN_BACKWARD,
+    "look_ahead": False,
+    "overhead": OVERHEAD,
+}
 
 
 @pytest.mark.parametrize("num_tasks", [2, 4, 20, 64, 256, 1000])
@@ -20,19 +35,56 @@ def test_the_default_costs_the_same_share_whatever_the_number_of_tasks(
     schedule = meta_schedule(
         steps=1000, **{**COMMON, "num_tasks": num_tasks, "estimator": estimator}
     )
-    assert schedule.share <= SHARE * 1.001
-    assert 2 <= schedule.rows_per_task <= 4
+    assert schedule.share <= OVERHEAD * 1.001
+    assert schedule.share >= 0.8 * OVERHEAD
+    assert LEAST_ROWS <= schedule.rows_per_task <= MOST_ROWS
     assert min(num_tasks, LEAST_TASKS) <= schedule.tasks_at_once <= num_tasks
 
 
-def test_few_tasks_are_all_read_with_more_rows_each() -> None:
-    schedule = meta_schedule(steps=1000, **{**COMMON, "num_tasks": 5})
-    assert (schedule.rows_per_task, schedule.tasks_at_once) == (4, 5)
+@pytest.mark.parametrize("rows_per_step", [2.0, 4.0, 8.0, 25.0])
+@pytest.mark.parametrize("steps", [200, 1000, 10_000])
+@pytest.mark.parametrize("num_tasks", [2, 20, 200])
+def test_the_share_holds_at_few_rows_a_step_and_is_used_in_long_runs(
+    rows_per_step: float, steps: int, num_tasks: int
+) -> None:
+    changes = {"num_tasks": num_tasks, "rows_per_step": rows_per_step}
+    products = meta_schedule(steps=steps, **{**COMMON, **changes})
+    assert 0.8 * OVERHEAD <= products.share <= OVERHEAD * 1.001
+    falls = fall_schedule(steps=steps, overhead=0.04, start_after=0.06, **changes)
+    assert falls.share <= 0.04 * 1.001
+    assert len(falls.steps) == 0 or LEAST_FALLS <= len(falls.steps) <= MOST_FALLS
 
 
-def test_long_runs_have_about_a_hundred_meta_steps() -> None:
-    assert meta_schedule(steps=10_000, **COMMON).update_every == 100
-    assert meta_schedule(steps=300, **COMMON).update_every == 25
+def test_falls_are_measured_over_most_of_the_run_with_the_rows_that_the_share_allows() -> None:
+    common = {"rows_per_step": 25.0, "num_tasks": 20, "start_after": 0.06}
+    few = fall_schedule(steps=1000, overhead=0.02, **common)
+    many = fall_schedule(steps=1000, overhead=0.08, **common)
+    assert few.steps == many.steps
+    assert (few.steps[0], few.steps[-1]) == (60, 700)
+    assert many.rows_per_task > 3 * few.rows_per_task
+    assert many.share == pytest.approx(0.08, rel=0.1)
+
+
+def test_a_share_too_small_for_the_tasks_measures_nothing() -> None:
+    schedule = fall_schedule(
+        steps=1000, overhead=0.04, start_after=0.06, rows_per_step=25.0, num_tasks=1000
+    )
+    assert schedule.steps == ()
+    assert schedule.share == 0
+
+
+def test_falls_follow_the_recipe() -> None:
+    schedule = fall_schedule(
+        steps=100,
+        overhead=0.04,
+        start_after=0.1,
+        rows_per_step=25.0,
+        num_tasks=20,
+        update_every=30,
+        rows_per_task=5,
+    )
+    assert schedule.steps == (10, 40, 70)
+    assert schedule.rows_per_task == 5
 
 
 def test_what_the_recipe_gives_is_kept_and_its_cost_is_told() -> None:

@@ -25,9 +25,10 @@ def test_softmax_does_not_overflow_and_ignores_a_shift() -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_floor_holds_and_keeps_the_order(seed: int) -> None:
     p = draw(seed)
-    floored = with_floor(p, 0.05)
+    initial = np.full(len(p), 1 / len(p))
+    floored = with_floor(p, initial, 0.05 * len(p))
     assert floored.sum() == pytest.approx(1, abs=1e-12)
-    assert floored.min() >= 0.05
+    assert floored.min() >= 0.05 - 1e-12
     assert (np.argsort(floored) == np.argsort(p)).all()
 
 
@@ -57,15 +58,16 @@ def test_a_cap_that_cannot_hold_is_refused() -> None:
         cap_weights(np.full(4, 0.25), 0.2)
 
 
-@pytest.mark.parametrize("floor", [-0.1, 0.3])
+@pytest.mark.parametrize("floor", [-0.1, 1.3])
 def test_a_floor_that_cannot_hold_is_refused(floor: float) -> None:
-    with pytest.raises(ValueError, match=r"adapt\.floor: .* 4 tasks.* set it between 0 and 1"):
-        with_floor(np.full(4, 0.25), floor)
+    with pytest.raises(ValueError, match=r"adapt\.floor: .* is no part .* set it between 0 and 1"):
+        with_floor(np.full(4, 0.25), np.full(4, 0.25), floor)
 
 
 @pytest.mark.parametrize("count", [2, 3, 7, 49])
-def test_the_largest_floor_leaves_only_the_uniform_mixture(count: int) -> None:
-    assert with_floor(draw(0, count), 1 / count) == pytest.approx(np.full(count, 1 / count))
+def test_the_largest_floor_leaves_only_the_initial_mixture(count: int) -> None:
+    initial = draw(1, count)
+    assert with_floor(draw(0, count), initial, 1.0) == pytest.approx(initial)
 
 
 def test_entropy_is_its_definition_and_zero_at_a_corner() -> None:

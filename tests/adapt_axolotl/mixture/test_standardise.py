@@ -57,12 +57,12 @@ def test_a_task_of_long_rows_is_judged_by_its_share_of_the_loss() -> None:
     useful = np.array([0.0, 1.0, 2.0])
     lengths = np.array([1.0, 10.0, 100.0])
 
-    def moved(row_tokens: np.ndarray | None) -> np.ndarray:
+    def returns(row_tokens: np.ndarray | None) -> np.ndarray:
         mixture = LearnedMixture(
             ("a", "b", "c"), objective("mean"), floor=0.0, row_tokens=row_tokens
         )
         mixture.observe(np.ones(3))
-        return mixture.update(useful, np.zeros(3), step=0).standardised
+        return mixture.update(useful, np.zeros(3), step=0).returns
 
-    assert moved(None)[1] == pytest.approx(0)
-    assert moved(lengths)[1] < 0
+    assert returns(None)[1] == pytest.approx(1)
+    assert returns(lengths)[1] < 1

@@ -60,7 +60,8 @@ def recipe(mixture: str, **keys: Any) -> dict[str, Any]:
     return {
         "datasets": entries,
         "trainer_cls": TRAINER,
-        "adapt": {"token_budget": "5%", "mixture": mixture},
+        # What is refused with one measure or the other.
+        "adapt": {"token_budget": "5%", "mixture": mixture, "learned": {"measure": "products"}},
         **keys,
     }
 

@@ -12,6 +12,8 @@ from adapt_axolotl.commands.init import adapt_recipe
 from adapt_axolotl.recipe.block import parse_adapt_block
 from adapt_axolotl.recipe.read import read_recipe, recipe_as_written
 
+BY_PRODUCTS = {"token_budget": "5%", "learned": {"measure": "products"}}
+
 
 @pytest.fixture
 def raw(tmp_path: Path) -> dict[str, Any]:
@@ -76,9 +78,19 @@ def test_a_task_that_is_no_name_is_refused(raw: dict[str, Any], name: object, sa
         ({"streaming": True}, "streaming: a streamed dataset has no pool"),
         ({"pretraining_dataset": "x"}, "pretraining_dataset: a streamed"),
         ({"curriculum_sampling": True}, "curriculum_sampling: cannot be combined"),
-        ({"fsdp_config": {"a": 1}}, "fsdp_config: a learned mixture"),
+        (
+            {"fsdp_config": {"a": 1}, "adapt": BY_PRODUCTS},
+            "fsdp_config: gradient products",
+        ),
         ({"context_parallel_size": 2}, "context_parallel_size: 2"),
-        ({"lisa_n_layers": 2, "lisa_step_interval": 5}, "lisa_n_layers: LISA trains other"),
+        (
+            {
+                "lisa_n_layers": 2,
+                "lisa_step_interval": 5,
+                "adapt": BY_PRODUCTS,
+            },
+            "lisa_n_layers: LISA trains other",
+        ),
         ({"trainer_cls": "my.Trainer"}, "trainer_cls: my.Trainer would never run"),
         (
             {"plugins": ["axolotl.integrations.kd.KDPlugin"], "kd_trainer": True},
@@ -135,14 +147,26 @@ def test_what_works_is_not_refused(raw: dict[str, Any], changes: dict[str, Any])
             {"learned": {"objectiv": "mean"}},
             "adapt.learned.objectiv: no such key; did you mean obj",
         ),
-        ({"learned": {"objective": "max"}}, "'max' is no objective; choose from relative, paper"),
+        (
+            {"learned": {"objective": "max"}},
+            "'max' is no objective; choose from worst_case, relative",
+        ),
         ({"learned": {"objective": "excess"}}, "needs reference_losses"),
         ({"learned": {"objective": "mean", "beta": 2}}, "remove beta"),
         ({"learned": {"reference_losses": {"a": 1.0}}}, "does not read reference_losses"),
         ({"learned": {"start_after": "six"}}, "'six' is no share of the budget"),
         ({"mixture": "guess"}, "adapt.mixture: must be one of learned, uniform"),
-        ({"mixture": "weights"}, "mixture: weights and the weights: mapping go together"),
-        ({"weights": {"a": 1}}, "mixture: weights and the weights: mapping go together"),
+        ({"mixture": "weights"}, "mixture: weights needs the weights: mapping; add it"),
+        ({"learned": {"initial": "weights"}}, "learned.initial: weights needs the weights: map"),
+        (
+            {"learned": {"initial": "weights"}, "weights": {"a": 1, "b": 0}},
+            "starts with a share above 0 for every task",
+        ),
+        ({"learned": {"look_ahead": True}}, "look_ahead is read with measure: products only"),
+        ({"learned": {"step_size": 0.5}}, "step_size is read with rule: steps only"),
+        ({"learned": {"entropy_weight": 0}}, "entropy_weight: 0 leaves nothing that holds"),
+        ({"learned": {"overhead": "much"}}, "'much' is no share of the run's time"),
+        ({"weights": {"a": 1}}, "weights: is read with mixture: weights, or with mixture: learned"),
         ({"mixture": "round_robin", "unit": "tokens"}, "remove unit: tokens"),
         ({"val_examples": 5, "val_fraction": 0.1}, "exclude each other"),
     ],

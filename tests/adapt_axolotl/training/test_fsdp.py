@@ -19,7 +19,7 @@ from adapt_axolotl.metagradient import supervised_head
 from adapt_axolotl.metagradient.ranks import Ranks
 from tests.adapt_axolotl.meta_step.test_step import TASKS, make_measuring_rows
 from tests.adapt_axolotl.training.test_processes import free_port
-from tests.support.launch import history, ledger, recipe, train
+from tests.support.launch import PRODUCTS, history, ledger, recipe, train
 from tests.support.models import make_model
 
 # Of a single row one process has none; without one, none has a forward.
@@ -120,7 +120,22 @@ def test_a_static_mixture_trains_and_resumes_under_fsdp_as_on_one_process(
 
 
 @pytest.mark.slow
-def test_fsdp_of_accelerates_own_config_is_refused_with_a_learned_mixture(
+def test_a_mixture_learns_under_fsdp_what_it_learns_on_one_process(
+    tiny: Path, tmp_path: Path
+) -> None:
+    """Falls of losses ask for forwards only."""
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    batch = {"micro_batch_size": 4}
+    train(recipe(tiny, alone, gradient_accumulation_steps=4, **batch), alone)
+    config = recipe(tiny, together, gradient_accumulation_steps=2, **batch, **FSDP2)
+    train(config, together, processes=2, shim="fsdp_on_cpu.py")
+    assert ledger(together)["used"] == pytest.approx(ledger(alone)["used"], rel=1e-2)
+    for line, other in zip(history(together), history(alone), strict=True):
+        assert line["proportions"] == pytest.approx(other["proportions"], rel=1e-3)
+
+
+@pytest.mark.slow
+def test_fsdp_of_accelerates_own_config_is_refused_with_gradient_products(
     tiny: Path, tmp_path: Path
 ) -> None:
     # What `accelerate launch --use_fsdp`, or a saved config of accelerate, puts there.
@@ -132,11 +147,11 @@ def test_fsdp_of_accelerates_own_config_is_refused_with_a_learned_mixture(
         "FSDP_RESHARD_AFTER_FORWARD": "true",
     }
     output = train(
-        recipe(tiny, tmp_path),
+        recipe(tiny, tmp_path, adapt={"learned": PRODUCTS}),
         tmp_path,
         processes=2,
         shim="fsdp_on_cpu.py",
         environment=environment,
         fails=True,
     )
-    assert "a learned mixture does not gather FSDP's shards" in output
+    assert "gradient products do not gather FSDP's shards" in output

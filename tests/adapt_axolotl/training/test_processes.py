@@ -16,18 +16,30 @@ import torch
 import torch.multiprocessing
 
 from adapt_axolotl.metagradient.ranks import Ranks
-from tests.support.launch import TASKS, history, ledger, recipe, start, train, train_until
+from tests.support.launch import PRODUCTS, TASKS, history, ledger, recipe, start, train, train_until
+
+# What needs most of the processes: gradients of all of them, and their sum.
+BY_PRODUCTS = {"adapt": {"learned": {**PRODUCTS, "update_every": 3, "start_after": "5%"}}}
 
 
 @pytest.fixture(scope="module")
 def one(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One process, four micro-batches of four rows a step."""
+    """One process, four micro-batches of four rows a step, by gradient products."""
     folder = tmp_path_factory.mktemp("one")
-    train(recipe(tiny, folder, **GLOBAL_BATCH, gradient_accumulation_steps=4), folder)
+    config = recipe(tiny, folder, **GLOBAL_BATCH, gradient_accumulation_steps=4)
+    train(config, folder)
     return folder
 
 
-GLOBAL_BATCH = {"micro_batch_size": 4}
+@pytest.fixture(scope="module")
+def one_by_falls(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same by falls of losses."""
+    folder = tmp_path_factory.mktemp("one_by_falls")
+    train(recipe(tiny, folder, micro_batch_size=4, gradient_accumulation_steps=4), folder)
+    return folder
+
+
+GLOBAL_BATCH = {"micro_batch_size": 4, **BY_PRODUCTS}
 
 
 def assert_same_run(found: Path, expected: Path, tolerance: float) -> None:
@@ -54,6 +66,18 @@ def test_several_processes_draw_and_learn_what_one_does(
     config = recipe(tiny, tmp_path, **GLOBAL_BATCH, gradient_accumulation_steps=4 // processes)
     train(config, tmp_path, processes=processes)
     assert_same_run(tmp_path, one, tolerance=1e-6)
+
+
+@pytest.mark.slow
+def test_several_processes_measure_the_falls_that_one_does(
+    one_by_falls: Path, tiny: Path, tmp_path: Path
+) -> None:
+    train(
+        recipe(tiny, tmp_path, micro_batch_size=4, gradient_accumulation_steps=2),
+        tmp_path,
+        processes=2,
+    )
+    assert_same_run(tmp_path, one_by_falls, tolerance=1e-6)
 
 
 def train_with_deepspeed(

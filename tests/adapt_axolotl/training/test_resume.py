@@ -5,18 +5,21 @@ from __future__ import annotations
 import random
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.support.launch import history, ledger, log_lines, recipe, train, train_until
+from tests.support.launch import PRODUCTS, history, ledger, log_lines, recipe, train, train_until
 
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.parametrize("how", [{}, PRODUCTS], ids=["falls", "products"])
 def test_a_run_killed_at_five_random_moments_is_the_run_that_was_not(
-    tiny: Path, tmp_path: Path
+    how: dict[str, str], tiny: Path, tmp_path: Path
 ) -> None:
-    changes = {
+    changes: dict[str, Any] = {
+        "adapt": {"learned": {**how, "update_every": 3, "start_after": "5%"}},
         "save_strategy": "steps",
         "save_steps": 4,
         "save_total_limit": 2,

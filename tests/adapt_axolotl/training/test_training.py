@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import yaml
 
-from tests.support.launch import TASKS, history, ledger, log_lines, recipe, train
+from tests.support.launch import PRODUCTS, TASKS, history, ledger, log_lines, recipe, train
 
 pytestmark = pytest.mark.slow
 
@@ -50,7 +50,7 @@ def test_every_meta_step_is_recorded_and_the_mixture_moves(learned: tuple[Path, 
         assert list(line["proportions"]) == list(line["scores"]) == list(TASKS)
         assert list(line["score_ages"]) == list(TASKS)
         assert 0 in line["score_ages"].values()
-        assert line["estimator"] == "in_backward"
+        assert line["estimator"] == "loss_falls"
         assert line["entropy"] == pytest.approx(-sum(p * np.log(p) for p in shares), abs=1e-12)
     assert max(lines[-1]["proportions"].values()) > 0.22
 
@@ -123,7 +123,12 @@ def test_packing_accumulation_checkpointing_and_lora_together(tiny: Path, tmp_pa
         lora_o_kernel=False,
         lora_embedding_kernel=False,
         adapt={
-            "learned": {"update_every": 2, "start_after": 0, "estimator": "in_backward"},
+            "learned": {
+                **PRODUCTS,
+                "update_every": 2,
+                "start_after": 0,
+                "estimator": "in_backward",
+            },
             "charge_meta_tokens": True,
             "max_repeats": 3,
         },
@@ -138,7 +143,10 @@ def test_packing_accumulation_checkpointing_and_lora_together(tiny: Path, tmp_pa
     assert any(line["estimator"] == "in_backward" for line in history(tmp_path))
 
 
-def test_meta_steps_leave_the_training_stream_alone(tiny: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [{"entropy_weight": 1e300}, {**PRODUCTS, "step_size": 1e-300}])
+def test_meta_steps_leave_the_training_stream_alone(
+    how: dict[str, Any], tiny: Path, tmp_path: Path
+) -> None:
     """A learned run whose mixture cannot move trains like the uniform run, dropout included."""
     frozen, uniform = tmp_path / "frozen", tmp_path / "uniform"
     changes = {
@@ -146,7 +154,7 @@ def test_meta_steps_leave_the_training_stream_alone(tiny: Path, tmp_path: Path) 
         "save_strategy": "steps",
         "save_steps": 1000,
     }
-    still = {"learned": {"update_every": 3, "start_after": 0, "step_size": 1e-300}}
+    still = {"learned": {**how, "update_every": 3, "start_after": 0}}
     train(recipe(tiny, frozen, adapt=still, **changes), frozen)
     train(recipe(tiny, uniform, adapt={"mixture": "uniform"}, **changes), uniform)
     assert ledger(frozen)["meta_tokens"] > 0

@@ -23,6 +23,7 @@ from adapt_axolotl.config import AdaptConfig
 from adapt_axolotl.data.cache import RowsRead
 from adapt_axolotl.data.pools import TaskPools
 from adapt_axolotl.data.tasks import Tasks
+from adapt_axolotl.meta_step.falls import FallSettings
 from adapt_axolotl.meta_step.learner import MetaSettings
 from adapt_axolotl.metagradient.finite_difference import FINITE_DIFFERENCE
 from adapt_axolotl.metagradient.in_backward import IN_BACKWARD
@@ -106,6 +107,21 @@ def test_meta_steps_are_counted_and_cost_what_their_passes_cost() -> None:
     assert dearer.meta.tokens > run.meta.tokens
 
 
+def test_falls_of_losses_cost_a_forward_of_their_rows() -> None:
+    run = make_forecast(FallSettings(steps=(3, 6, 9, 12, 15), rows_per_task=4, seed=0))
+    assert run.meta is not None
+    assert (run.meta.steps, run.meta.first, run.meta.measures) == (5, 3, "loss_falls")
+    assert run.meta.tokens == 5 * 4 * 3 * 7
+    sampler = (plan := make_plan()).sampler(ledger := plan.ledger(), lambda: plan.initial)
+    trained = 0
+    for step in range(run.steps):
+        block = sampler.block(step)
+        assert block is not None
+        trained += int(plan.pools.lengths[block.rows()].sum())
+        ledger.commit(sampler.commit(step).rows())
+    assert run.meta.cost == pytest.approx(5 * 4 * 3 * 30 / 3 / trained)
+
+
 def test_the_losses_before_and_after_the_run_are_counted() -> None:
     plan = make_plan()
     run = make_forecast(adapt={"mixture": "uniform"})
@@ -138,7 +154,7 @@ def test_what_deserves_a_second_thought_is_said_with_its_remedy() -> None:
     unfit = "Longer than sequence_len: 64 and left out: a 60 of 100 rows (60.0%). Raise sequence_l"
     says = [
         "the budget of 5,000 tokens buys 10 optimizer steps, fewer than 50; raise adapt.token_bud",
-        "2 meta steps, fewer than 20: the mixture will hardly move; lower adapt.learned.update_ev",
+        "2 meta steps, fewer than 4, so the mixture will stay what it starts with; raise adapt.le",
         "meta steps will add about 13% to the training time, more than 6%, because a step of 8 ro",
         "a: each of its 40 rows is seen 6.5 times under the first mixture; set adapt.max_repeats",
         "a: 4 validation rows, fewer than 16: its loss is mostly noise; raise adapt.val_examples",
@@ -216,7 +232,7 @@ def test_the_table_fits_a_terminal(meta: MetaSettings | None) -> None:
 @pytest.mark.slow
 def test_the_plan_of_a_recipe_is_what_its_training_does(tiny: Path, tmp_path: Path) -> None:
     """A learned mixture that cannot move trains on exactly the rows that were foretold."""
-    still = {"learned": {"update_every": 3, "start_after": 0.1, "step_size": 1e-300}}
+    still = {"learned": {"update_every": 3, "start_after": 0.1, "entropy_weight": 1e300}}
     # Keys of a GPU recipe, and `auto`, must not need that GPU here.
     config = recipe(tiny, tmp_path / "run", adapt=still)
     file = tmp_path / "recipe.yml"
@@ -234,5 +250,5 @@ def test_the_plan_of_a_recipe_is_what_its_training_does(tiny: Path, tmp_path: Pa
         assert task["available"] == drawn["available"]
         assert task["repeats"] == drawn["repeats"]
     assert told["meta"]["steps"] == len(history(tmp_path / "run"))
-    assert told["meta"]["estimator"] == history(tmp_path / "run")[0]["estimator"]
+    assert told["meta"]["measures"] == history(tmp_path / "run")[0]["estimator"]
     assert told["meta"]["tokens"] == pytest.approx(report["meta_tokens"], rel=0.2)

@@ -1,0 +1,198 @@
+"""Meta steps that need no gradients: how far the validation loss of each task has fallen since the
+meta step before, on the same rows.
+
+    validation rows -> their losses, now and the last time -> falls of the tasks -> mixture
+
+The rows are drawn once. So a fall is a mean of differences of the same rows, in which what makes
+one row harder than another cancels. It takes a forward, whatever the number of tasks, and nothing
+of the model but its losses: it works with any kernel, adapter, precision or sharding.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from adapt_axolotl.meta_step.rows import MeasuringRows
+from adapt_axolotl.meta_step.step import on_all_ranks
+from adapt_axolotl.metagradient.losses import row_losses
+from adapt_axolotl.metagradient.ranks import Ranks
+from adapt_axolotl.metagradient.scores import scores_from_rows
+from adapt_axolotl.mixture.learned import LearnedMixture, MetaUpdate
+
+LOG = logging.getLogger("axolotl.adapt.meta_step")
+
+NAME = "loss_falls"
+
+
+@dataclass(frozen=True)
+class FallSettings:
+    """When and on what the losses are measured.
+
+    Attributes:
+        steps: the optimizer steps, from 0, before which they are; the first falls are those to the
+            second of them.
+        rows_per_task: validation rows of each task, or all that it has.
+        seed: of the rows drawn.
+    """
+
+    steps: Sequence[int]
+    rows_per_task: int
+    seed: int
+
+    def due(self, step: int, progress: float) -> bool:
+        """Whether optimizer step `step` has a meta step, whatever was spent by then."""
+        return step in self.steps
+
+
+@dataclass
+class FallStep:
+    """A meta step that has measured; see `MetaStep` for what a run asks of it."""
+
+    measured: Callable[[], MetaUpdate]
+    reading: bool = False
+
+    def training_backward(self, *_: Any) -> contextlib.AbstractContextManager[None]:
+        raise AssertionError("nothing is read of the training backward")
+
+    def finish(self) -> MetaUpdate:
+        """Move the mixture.
+
+        Raises:
+            RuntimeError: the processes of the run hold different mixtures.
+        """
+        return self.measured()
+
+
+class FallLearner:
+    """Begins meta steps, as `MetaLearner` does.
+
+    Args:
+        mixture: what is learned.
+        model: the trained module, as forwards go through it.
+        validation: rows of the objective.
+        settings: when and on what.
+        ranks: the processes of the run.
+        measuring: a context in which the model can be measured.
+    """
+
+    measures = NAME
+
+    def __init__(
+        self,
+        mixture: LearnedMixture,
+        model: nn.Module,
+        validation: MeasuringRows,
+        settings: FallSettings,
+        ranks: Ranks,
+        measuring: Callable[[], contextlib.AbstractContextManager[Any]],
+    ) -> None:
+        self.mixture = mixture
+        self._model = model
+        self._validation = validation
+        self._settings = settings
+        self._ranks = ranks
+        self._measuring = measuring
+        self._rows = validation.sample(settings.rows_per_task, seed=settings.seed)
+        # Of the last meta step: sums of the rows' token losses, (R,), and what was trained by then.
+        self._last: np.ndarray | None = None
+        self._trained = np.zeros(len(mixture.tasks))
+
+    def due(self, step: int, progress: float) -> bool:
+        """As `FallSettings.due`."""
+        return self._settings.due(step, progress)
+
+    def tokens(self, step: int) -> int:
+        """Supervised tokens that a meta step reads."""
+        return self._validation.tokens(self._rows)
+
+    def begin(self, step: int, trained: np.ndarray) -> FallStep:
+        """Measure at the current weights.
+
+        Args:
+            step: optimizer step, from 0.
+            trained: (K,) how much of each task was trained before it, in the unit that proportions
+                count.
+        """
+        with self._measuring():
+            sums, tokens = self._row_losses()
+        tasks = torch.as_tensor(self._validation.tasks(self._rows))
+        count = len(self.mixture.tasks)
+        losses = scores_from_rows(torch.as_tensor(sums), tokens, tasks, count)
+        self._observe(losses.inner_products.numpy())
+        falls, errors = (np.full(count, np.nan) for _ in range(2))
+        shares = np.zeros(count)
+        if self._last is not None:
+            fallen = scores_from_rows(torch.as_tensor(self._last - sums), tokens, tasks, count)
+            falls, errors = fallen.inner_products.numpy(), fallen.standard_errors.numpy()
+            since = trained - self._trained
+            shares = since / max(1.0, since.sum())
+        self._last, self._trained = sums, trained.astype(float)
+        return FallStep(
+            lambda: on_all_ranks(
+                self.mixture.update_by_falls(falls, errors, shares, step=step),
+                step,
+                self._ranks,
+                next(self._model.parameters()).device,
+            )
+        )
+
+    def _row_losses(self) -> tuple[np.ndarray, Tensor]:
+        """(sums of token losses, float64, and how many tokens these are), (R,), of the rows of all
+        ranks."""
+        device = next(self._model.parameters()).device
+        found = torch.zeros(2, len(self._rows), dtype=torch.float64, device=device)
+        ascending = np.argsort(self._rows)
+        with torch.no_grad():
+            for rows in self._validation.parts(
+                self._rows, rank=self._ranks.rank, ranks=self._ranks.count
+            ):
+                # A rank without rows takes part in the forward: sharded parameters need it.
+                sums, tokens = row_losses(self._model, self._validation.batch(rows))
+                places = ascending[np.searchsorted(self._rows[ascending], rows)]
+                found[0, places] = sums.double()
+                found[1, places] = tokens.double()
+        found = self._ranks.sum(found).cpu()
+        return found[0].numpy(), found[1].long()
+
+    def _observe(self, losses: np.ndarray) -> None:
+        self.mixture.observe(losses)
+        for task in np.flatnonzero(~np.isfinite(losses)):
+            LOG.warning(
+                f"task {self.mixture.tasks[task]!r}: its validation loss is {losses[task]}; it is "
+                "left out of this meta step, training goes on"
+            )
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What must be the same for a checkpoint to go on learning the same mixture."""
+        return {
+            "adapt.learned.measure": NAME,
+            "meta steps": list(self._settings.steps),
+            "adapt.learned.rows_per_task": self._settings.rows_per_task,
+            **self.mixture.fingerprint(),
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """JSON-able; a number for each validation row that is measured."""
+        last = None if self._last is None else self._last.tolist()
+        if last is not None:
+            last = [value if np.isfinite(value) else None for value in last]
+        return {
+            "mixture": self.mixture.state_dict(),
+            "last": last,
+            "trained": self._trained.tolist(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.mixture.load_state_dict(state["mixture"])
+        last = state["last"]
+        if last is not None:
+            self._last = np.array([np.nan if value is None else value for value in last])
+        self._trained = np.array(state["trained"])

@@ -1,0 +1,60 @@
+"""What a run asks of whatever learns its mixture."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+from torch import Tensor
+
+from adapt_axolotl.mixture.learned import LearnedMixture, MetaUpdate
+
+
+class BegunStep(Protocol):
+    """A meta step that has begun."""
+
+    @property
+    def reading(self) -> bool:
+        """Whether the next training backward is to be read."""
+
+    def training_backward(
+        self,
+        labels: Tensor,
+        row_of_token: Tensor,
+        task_of_row: Tensor,
+        loss_weight: Callable[[], float],
+    ) -> contextlib.AbstractContextManager[None]:
+        """As `BackwardReader.micro_batch`; only while `reading`."""
+
+    def finish(self) -> MetaUpdate:
+        """Move the mixture, once."""
+
+
+class Learner(Protocol):
+    """Begins meta steps: `MetaLearner` by gradient products, `FallLearner` by falls of losses."""
+
+    mixture: LearnedMixture
+
+    @property
+    def measures(self) -> str:
+        """What is measured, for the records."""
+
+    def due(self, step: int, progress: float) -> bool:
+        """Whether optimizer step `step`, from 0, at this share of the budget, has a meta step."""
+
+    def tokens(self, step: int) -> int:
+        """Supervised tokens that its meta step reads beside the training batch."""
+
+    def begin(self, step: int, trained: np.ndarray) -> BegunStep:
+        """Before the forward of optimizer step `step`; trained: (K,) before it, in the unit that
+        proportions count."""
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What must be the same for a checkpoint to go on learning the same mixture."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...

@@ -1,0 +1,130 @@
+"""What repeated measurements of the tasks say, beside their noise. K tasks.
+
+A task is measured again and again; each measurement y_kt comes with the standard error e_kt that
+its training rows give it. That is not all of its noise: v is measured too, and drifts between meta
+steps. So the errors are scaled up by how much successive measurements of the same task really
+differ (the ratio of Birge, 1932), and what is left is pooled over meta steps and shrunk over tasks,
+as a meta-analysis with random effects does:
+
+    m_k     mean of y_kt, weighted by decay^age / e_kt^2
+    s_k^2   phi times its variance by the e_kt alone
+    phi     mean over k, t of (y_kt - y_k,t-1)^2 / (e_kt^2 + e_k,t-1^2), 1 at least
+    Q       sum_k (m_k - m)^2 / s_k^2, m the mean of the m_k weighted by 1/s_k^2 (Cochran, 1954)
+    tau^2   variance of the tasks' true values: (Q - q) / (W - sum_k 1/s_k^4 / W), W = sum_k 1/s_k^2
+            (DerSimonian and Laird, 1986), 0 at least
+    kept    tau^2 / (tau^2 + s_k^2)
+
+q is the value that Q stays below in 95 of 100 cases where all tasks are alike, and not K - 1, which
+it then has on average (ours): without evidence nothing moves, and just above it little does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+# What Q is compared with.
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """What is believed about the tasks.
+
+    Attributes:
+        means: (K,) the common mean, and of each task's distance to it what is kept; the common mean
+            for a task of which nothing is known, 0 for all where nothing is.
+        deviations: (K,) (m_k - m) / s_k: how far a task stands out, in its own noise; NaN where it
+            was measured less than twice.
+        over_noise: sqrt(Q / (K - 1)): 1 where all differences are noise; NaN while nothing can be
+            said.
+    """
+
+    means: np.ndarray
+    deviations: np.ndarray
+    over_noise: float
+
+
+class Evidence:
+    """Pools measurements of K tasks.
+
+    Args:
+        count: K.
+        decay: weight of what a task was measured at before, at each new measurement of it.
+    """
+
+    def __init__(self, count: int, decay: float) -> None:
+        self._decay = decay
+        self._weight = np.zeros(count)  # sum of decay^age / e^2
+        self._square = np.zeros(count)  # sum of (decay^age)^2 / e^2
+        self._sum = np.zeros(count)  # sum of decay^age y / e^2
+        self._last = np.full(count, np.nan)
+        self._last_error = np.full(count, np.nan)
+        self._differences = 0.0  # sum of (y - last)^2 / (e^2 + last e^2)
+        self._pairs = 0
+
+    def add(self, values: np.ndarray, errors: np.ndarray) -> None:
+        """Take in one meta step.
+
+        Args:
+            values: (K,) y, NaN for tasks that were not measured.
+            errors: (K,) e, above 0 where measured.
+        """
+        measured = np.isfinite(values)
+        again = measured & np.isfinite(self._last)
+        squares = (values - self._last)[again] ** 2
+        self._differences += float((squares / (errors**2 + self._last_error**2)[again]).sum())
+        self._pairs += int(again.sum())
+        weight = np.where(measured, 1 / np.where(measured, errors, 1.0) ** 2, 0.0)
+        keep = np.where(measured, self._decay, 1.0)
+        self._weight = keep * self._weight + weight
+        self._square = keep**2 * self._square + weight
+        self._sum = keep * self._sum + weight * np.where(measured, values, 0.0)
+        self._last = np.where(measured, values, self._last)
+        self._last_error = np.where(measured, errors, self._last_error)
+
+    @property
+    def overdispersion(self) -> float:
+        """phi; 1 while no task was measured twice."""
+        return max(1.0, self._differences / self._pairs) if self._pairs else 1.0
+
+    def posterior(self) -> Posterior:
+        """Of all that was taken in."""
+        count = len(self._weight)
+        known = self._weight > 0
+        nothing = Posterior(np.zeros(count), np.full(count, np.nan), float("nan"))
+        # By one measurement of each task, noise cannot be told from differences.
+        if known.sum() < 2 or self._pairs < known.sum():
+            return nothing
+        means = self._sum[known] / self._weight[known]
+        variances = self.overdispersion * self._square[known] / self._weight[known] ** 2
+        precisions = 1 / variances
+        total = precisions.sum()
+        centred = means - (precisions * means).sum() / total
+        q = float((precisions * centred**2).sum())
+        freedom = len(means) - 1
+        limit = freedom * float(stats.f.ppf(CONFIDENCE, freedom, self._pairs))
+        between = max(0.0, q - limit) / (total - (precisions**2).sum() / total)
+        believed, deviations = np.full(count, means @ precisions / total), np.full(count, np.nan)
+        believed[known] += between / (between + variances) * centred
+        deviations[known] = centred / np.sqrt(variances)
+        return Posterior(believed, deviations, float(np.sqrt(q / freedom)))
+
+    _ARRAYS = ("_weight", "_square", "_sum", "_last", "_last_error")
+
+    def state_dict(self) -> dict[str, Any]:
+        """JSON-able; floats come back to the bit, NaN as null."""
+        state: dict[str, Any] = {"differences": self._differences, "pairs": self._pairs}
+        for name in self._ARRAYS:
+            values = getattr(self, name).tolist()
+            state[name.strip("_")] = [value if np.isfinite(value) else None for value in values]
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._differences, self._pairs = state["differences"], state["pairs"]
+        for name in self._ARRAYS:
+            values = state[name.strip("_")]
+            setattr(self, name, np.array([np.nan if v is None else v for v in values]))

@@ -1,0 +1,134 @@
+"""What a meta step measured of the tasks, in one form whatever was measured. K tasks.
+
+Two things can be measured. Gradient products h_k = <v, grad L_k> give dJ/dp_k directly; a mean over
+shares is what the mixture as a whole is worth.
+
+Falls f_k = V_k(then) - V_k(now) of the validation losses, while the tasks had the shares q_k of
+what was trained, say what training on the mixture did. With G_jk the fall of V_j by a token of task
+k, f_j = n sum_k G_jk q_k over n tokens, and a token of task k is worth sum_j w_j G_jk for the
+weights w of the objective. We take (ours)
+
+    h_k = (w_k / q_k) f_k / n
+
+which is exact in two cases: where tasks do not help each other (G diagonal), and where they do so
+mutually (G symmetric, as that of gradients along one step is) with weights like their shares, w ~
+q. Its mean over shares, sum_k q_k h_k = sum_k w_k f_k / n, is exact always.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from adapt_axolotl.mixture.observed import LARGEST
+from adapt_axolotl.mixture.standardise import centred, loss_shares, tokens_of_a_share
+
+# A mixture that lowers the objective by less than so many standard errors says nothing about its
+# parts: they could not be told as multiples of it.
+BEYOND_NOISE = 2.0
+
+# Of returns: what is larger, or known more precisely, is an artefact of numbers.
+LARGEST_RETURN = 1e6
+LEAST_ERROR = 1e-3
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Arrays are (K,); NaN where a task was not measured.
+
+    Attributes:
+        advantages: what a bit of share of the task is worth over a bit of the whole mixture.
+        errors: their standard errors over the draw of rows; NaN where unknown.
+        mean: what a bit of the whole mixture is worth, in the same unit.
+        mean_error: its standard error; 0 where unknown.
+    """
+
+    advantages: np.ndarray
+    errors: np.ndarray
+    mean: float
+    mean_error: float
+
+    @property
+    def measured(self) -> np.ndarray:
+        """(K,) bool."""
+        measured: np.ndarray = np.isfinite(self.advantages)
+        return measured
+
+    def returns(self) -> tuple[np.ndarray, np.ndarray]:
+        """(what a share of each task is worth as a multiple of the mixture's, standard errors),
+        (K,): 1 as much, 0 nothing, less harms. NaN for all where the mixture's own worth is within
+        noise. A task without an error gets the median of the others, `LEAST_ERROR` where none has
+        one: the scale of errors is found from repeated measurements."""
+        nothing = np.full(len(self.advantages), np.nan)
+        if not max(BEYOND_NOISE * self.mean_error, 1 / LARGEST) < self.mean < LARGEST:
+            return nothing, nothing
+        values = 1 + self.advantages / self.mean
+        # A multiple beyond any sense is a division by almost nothing.
+        values = np.where(np.abs(values) < LARGEST_RETURN, values, np.nan)
+        measured = np.isfinite(values)
+        known = measured & (self.errors > LEAST_ERROR * self.mean)
+        typical = float(np.median(self.errors[known])) / self.mean if known.any() else LEAST_ERROR
+        # A handful of rows tells an error poorly: half is what is typical (in squares).
+        errors = np.where(known, self.errors / self.mean, typical)
+        squares = (errors**2 + typical**2) / 2 + (values * self.mean_error / self.mean) ** 2
+        return values, np.where(measured, np.sqrt(squares), np.nan)
+
+
+def of_products(
+    inner_products: np.ndarray,
+    standard_errors: np.ndarray,
+    measured: np.ndarray,
+    proportions: np.ndarray,
+    row_tokens: np.ndarray | None,
+) -> Measurement:
+    """From gradient products.
+
+    Args:
+        inner_products: (K,) h.
+        standard_errors: (K,), NaN where unknown.
+        measured: (K,) bool, two or more.
+        proportions: (K,) p.
+        row_tokens: (K,) mean supervised tokens of a row, where proportions count rows; else None.
+    """
+    per_share = tokens_of_a_share(proportions, row_tokens)
+    shares = np.where(measured, loss_shares(proportions, row_tokens), 0.0)
+    shares = shares / shares.sum()
+    advantages = per_share * centred(inner_products, shares, measured)
+    mean = float((shares * np.where(measured, inner_products, 0.0)).sum())
+    mean_error = float(np.sqrt(np.nansum((shares * standard_errors)[measured] ** 2)))
+    return Measurement(
+        np.where(measured, advantages, np.nan),
+        np.where(measured, per_share * standard_errors, np.nan),
+        mean,
+        mean_error,
+    )
+
+
+def of_falls(
+    falls: np.ndarray,
+    standard_errors: np.ndarray,
+    measured: np.ndarray,
+    weights: np.ndarray,
+    shares: np.ndarray,
+) -> Measurement:
+    """From falls of the validation losses.
+
+    Args:
+        falls: (K,) f.
+        standard_errors: (K,).
+        measured: (K,) bool, two or more.
+        weights: (K,) w.
+        shares: (K,) q, of what was trained meanwhile, in the unit that proportions count; all
+            above 0 where measured.
+    """
+    part = np.where(measured, weights * falls, 0.0)
+    errors = np.where(measured, weights * standard_errors, np.nan)
+    q = np.where(measured, shares, 1.0)
+    mean = float(part.sum() / q[measured].sum())
+    return Measurement(
+        np.where(measured, part / q - mean, np.nan),
+        errors / q,
+        mean,
+        float(np.sqrt(np.nansum(errors**2)) / q[measured].sum()),
+    )

@@ -1,0 +1,93 @@
+"""Validation losses as they come in, and the weights that an objective gives their gradients.
+K tasks.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from adapt_axolotl.mixture.objectives import Objective
+
+# Nats a token. A task below it at the start has nothing left to learn; over a smaller first loss,
+# its least rise would look like the worst case and v would point at nothing else (ours).
+LEAST_FIRST_LOSS = 0.01
+
+# The square of anything larger is infinite, and so is what comes of it.
+LARGEST = 1e150
+
+
+class ObservedLosses:
+    """The losses V of K tasks so far.
+
+    Args:
+        objective: what they are folded into.
+        count: K.
+
+    Attributes:
+        last: (K,) V as last measured; NaN before, and where it was not finite.
+        skipped: (K,) how often it was not finite.
+    """
+
+    def __init__(self, objective: Objective, count: int) -> None:
+        self.last = np.full(count, np.nan)
+        self.skipped = np.zeros(count, dtype=np.int64)
+        self._objective = objective
+        self._first = np.full(count, np.nan)
+        self._smoothed = np.full(count, np.nan)
+
+    @property
+    def usable(self) -> np.ndarray:
+        """(K,) bool: the last loss is finite."""
+        usable: np.ndarray = np.isfinite(self.last)
+        return usable
+
+    @property
+    def weights(self) -> np.ndarray:
+        """(K,) w, the weight of grad V_k in v: 0 for tasks whose last loss was not usable, alike
+        before there is any."""
+        if np.isnan(self._smoothed).all():
+            return np.full(len(self.last), 1 / len(self.last))
+        weights, usable = np.zeros(len(self.last)), self.usable
+        if usable.any():
+            part = self._objective.over(usable)
+            weights[usable] = part.derivative(self._smoothed[usable], self._first[usable])
+        return weights
+
+    def observe(self, losses: np.ndarray, measured: np.ndarray) -> None:
+        """Take in losses, (K,); measured: (K,) bool, which of them are news. A task whose loss is
+        not finite is left out until it is measured again, and counted."""
+        usable = measured & (np.abs(losses) < LARGEST)
+        self.skipped = self.skipped + (measured & ~usable)
+        self.last = np.where(measured, np.where(usable, losses, np.nan), self.last)
+        first = usable & np.isnan(self._first)
+        self._first = np.where(first, np.maximum(self.last, LEAST_FIRST_LOSS), self._first)
+        keep = np.where(np.isnan(self._smoothed), 0.0, self._objective.smoothing)
+        blended = keep * np.nan_to_num(self._smoothed) + (1 - keep) * self.last
+        self._smoothed = np.where(usable, blended, self._smoothed)
+
+    def value(self) -> float:
+        """The objective; NaN before there is any loss."""
+        known = np.isfinite(self._smoothed)
+        if not known.any():
+            return float("nan")
+        part = self._objective.over(known)
+        return part.value(part.utilities(self._smoothed[known], self._first[known]))
+
+    # In a checkpoint they stand beside the state of the mixture, under the names that they always
+    # had there.
+    _KEYS = (("first_losses", "_first"), ("smoothed", "_smoothed"), ("losses", "last"))
+
+    def state_dict(self) -> dict[str, Any]:
+        """JSON-able; floats come back to the bit, NaN as null."""
+        state: dict[str, Any] = {"skipped": self.skipped.tolist()}
+        for key, name in self._KEYS:
+            values = getattr(self, name).tolist()
+            state[key] = [value if np.isfinite(value) else None for value in values]
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.skipped = np.array(state["skipped"], dtype=np.int64)
+        for key, name in self._KEYS:
+            setattr(self, name, np.array([np.nan if v is None else v for v in state[key]]))

@@ -1,0 +1,251 @@
+"""Is a learned mixture more than noise? Runs on the study's data, and what they say.
+
+    python benchmarks/learned_signal.py run DIR/study --arms uniform learned --seeds 1 2 3 4 5
+    python benchmarks/learned_signal.py run DIR/study --regime clones --arms learned --seeds 1 2 3
+    python benchmarks/learned_signal.py table
+
+`run` appends a line for each run to docs/measured/learned_signal.jsonl and passes over those that
+stand there, so that it can be stopped, and started twice for two cores (with other seeds). `table`
+prints what docs/learned_signal.md is made of.
+
+Regimes: `study` (20 tasks), `clones` (each of them split in two of one distribution), `null` (all
+rows dealt out to 20 tasks at random), `noise` (the answers of four tasks shuffled).
+
+Arms: `uniform`, `proportional`, `temperature` (3); `learned` (the defaults), and by other measures,
+rules and objectives (`ARMS`); controls: `replay` (the average of `learned` of the same seed, as a
+static mixture), `permuted` (the same with its tasks permuted).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from study import Data, Example, Learning, Outcome, StudyRows, read, tokenizer_of, train
+
+FILE = Path(__file__).parents[1] / "docs" / "measured" / "learned_signal.jsonl"
+
+REGIMES = ("study", "clones", "null", "noise")
+# In the regime `noise`; of all sizes.
+NOISE = ("g2p_greek", "g2p_hungarian", "inflect_finnish", "inflect_maltese")
+
+ARMS: dict[str, Learning | None] = {
+    "uniform": None,
+    "proportional": None,
+    "temperature": None,
+    "replay": None,
+    "permuted": None,
+    "learned": Learning(),
+    "learned, mean": Learning(objective="mean"),
+    "learned, relative": Learning(objective="relative"),
+    "products": Learning(measure="products"),
+    "products, steps": Learning(measure="products", rule="steps", objective="relative"),
+}
+
+Line = dict[str, Any]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run")
+    run.add_argument("folder", type=Path)
+    run.add_argument("--regime", choices=REGIMES, default="study")
+    run.add_argument("--arms", nargs="+", choices=list(ARMS), required=True)
+    run.add_argument("--seeds", nargs="+", type=int, required=True)
+    run.add_argument("--budget", type=float, default=0.05, help="share of all supervised tokens")
+    run.add_argument("--bins", type=int, default=1, help="of 512 tokens in an optimizer step")
+    run.add_argument("--file", type=Path, default=FILE)
+    table = commands.add_parser("table")
+    table.add_argument("--file", type=Path, default=FILE)
+    arguments = parser.parse_args()
+    if arguments.command == "table":
+        print(tables(lines(arguments.file)))
+        return
+    torch.set_num_threads(1)
+    data = regime(arguments.folder, arguments.regime)
+    for seed in arguments.seeds:
+        for arm in arguments.arms:
+            key = {
+                "regime": arguments.regime,
+                "arm": arm,
+                "seed": seed,
+                "budget": arguments.budget,
+                "bins": arguments.bins,
+            }
+            known = lines(arguments.file)
+            if any(key.items() <= line.items() for line in known):
+                continue
+            outcome = one_run(data, key, known)
+            line = {**key, "tasks": list(data.train.pools.tasks), **numbers(outcome)}
+            with arguments.file.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+            print(
+                f"{arguments.regime} {arm} {seed}: loss {outcome.losses.mean():.3f}, "
+                f"exact {outcome.exact.mean():.3f}, over noise {outcome.over_noise:.2f}",
+                flush=True,
+            )
+
+
+def one_run(data: Data, key: Line, known: list[Line]) -> Outcome:
+    pools = data.train.pools
+    arm, seed = key["arm"], key["seed"]
+    return train(
+        data,
+        seed=seed,
+        budget=int(key["budget"] * pools.available_tokens.sum()),
+        bins=key["bins"],
+        initial=static(arm, pools.available_tokens, {**key, "arm": "learned"}, known),
+        learning=ARMS[arm],
+    )
+
+
+def static(arm: str, available: np.ndarray, learned: Line, known: list[Line]) -> np.ndarray | None:
+    """The shares of a static arm; None for uniform ones."""
+    if arm in ("proportional", "temperature"):
+        heated = available ** (1.0 if arm == "proportional" else 1 / 3)
+        return np.asarray(heated / heated.sum())
+    if arm not in ("replay", "permuted"):
+        return None
+    found = [line for line in known if learned.items() <= line.items()]
+    if not found:
+        raise SystemExit(f"{arm}: run the arm learned with seed {learned['seed']} first")
+    average = np.array(found[0]["average"])
+    order = np.random.default_rng(learned["seed"]).permutation(len(average))
+    return average if arm == "replay" else average[order]
+
+
+def regime(folder: Path, name: str) -> Data:
+    tokenizer = tokenizer_of(folder)
+    return Data(
+        *(
+            StudyRows(changed(read(folder, split), name, split), tokenizer)
+            for split in ("train", "validation", "test")
+        )
+    )
+
+
+def changed(examples: list[Example], name: str, split: str) -> list[Example]:
+    """The examples of a split as the regime has them."""
+    rng = np.random.default_rng(0)
+    if name == "clones":
+        return [
+            (f"{task} {'ab'[number % 2]}", question, answer)
+            for number, (task, question, answer) in enumerate(examples)
+        ]
+    if name == "null":
+        dealt = rng.integers(0, 20, len(examples))
+        return [
+            (f"part {part:02}", question, answer)
+            for part, (_, question, answer) in zip(dealt, examples, strict=True)
+        ]
+    if name == "noise":
+        result = []
+        for task in dict.fromkeys(task for task, _, _ in examples):
+            own = [example for example in examples if example[0] == task]
+            answers = [answer for _, _, answer in own]
+            if task in NOISE:
+                answers = [answers[place] for place in rng.permutation(len(answers))]
+            result += [(task, own[i][1], answer) for i, answer in enumerate(answers)]
+        return result
+    return examples
+
+
+def numbers(outcome: Outcome) -> Line:
+    """As JSON has it."""
+    line = asdict(outcome)
+    for key, value in line.items():
+        if isinstance(value, np.ndarray):
+            line[key] = [float(f"{number:.6g}") for number in value]
+        elif isinstance(value, float):
+            line[key] = float(f"{value:.6g}") if np.isfinite(value) else None
+    return line
+
+
+def lines(file: Path) -> list[Line]:
+    if not file.exists():
+        return []
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+def tables(known: list[Line]) -> str:
+    """A table for each regime and budget: what the arms reached, and how alike seeds are."""
+    out = []
+    groups = dict.fromkeys((line["regime"], line["budget"], line["bins"]) for line in known)
+    for name, budget, bins in groups:
+        group = [
+            line
+            for line in known
+            if (line["regime"], line["budget"], line["bins"]) == (name, budget, bins)
+        ]
+        out.append(f"### {name}, {budget:.0%}, {group[0]['steps']:,} steps\n")
+        out.append(
+            "| arm | seeds | loss | worst quarter | exact match | loss below uniform, by seed | "
+            "time of meta steps | over noise | seeds alike |"
+        )
+        out.append("| --- | ---: | ---: | ---: | ---: | --- | ---: | ---: | ---: |")
+        out += [row(arm, group) for arm in dict.fromkeys(line["arm"] for line in group)]
+        out += ["", *special(name, group), ""]
+    return "\n".join(out)
+
+
+def row(arm: str, group: list[Line]) -> str:
+    runs = sorted((line for line in group if line["arm"] == arm), key=lambda line: line["seed"])
+    losses = np.array([line["losses"] for line in runs])
+    if runs[0]["regime"] == "noise":  # of the tasks that can be learned
+        losses = losses[:, [task not in NOISE for task in runs[0]["tasks"]]]
+    quarter = np.sort(losses, axis=1)[:, -max(1, losses.shape[1] // 4) :].mean(1)
+    exact = np.array([np.mean(line["exact"]) for line in runs])
+    over = [line["over_noise"] for line in runs if line["over_noise"] is not None]
+    meta = np.mean([line["meta_seconds"] / line["seconds"] for line in runs])
+    alike = [
+        np.corrcoef(np.log(one["final"]), np.log(other["final"]))[0, 1]
+        for one, other in combinations(runs, 2)
+        if np.ptp(one["final"]) > 1e-9 and np.ptp(other["final"]) > 1e-9
+    ]
+    uniform = {line["seed"]: line for line in group if line["arm"] == "uniform"}
+    below = [
+        f"{np.mean(uniform[line['seed']]['losses']) - np.mean(line['losses']):+.3f}"
+        for line in runs
+        if line["seed"] in uniform and arm != "uniform"
+    ]
+    spread = f" ± {losses.mean(1).std(ddof=1):.3f}" if len(runs) > 1 else ""
+    return (
+        f"| {arm} | {len(runs)} | {losses.mean():.3f}{spread} | {quarter.mean():.3f} | "
+        f"{exact.mean():.3f} | {' '.join(below)} | {meta:.1%} | "
+        f"{np.mean(over) if over else float('nan'):.2f} | "
+        f"{np.mean(alike) if alike else float('nan'):.2f} |".replace("nan", "")
+    )
+
+
+def special(name: str, group: list[Line]) -> Iterator[str]:
+    """What a regime is there for."""
+    for arm in dict.fromkeys(line["arm"] for line in group if ARMS[line["arm"]] is not None):
+        final = np.array([line["final"] for line in group if line["arm"] == arm])
+        relative = final * final.shape[1]
+        if name == "clones":
+            pairs = np.abs(np.log(final[:, 0::2] / final[:, 1::2]))
+            yield (
+                f"{arm}: clones differ by {np.median(np.expm1(pairs)):.1%} (median), "
+                f"{np.expm1(pairs).max():.1%} at most; tasks by a standard deviation of "
+                f"{np.log(final).std(axis=1).mean():.2f} nats."
+            )
+        elif name == "null":
+            yield f"{arm}: shares from {relative.min():.2f} to {relative.max():.2f} of uniform."
+        elif name == "noise":
+            tasks = group[0]["tasks"]
+            noise = relative[:, [task in NOISE for task in tasks]]
+            yield f"{arm}: tasks of noise end at {noise.mean():.2f} of their uniform share."
+
+
+if __name__ == "__main__":
+    main()

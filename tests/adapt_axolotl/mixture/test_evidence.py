@@ -1,0 +1,93 @@
+"""What repeated measurements say beside their noise."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from adapt_axolotl.mixture.evidence import Evidence
+
+
+def pooled(values: np.ndarray, errors: np.ndarray, decay: float = 1.0) -> Evidence:
+    """Of (T, K) measurements."""
+    evidence = Evidence(values.shape[1], decay)
+    for one, error in zip(values, errors, strict=True):
+        evidence.add(one, error)
+    return evidence
+
+
+def test_it_is_the_literal_meta_analysis() -> None:
+    """Weighted means, Birge's ratio, Cochran's Q and the variance of DerSimonian and Laird with a
+    quantile for its mean; 1e-12 relative."""
+    rng = np.random.default_rng(0)
+    times, count = 6, 8
+    errors = 0.2 + 0.2 * rng.random((times, count))
+    values = rng.normal(size=count) + rng.normal(size=(times, count)) * 2 * errors
+    decay = 0.8
+    weights = decay ** np.arange(times)[::-1, None] / errors**2
+    means = (weights * values).sum(0) / weights.sum(0)
+    steps = np.diff(values, axis=0) ** 2 / (errors[1:] ** 2 + errors[:-1] ** 2)
+    phi = max(1.0, steps.mean())
+    variances = phi * (weights**2 * errors**2).sum(0) / weights.sum(0) ** 2
+    w = 1 / variances
+    centre = (w * means).sum() / w.sum()
+    q = (w * (means - centre) ** 2).sum()
+    limit = (count - 1) * stats.f.ppf(0.95, count - 1, (times - 1) * count)
+    tau2 = max(0.0, (q - limit) / (w.sum() - (w**2).sum() / w.sum()))
+    expected = centre + tau2 / (tau2 + variances) * (means - centre)
+    found = pooled(values, errors, decay).posterior()
+    assert tau2 > 0
+    assert found.means == pytest.approx(expected, rel=1e-12)
+    assert found.over_noise == pytest.approx(np.sqrt(q / (count - 1)), rel=1e-12)
+    assert found.deviations == pytest.approx((means - centre) / np.sqrt(variances), rel=1e-12)
+
+
+@pytest.mark.parametrize("count", [4, 20, 64])
+def test_equal_tasks_stay_equal_in_most_runs(count: int) -> None:
+    """One look at the end of a run: in about 5 of 100 something is believed, and then little."""
+    moved, sizes = 0, []
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        errors = np.full((8, count), 0.3)
+        values = rng.normal(size=(8, count)) * 0.3 * np.sqrt(2)
+        means = pooled(values, errors).posterior().means
+        moved += bool(np.ptp(means) > 0)
+        sizes.append(np.ptp(means))
+    assert moved / 300 < 0.12
+    assert np.mean(sizes) < 0.02
+
+
+def test_noise_that_the_errors_do_not_know_is_found_from_repeats() -> None:
+    rng = np.random.default_rng(1)
+    quiet = pooled(rng.normal(size=(40, 30)) * 0.3, np.full((40, 30), 0.3))
+    loud = pooled(rng.normal(size=(40, 30)) * 0.9, np.full((40, 30), 0.3))
+    assert quiet.overdispersion == pytest.approx(1.0, abs=0.15)
+    assert loud.overdispersion == pytest.approx(9.0, rel=0.15)
+
+
+def test_one_measurement_of_each_task_says_nothing() -> None:
+    evidence = pooled(np.array([[1.0, 5.0, 9.0]]), np.full((1, 3), 0.01))
+    posterior = evidence.posterior()
+    assert (posterior.means == 0).all()
+    assert np.isnan(posterior.over_noise)
+
+
+def test_a_task_that_was_never_measured_is_taken_for_the_mean_one() -> None:
+    values = np.array([[1.0, 2.0, np.nan], [1.1, 2.1, np.nan], [1.0, 2.0, np.nan]])
+    posterior = pooled(values, np.full((3, 3), 0.01)).posterior()
+    assert posterior.means[0] < posterior.means[2] < posterior.means[1]
+    assert np.isnan(posterior.deviations[2])
+
+
+def test_it_comes_back_to_the_bit() -> None:
+    rng = np.random.default_rng(2)
+    values = rng.normal(size=(6, 5))
+    values[2, 3] = np.nan
+    evidence = pooled(values, np.full((6, 5), 0.3), 0.8)
+    other = Evidence(5, 0.8)
+    other.load_state_dict(json.loads(json.dumps(evidence.state_dict(), allow_nan=False)))
+    assert (other.posterior().means == evidence.posterior().means).all()
+    assert other.state_dict() == evidence.state_dict()
