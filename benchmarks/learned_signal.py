@@ -64,6 +64,9 @@ def main() -> None:
     run.add_argument("--seeds", nargs="+", type=int, required=True)
     run.add_argument("--budget", type=float, default=0.05, help="share of all supervised tokens")
     run.add_argument("--bins", type=int, default=1, help="of 512 tokens in an optimizer step")
+    run.add_argument(
+        "--uncharged", action="store_true", help="meta tokens come on top of the budget"
+    )
     run.add_argument("--file", type=Path, default=FILE)
     table = commands.add_parser("table")
     table.add_argument("--file", type=Path, default=FILE)
@@ -81,6 +84,7 @@ def main() -> None:
                 "seed": seed,
                 "budget": arguments.budget,
                 "bins": arguments.bins,
+                "charged": not arguments.uncharged,
             }
             known = lines(arguments.file)
             if any(key.items() <= line.items() for line in known):
@@ -104,6 +108,7 @@ def one_run(data: Data, key: Line, known: list[Line]) -> Outcome:
         seed=seed,
         budget=int(key["budget"] * pools.available_tokens.sum()),
         bins=key["bins"],
+        charged=key["charged"],
         initial=static(arm, pools.available_tokens, {**key, "arm": "learned"}, known),
         learning=ARMS[arm],
     )
@@ -180,14 +185,21 @@ def lines(file: Path) -> list[Line]:
 def tables(known: list[Line]) -> str:
     """A table for each regime and budget: what the arms reached, and how alike seeds are."""
     out = []
-    groups = dict.fromkeys((line["regime"], line["budget"], line["bins"]) for line in known)
-    for name, budget, bins in groups:
+    groups = dict.fromkeys(
+        (line["regime"], line["budget"], line["bins"], line["charged"]) for line in known
+    )
+    for name, budget, bins, charged in groups:
         group = [
             line
             for line in known
             if (line["regime"], line["budget"], line["bins"]) == (name, budget, bins)
+            # A static arm has no meta tokens: it is the same either way.
+            and (line["charged"] == charged or ARMS[line["arm"]] is None)
         ]
-        out.append(f"### {name}, {budget:.0%}, {group[0]['steps']:,} steps\n")
+        if not any(ARMS[line["arm"]] for line in group if line["charged"] == charged):
+            continue
+        where = "charged to the budget" if charged else "on top of the budget"
+        out.append(f"### {name}, {budget:.0%}, meta tokens {where}\n")
         out.append(
             "| arm | seeds | loss | worst quarter | exact match | loss below uniform, by seed | "
             "time of meta steps | over noise | seeds alike |"

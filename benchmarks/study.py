@@ -192,17 +192,19 @@ def train(
     seed: int,
     budget: int,
     bins: int,
+    charged: bool = True,
     initial: np.ndarray | None = None,
     learning: Learning | None = None,
     schedule: Callable[[float], np.ndarray] | None = None,
 ) -> Outcome:
-    """One run, meta tokens charged to its budget.
+    """One run.
 
     Args:
         data: of the regime.
         seed: of the model and of the draws.
         budget: supervised tokens.
         bins: of 512 tokens in an optimizer step.
+        charged: meta tokens count against the budget.
         initial: (K,) proportions that it starts with; uniform by default.
         learning: of a learned mixture; None for a static one.
         schedule: proportions at each share of the budget, in place of a learned mixture.
@@ -217,7 +219,7 @@ def train(
         ordered=False,
         seed=seed,
         max_repeats=None,
-        charge_meta_tokens=True,
+        charge_meta_tokens=charged,
         initial=np.full(count, 1 / count) if initial is None else initial,
         max_steps=None,
     )
@@ -309,7 +311,7 @@ def make_learner(
             num_tasks=count,
             overhead=learning.overhead,
             start_after=learning.start_after,
-            charged=True,
+            charged=plan.charge_meta_tokens,
         )
         settings = FallSettings(falls.steps, falls.rows_per_task, plan.seed)
         return FallLearner(
