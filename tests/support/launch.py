@@ -26,7 +26,7 @@ def recipe(tiny: Path, folder: Path, **changes: Any) -> dict[str, Any]:
     adapt = {
         "token_budget": 2500,
         "mixture": "learned",
-        "learned": {"update_every": 3, "start_after": "5%"},
+        "learned": {"update_every": 3, "start_after": "5%", "rows_per_task": 8},
         **changes.pop("adapt", {}),
     }
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.launch import TASKS, history, ledger, recipe, train
+from tests.support.launch import PRODUCTS, TASKS, history, ledger, recipe, train
 
 pytestmark = pytest.mark.slow
 
@@ -17,7 +17,11 @@ def test_a_run_with_200_tasks_keeps_its_budget_and_its_cost(tiny: Path, tmp_path
     config = recipe(
         tiny,
         tmp_path / "run",
-        adapt={"token_budget": "100%", "learned": {"update_every": 10}, "val_examples": 2},
+        adapt={
+            "token_budget": "100%",
+            "learned": {**PRODUCTS, "update_every": 10},
+            "val_examples": 2,
+        },
         micro_batch_size=32,
         gradient_accumulation_steps=1,
     )
