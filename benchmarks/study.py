@@ -27,7 +27,7 @@ from adapt_axolotl.meta_step.falls import FallLearner, FallSettings
 from adapt_axolotl.meta_step.learner import MetaLearner, MetaSettings
 from adapt_axolotl.meta_step.learning import Learner
 from adapt_axolotl.meta_step.rows import MeasuringRows
-from adapt_axolotl.meta_step.schedule import fall_schedule, meta_schedule
+from adapt_axolotl.meta_step.schedule import fall_row_cost, fall_schedule, meta_schedule
 from adapt_axolotl.meta_step.validation import validation_losses
 from adapt_axolotl.metagradient.in_backward import IN_BACKWARD
 from adapt_axolotl.metagradient.per_task import PER_TASK
@@ -225,7 +225,10 @@ def train(
     )
     model = make_model(seed)
     rows, validation = data.train.measuring(), data.validation.measuring()
-    learner = None if learning is None else make_learner(learning, plan, model, rows, validation)
+    learner: Learner | None = None
+    if learning is not None:
+        held_out = data.validation.pools
+        learner = make_learner(learning, plan, model, rows, validation, held_out)
     over_noise = math.nan
 
     def measure(rows_per_task: int) -> np.ndarray:
@@ -291,6 +294,7 @@ def make_learner(
     model: torch.nn.Module,
     rows: MeasuringRows,
     validation: MeasuringRows,
+    validation_pools: TaskPools,
 ) -> Learner:
     """As a recipe would make it."""
     count, estimate = len(plan.pools.tasks), plan.estimate()
@@ -307,11 +311,13 @@ def make_learner(
     if learning.measure == "loss_falls":
         falls = fall_schedule(
             steps=estimate.steps,
-            rows_per_step=estimate.rows_per_step,
-            num_tasks=count,
+            row_cost=fall_row_cost(
+                validation_pools,
+                step_tokens=estimate.step_tokens,
+                step_supervised=estimate.step_supervised if plan.charge_meta_tokens else None,
+            ),
             overhead=learning.overhead,
             start_after=learning.start_after,
-            charged=plan.charge_meta_tokens,
         )
         settings = FallSettings(falls.steps, falls.rows_per_task, plan.seed)
         return FallLearner(

@@ -25,7 +25,7 @@ from adapt_axolotl.meta_step.falls import FallLearner, FallSettings
 from adapt_axolotl.meta_step.learner import MetaLearner, MetaSettings
 from adapt_axolotl.meta_step.learning import Learner
 from adapt_axolotl.meta_step.rows import MeasuringRows
-from adapt_axolotl.meta_step.schedule import fall_schedule, meta_schedule
+from adapt_axolotl.meta_step.schedule import fall_row_cost, fall_schedule, meta_schedule
 from adapt_axolotl.meta_step.validation import validation_losses
 from adapt_axolotl.metagradient.estimator import Estimator
 from adapt_axolotl.metagradient.estimators import ESTIMATORS, estimator
@@ -113,7 +113,7 @@ def build_run(
     learner: Learner | None = None
     if spec.adapt.mixture == "learned":
         mixture = learned_mixture(spec.adapt, tasks.pools, plan.initial)
-        settings = meta_settings(spec, plan.estimate(), trainer)
+        settings = meta_settings(spec, plan.estimate(), tasks.validation_pools, trainer)
         if isinstance(settings, FallSettings):
             learner = FallLearner(mixture, trainer.model, validation, settings, ranks, measuring)
         else:
@@ -213,33 +213,35 @@ def learned_mixture(
 
 
 def meta_settings(
-    spec: TrainingSpec, estimate: Estimate, trainer: AdaptTrainer | None
+    spec: TrainingSpec, estimate: Estimate, validation: TaskPools, trainer: AdaptTrainer | None
 ) -> MetaSettings | FallSettings:
     """When and how meta steps run. Without a trainer, before there is a model, the estimator of
     gradient products is the one that nothing in the recipe speaks against."""
     num_tasks = len(set(spec.adapt.train_tasks))  # entries may share a task
     if spec.adapt.learned.measure == "loss_falls":
-        return fall_settings(spec, estimate, num_tasks)
+        return fall_settings(spec, estimate, validation)
     return product_settings(spec, estimate, num_tasks, trainer)
 
 
-def fall_settings(spec: TrainingSpec, estimate: Estimate, num_tasks: int) -> FallSettings:
+def fall_settings(spec: TrainingSpec, estimate: Estimate, validation: TaskPools) -> FallSettings:
     """When and on what losses are measured for their falls."""
     learned = spec.adapt.learned
     schedule = fall_schedule(
         steps=estimate.steps,
-        rows_per_step=estimate.rows_per_step,
-        num_tasks=num_tasks,
+        row_cost=fall_row_cost(
+            validation,
+            step_tokens=estimate.step_tokens,
+            step_supervised=estimate.step_supervised if spec.adapt.charge_meta_tokens else None,
+        ),
         overhead=float(learned.overhead),
         start_after=float(learned.start_after),
-        charged=spec.adapt.charge_meta_tokens,
         update_every=learned.update_every,
         rows_per_task=learned.rows_per_task,
     )
     LOG.info(
         f"learned mixture: about {estimate.steps} optimizer steps, {len(schedule.steps)} meta "
-        f"steps, which measure {schedule.rows_per_task} validation rows of each of {num_tasks} "
-        "tasks"
+        f"steps, which measure {schedule.rows_per_task} validation rows of each of "
+        f"{len(validation.tasks)} tasks"
     )
     return FallSettings(schedule.steps, schedule.rows_per_task, spec.seed)
 

@@ -84,7 +84,7 @@ def planned_run(recipe: Path, processes: int) -> PlannedRun:
         spec,
         tasks,
         plan,
-        meta_settings(spec, estimate, None) if learned else None,
+        meta_settings(spec, estimate, tasks.validation_pools, None) if learned else None,
         [] if obstacle is None else [obstacle],
     )
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from adapt_axolotl.data.pools import TaskPools
 from adapt_axolotl.metagradient.estimator import Estimator
 
 # Fewer rows of a task than this say nothing about it.
@@ -41,7 +42,7 @@ class FallSchedule:
     Attributes:
         steps: optimizer steps, from 0; none where the share is too small for the number of tasks.
         rows_per_task: validation rows of each task.
-        share: of the run's time that this is expected to take.
+        share: of the run that this is expected to take.
     """
 
     steps: tuple[int, ...]
@@ -52,11 +53,9 @@ class FallSchedule:
 def fall_schedule(
     *,
     steps: int,
-    rows_per_step: float,
-    num_tasks: int,
+    row_cost: float,
     overhead: float,
     start_after: float,
-    charged: bool = False,
     update_every: int | None = None,
     rows_per_task: int | None = None,
 ) -> FallSchedule:
@@ -64,19 +63,14 @@ def fall_schedule(
 
     Args:
         steps: optimizer steps of the run, about.
-        rows_per_step: training rows of each, about.
-        num_tasks: K.
-        overhead: share of the run's time.
+        row_cost: of one validation row of each task, in training steps: see `fall_row_cost`.
+        overhead: share of the run.
         start_after: share of the run before the first measurement.
-        charged: the tokens that are measured count against the budget; then they may take the same
-            share of it, which allows a third of the rows.
         update_every: optimizer steps from one to the next, as the recipe says.
         rows_per_task: as the recipe says.
     """
     first, last = math.ceil(start_after * steps), int(LAST_FALL * steps)
-    # Of one row of each task, in training steps.
-    a_row = (1.0 if charged else FORWARD) * num_tasks / rows_per_step
-    affordable = overhead * steps / a_row
+    affordable = overhead * steps / row_cost
     if update_every is not None:
         at = np.arange(first, steps, update_every)
     else:
@@ -88,8 +82,31 @@ def fall_schedule(
             return FallSchedule((), least, 0.0)
         at = np.unique(np.linspace(first, last, times).astype(int))
     rows = rows_per_task or int(np.clip(affordable / max(1, len(at)), 2, MOST_ROWS_OF_A_FALL))
-    share = FORWARD * len(at) * rows * num_tasks / rows_per_step / steps
-    return FallSchedule(tuple(at.tolist()), rows, share)
+    return FallSchedule(tuple(at.tolist()), rows, len(at) * rows * row_cost / steps)
+
+
+def fall_row_cost(
+    validation: TaskPools, *, step_tokens: float, step_supervised: float | None
+) -> float:
+    """What one validation row of each task costs, in training steps: a forward of its tokens, or,
+    where it is more, its supervised tokens out of the budget.
+
+    Args:
+        validation: the rows.
+        step_tokens: tokens of an optimizer step.
+        step_supervised: supervised tokens of one; None where those of meta steps are not charged to
+            the budget.
+    """
+    rows = validation.rows_of_task
+
+    def of_each(values: np.ndarray) -> float:
+        sums = np.bincount(validation.task_of_row, weights=values, minlength=len(rows))
+        return float((sums / rows).sum())
+
+    time = FORWARD * of_each(validation.lengths) / step_tokens
+    if step_supervised is None:
+        return time
+    return max(time, of_each(validation.supervised_tokens) / step_supervised)
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,13 @@ FIRST_ROWS = 32
 
 @dataclass(frozen=True)
 class Estimate:
-    """Optimizer steps of a run, and training rows in one of them (all ranks together)."""
+    """Optimizer steps of a run, and what is in one of them, all ranks together: training rows,
+    their tokens, and the supervised ones."""
 
     steps: int
     rows_per_step: float
+    step_tokens: float = 0.0
+    step_supervised: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,12 @@ class RunPlan:
                 total = min(total, math.ceil(steps * self._drawable(fill) / fill[drawn].sum()))
         if self.max_steps is not None:
             total = min(total, self.max_steps)
-        return Estimate(steps=total, rows_per_step=len(drawn) / steps)
+        return Estimate(
+            steps=total,
+            rows_per_step=len(drawn) / steps,
+            step_tokens=float(self.pools.lengths[drawn].sum() / steps),
+            step_supervised=float(self.pools.supervised_tokens[drawn].sum() / steps),
+        )
 
     @cached_property
     def drawable(self) -> float:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from adapt_axolotl.config import OVERHEAD
+from adapt_axolotl.data.pools import TaskPools
 from adapt_axolotl.meta_step.schedule import (
     LEAST_FALLS,
     LEAST_ROWS,
     LEAST_TASKS,
     MOST_FALLS,
     MOST_ROWS,
+    fall_row_cost,
     fall_schedule,
     meta_schedule,
 )
@@ -50,13 +53,14 @@ def test_the_share_holds_at_few_rows_a_step_and_is_used_in_long_runs(
     changes = {"num_tasks": num_tasks, "rows_per_step": rows_per_step}
     products = meta_schedule(steps=steps, **{**COMMON, **changes})
     assert 0.8 * OVERHEAD <= products.share <= OVERHEAD * 1.001
-    falls = fall_schedule(steps=steps, overhead=0.04, start_after=0.06, **changes)
+    cost = num_tasks / rows_per_step / 3
+    falls = fall_schedule(steps=steps, overhead=0.04, start_after=0.06, row_cost=cost)
     assert falls.share <= 0.04 * 1.001
     assert len(falls.steps) == 0 or LEAST_FALLS <= len(falls.steps) <= MOST_FALLS
 
 
 def test_falls_are_measured_over_most_of_the_run_with_the_rows_that_the_share_allows() -> None:
-    common = {"rows_per_step": 25.0, "num_tasks": 20, "start_after": 0.06}
+    common = {"row_cost": 20 / 25 / 3, "start_after": 0.06}
     few = fall_schedule(steps=1000, overhead=0.02, **common)
     many = fall_schedule(steps=1000, overhead=0.08, **common)
     assert few.steps == many.steps
@@ -66,9 +70,7 @@ def test_falls_are_measured_over_most_of_the_run_with_the_rows_that_the_share_al
 
 
 def test_a_share_too_small_for_the_tasks_measures_nothing() -> None:
-    schedule = fall_schedule(
-        steps=1000, overhead=0.04, start_after=0.06, rows_per_step=25.0, num_tasks=1000
-    )
+    schedule = fall_schedule(steps=1000, overhead=0.04, start_after=0.06, row_cost=1000 / 25 / 3)
     assert schedule.steps == ()
     assert schedule.share == 0
 
@@ -78,8 +80,7 @@ def test_falls_follow_the_recipe() -> None:
         steps=100,
         overhead=0.04,
         start_after=0.1,
-        rows_per_step=25.0,
-        num_tasks=20,
+        row_cost=20 / 25 / 3,
         update_every=30,
         rows_per_task=5,
     )
@@ -96,3 +97,11 @@ def test_what_the_recipe_gives_is_kept_and_its_cost_is_told() -> None:
 def test_a_trial_step_reads_all_tasks() -> None:
     schedule = meta_schedule(steps=1000, **{**COMMON, "look_ahead": True, "num_tasks": 100})
     assert schedule.tasks_at_once == 100
+
+
+def test_a_row_of_each_task_costs_a_forward_of_its_tokens_or_its_part_of_the_budget() -> None:
+    pools = TaskPools(("a", "b"), np.array([0, 0, 1]), np.array([2, 4, 9]), np.array([10, 20, 90]))
+    free = fall_row_cost(pools, step_tokens=1000.0, step_supervised=None)
+    assert free == pytest.approx((15 + 90) / 1000 / 3)
+    charged = fall_row_cost(pools, step_tokens=1000.0, step_supervised=100.0)
+    assert charged == pytest.approx((3 + 9) / 100)
