@@ -25,6 +25,10 @@ START, END = "<!-- results: written by benchmarks/results.py -->", "<!-- end of 
 TEXT = """\
 # Results
 
+These runs learned by gradient products and steps along them, the defaults before falls of losses took
+their place: with today's, set `measure: products`, `rule: steps`, `objective: relative` under
+`adapt.learned`. What the defaults of today do is in [learned_signal.md](learned_signal.md).
+
 Written by `benchmarks/results.py` from finished runs; `make results` makes them again. Tables by
 task are of one seed, those by seed of {count}: seeds differ by more than some of the differences
 below, so a difference here describes these runs and need not hold for other seeds. Loss is per

@@ -147,12 +147,14 @@ REFUSALS = (
     ),
     Refusal(
         ("fsdp", "fsdp_config"),
-        "With `mixture: learned`, also where accelerate's config switches FSDP on: it needs whole "
-        "parameters on each process. Use DDP, DeepSpeed or a static mixture.",
+        "With `adapt.learned.measure: products`, also where accelerate's config switches FSDP on: "
+        "gradient products need whole parameters on each process. The default, `loss_falls`, does "
+        "not.",
     ),
     Refusal(
         ("lisa_n_layers", "lisa_step_interval"),
-        "Both together with `mixture: learned`: LISA trains other layers every few steps.",
+        "Both together with `adapt.learned.measure: products`: LISA trains other layers every few "
+        "steps. The default, `loss_falls`, works with it.",
     ),
     Refusal(
         ("deepspeed",),
