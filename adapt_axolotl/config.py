@@ -88,7 +88,8 @@ class LearnedConfig(Block):
     )
     overhead: str | float = Field(
         default=f"{OVERHEAD:.0%}",
-        description="Share of the run's time that meta steps may take. How often they run and how "
+        description="Share of the run's time that meta steps may take, and, for `loss_falls` with "
+        "`charge_meta_tokens`, of the budget. How often they run and how "
         "much they read follows from it, from the number of steps and tasks, and from what each "
         "kind of pass costs; `plan` tells.",
     )
@@ -203,7 +204,7 @@ class LearnedConfig(Block):
     def _objective_reads_what_is_given(self) -> LearnedConfig:
         if self.objective == "mean" and self.beta is not None:
             raise ValueError(
-                "objective: mean has no sharpness; remove beta, or choose objective: relative"
+                "objective: mean has no sharpness; remove beta, or choose objective: worst_case"
             )
         if self.objective != "excess" and self.reference_losses:
             raise ValueError(
@@ -213,7 +214,7 @@ class LearnedConfig(Block):
         if self.objective == "excess" and not self.reference_losses:
             raise ValueError(
                 "objective: excess needs reference_losses; name one for every task, or "
-                "choose objective: relative, which needs none"
+                "choose objective: worst_case, which needs none"
             )
         return self
 

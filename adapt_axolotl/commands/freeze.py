@@ -38,7 +38,7 @@ def freeze(folder: Path, which: Literal["average", "final"]) -> str:
     if not run.history:
         raise ValueError(
             f"{folder}: it took no meta step, so its mixture is still the first one; raise "
-            "adapt.token_budget or lower adapt.learned.update_every, and train again"
+            "adapt.token_budget or adapt.learned.overhead, and train again"
         )
     recipe = RecipeText(run.recipe)
     recipe.replace("adapt", _block(recipe.values["adapt"], run.mixture[which]))

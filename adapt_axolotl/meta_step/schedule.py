@@ -1,8 +1,8 @@
 """How often meta steps run and how much they read, so that they cost the share of a run's time that
 the recipe allows, whatever the number of tasks (ours).
 
-Falls of losses: rows are spread over a dozen meta steps, or fewer where they would be too few of
-each task. Gradient products: a meta step reads few rows of each task, in turns if these are too
+Falls of losses: rows are spread over nine meta steps, or fewer where they would be too few of each
+task. Gradient products: a meta step reads few rows of each task, in turns if these are too
 many, and then the interval follows from its cost.
 """
 

@@ -1,8 +1,8 @@
 """What repeated measurements of the tasks say, beside their noise. K tasks.
 
 A task is measured again and again; each measurement y_kt comes with the standard error e_kt that
-its training rows give it. That is not all of its noise: v is measured too, and drifts between meta
-steps. So the errors are scaled up by how much successive measurements of the same task really
+its rows give it. That is not all of its noise: what is measured swings and drifts between meta
+steps, and gradient products have the noise of v beside that of their rows. So the errors are scaled up by how much successive measurements of the same task really
 differ (the ratio of Birge, 1932), and what is left is pooled over meta steps and shrunk over tasks,
 as a meta-analysis with random effects does:
 
@@ -14,8 +14,9 @@ as a meta-analysis with random effects does:
             (DerSimonian and Laird, 1986), 0 at least
     kept    tau^2 / (tau^2 + s_k^2)
 
-q is the value that Q stays below in 95 of 100 cases where all tasks are alike, and not K - 1, which
-it then has on average (ours): without evidence nothing moves, and just above it little does.
+q is the value that Q stays below in 95 of 100 cases where all tasks are alike ((K - 1) times a
+quantile of F, because phi is an estimate too), and not K - 1, which Q then has on average (ours):
+without evidence nothing moves, and just above it little does.
 """
 
 from __future__ import annotations

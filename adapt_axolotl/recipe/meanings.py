@@ -168,7 +168,8 @@ REFUSALS = (
     Refusal(
         ("resume_from_checkpoint",),
         "A folder that this plugin did not write, one that was saved with `save_only_model: true`, "
-        "and one of a run with other data, budget, mixture or global batch.",
+        "one of a run with other data, budget, mixture or global batch, and one of a learned run "
+        "that an earlier version of this package kept in another form.",
     ),
     Refusal(
         ("lr_scheduler",),
