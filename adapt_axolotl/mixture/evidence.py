@@ -2,9 +2,10 @@
 
 A task is measured again and again; each measurement y_kt comes with the standard error e_kt that
 its rows give it. That is not all of its noise: what is measured swings and drifts between meta
-steps, and gradient products have the noise of v beside that of their rows. So the errors are scaled up by how much successive measurements of the same task really
-differ (the ratio of Birge, 1932), and what is left is pooled over meta steps and shrunk over tasks,
-as a meta-analysis with random effects does:
+steps, and gradient products have the noise of v beside that of their rows. So the errors are scaled
+up by how much successive measurements of the same task really differ (the ratio of Birge, 1932),
+and what is left is pooled over meta steps and shrunk over tasks, as a meta-analysis with random
+effects does:
 
     m_k     mean of y_kt, weighted by decay^age / e_kt^2
     s_k^2   phi times its variance by the e_kt alone
