@@ -25,7 +25,7 @@ from adapt_axolotl.data.pools import TaskPools
 from adapt_axolotl.integration.eval_mode import evaluation_mode
 from adapt_axolotl.meta_step.falls import FallLearner, FallSettings
 from adapt_axolotl.meta_step.learner import MetaLearner, MetaSettings
-from adapt_axolotl.meta_step.learning import Learner
+from adapt_axolotl.meta_step.learning import BegunStep, Learner
 from adapt_axolotl.meta_step.rows import MeasuringRows
 from adapt_axolotl.meta_step.schedule import fall_row_cost, fall_schedule, meta_schedule
 from adapt_axolotl.meta_step.validation import validation_losses
@@ -239,19 +239,21 @@ def train(
     run = AdaptRun(plan, learner, measure, None)
     if schedule is not None:
         run.mixture = Scheduled(pools.tasks, schedule, lambda: run.progress)
+    spent = [0.0]
+    if learner is not None:
+        time_meta_steps(learner, spent)
     run.start()
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.01)
-    seconds = meta_seconds = 0.0
+    seconds = 0.0
     step, more = 0, True
     while more:
         for group in optimizer.param_groups:
             group["lr"] = LEARNING_RATE * rate(run.progress)
-        begun, meta = time.process_time(), run.seconds["meta_steps"]
+        begun = time.process_time()
         train_one_step(run, model, optimizer, rows, step)
         begun_step = run.meta_step
         more = run.end_step(step, record=False)
         seconds += time.process_time() - begun
-        meta_seconds += run.seconds["meta_steps"] - meta
         if begun_step is not None and run.learner is not None:
             over_noise = run.learner.mixture.over_noise
         step += 1
@@ -266,8 +268,22 @@ def train(
         exact=exact,
         over_noise=over_noise,
         seconds=seconds,
-        meta_seconds=meta_seconds,
+        meta_seconds=spent[0],
     )
+
+
+def time_meta_steps(learner: Learner, spent: list[float]) -> None:
+    """From here on add the processor time of beginning meta steps to spent[0]. What reading adds to
+    a training backward is not in it."""
+    begin = learner.begin
+
+    def timed(step: int, trained: np.ndarray) -> BegunStep:
+        begun = time.process_time()
+        result = begin(step, trained)
+        spent[0] += time.process_time() - begun
+        return result
+
+    learner.begin = timed  # type: ignore[method-assign]
 
 
 class Scheduled:
