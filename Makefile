@@ -21,7 +21,7 @@ help:
 	@echo "make bench   cost of meta steps and runs, the sampler, comparisons and their error rate"
 	@echo "make check   formatting, linting, types; recipes, their list and generated docs up to date"
 	@echo "make test    all tests (ADAPT_TEST_DATA=DIR adds those on real data)"
-	@echo "make test-fast  those that train nothing, in a few minutes"
+	@echo "make test-fast  those that take no longer than ten seconds each"
 	@echo "make wheel   build the package, install it in a clean environment, train from it"
 	@echo "make format  write the formatting"
 	@echo "make grid    write the recipes, their list and docs/keys.md again"

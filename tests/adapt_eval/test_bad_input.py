@@ -58,6 +58,7 @@ def test_a_model_without_weights_or_with_empty_ones(command: Command, own: Path)
     check(command, 2, "the model has no weights", own, *TINY)
 
 
+@pytest.mark.slow
 def test_weights_that_are_no_weights(command: Command, own: Path) -> None:
     (own / "model.safetensors").write_bytes(b"not weights at all")
     check(command, 1, "cannot load the model", own, *SUMS)
@@ -73,6 +74,7 @@ def test_a_hub_name_without_a_network(command: Command) -> None:
     check(command, 1, "the environment forbids the Hub", "no-such-org/no-such-model", *TINY)
 
 
+@pytest.mark.slow
 def test_no_network_and_no_mirror(command: Command, own: Path) -> None:
     says = "no data of openai/gsm8k"
     check(command, 1, says, own, "--only", "gsm8k")
@@ -83,6 +85,7 @@ def test_a_mirror_that_is_not_there(command: Command, own: Path, tmp_path: Path)
     check(command, 2, says, own, *TINY, "--data-root", tmp_path / "mirror")
 
 
+@pytest.mark.slow
 def test_an_unknown_metric_task_or_column(command: Command, own: Path, tmp_path: Path) -> None:
     entry = {
         "task": "tiny_sums",
@@ -137,6 +140,7 @@ def test_an_unknown_option_and_a_mistake_in_the_options_file(
     assert "run has no option limits" in done.stderr
 
 
+@pytest.mark.slow
 def test_vllm_where_it_is_not_installed(command: Command, own: Path) -> None:
     pytest.importorskip("lm_eval")
     try:
@@ -178,6 +182,7 @@ def test_values_that_do_not_exist(
     check(command, 2, says, own, *SUMS, flag, value)
 
 
+@pytest.mark.slow
 def test_a_cluster_column_that_is_not_there_is_found_before_anything_is_measured(
     command: Command, own: Path, tmp_path: Path
 ) -> None:

@@ -219,6 +219,7 @@ def test_an_adapter_is_measured_on_its_base(own: Path, tmp_path: Path) -> None:
     assert said(adapter) != said(own)
 
 
+@pytest.mark.slow
 def test_options_come_from_flag_then_environment_then_file(
     own: Path, tmp_path: Path, command: Command
 ) -> None:

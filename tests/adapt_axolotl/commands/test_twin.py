@@ -87,6 +87,7 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(call, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_a_finished_run_has_a_twin_and_a_file_is_not_written_over(tmp_path: Path) -> None:
     run = made_records(tmp_path / "learned")
     assert recipe_of(run) == RECIPE

@@ -381,6 +381,7 @@ datasets:
 """
 
 
+@pytest.mark.slow
 def test_nothing_of_a_hostile_recipe_is_imported_or_executed(tmp_path: Path) -> None:
     """Each module that it names writes a file when it is imported; they are all importable."""
     evil = (
@@ -441,6 +442,7 @@ def test_licences_are_those_of_the_hubs_cards(
     assert licences.hub_datasets({"datasets": [{"path": "data/one/two"}]}) == []
 
 
+@pytest.mark.slow
 def test_shipped_recipes_lack_nothing_but_their_data(tiny: Path) -> None:
     for file in sorted(RECIPES.glob("*.yml")):
         found = validate(file, allow=["paths"])

@@ -60,6 +60,7 @@ def test_a_name_inside_of_a_word_is_no_benchmark(name: str) -> None:
     assert not matches(name, all_names)
 
 
+@pytest.mark.slow
 def test_the_command_compares_texts_and_compare_shows_them(
     tmp_path: Path, command: Command
 ) -> None:

@@ -17,6 +17,7 @@ def rows(folder: Path) -> list[dict[str, Any]]:
     return list(pyarrow.parquet.read_table(file).to_pylist())
 
 
+@pytest.mark.slow
 def test_all_164_of_humaneval_pass(test_data: Path) -> None:
     documents = rows(test_data / "benchmarks/openai/openai_humaneval/openai_humaneval")
     outcomes = Sandbox().run_all(

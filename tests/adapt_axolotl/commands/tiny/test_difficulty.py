@@ -6,6 +6,7 @@ import math
 import random
 from pathlib import Path
 
+import pytest
 import torch
 from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, Qwen3ForCausalLM
 
@@ -26,6 +27,7 @@ def loss(model: PreTrainedModel, rows: list[Encoded]) -> torch.Tensor:
     return model(input_ids=padded, labels=labels).loss
 
 
+@pytest.mark.slow
 def test_easy_tasks_are_learned_before_hard_ones_and_noise_never(tiny: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(str(tiny / "model"))
 

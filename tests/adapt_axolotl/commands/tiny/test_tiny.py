@@ -23,6 +23,7 @@ def digests(folder: Path) -> dict[str, str]:
     }
 
 
+@pytest.mark.slow
 def test_another_process_writes_the_same_bytes(tiny: Path, tmp_path: Path) -> None:
     # A process of its own: string hashes, and so the order of sets, differ from this one's.
     code = (
