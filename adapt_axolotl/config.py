@@ -76,9 +76,9 @@ class LearnedConfig(Block):
     measure: Literal["loss_falls", "products"] = Field(
         default="loss_falls",
         description="What tells the worth of a task. `loss_falls`: how far its validation loss has "
-        "fallen for its share of the training, on the same rows each time; takes forwards only and "
-        "works with any model. `products`: the paper's gradient products, the validation gradient "
-        "times that of each task.",
+        "fallen for its share of the training, on the same rows both times; takes forwards only "
+        "and works with any model. `products`: the paper's gradient products, the validation "
+        "gradient times that of each task.",
     )
     rule: Literal["evidence", "steps"] = Field(
         default="evidence",
@@ -119,8 +119,8 @@ class LearnedConfig(Block):
     rows_per_task: int | None = Field(
         default=None,
         ge=2,
-        description="Validation rows of every task in a meta step, the same each time for "
-        "`loss_falls` and drawn afresh for `products`; as many "
+        description="Validation rows of every task in a meta step, drawn afresh each time; "
+        "`loss_falls` measures those of the time before again, and `products` as many "
         "training rows again where the estimator uses rows of its own. Default: what `overhead` "
         "allows, 2 at least.",
     )

@@ -3,9 +3,12 @@ meta step before, on the same rows.
 
     validation rows -> their losses, now and the last time -> falls of the tasks -> mixture
 
-The rows are drawn once. So a fall is a mean of differences of the same rows, in which what makes
-one row harder than another cancels. It takes a forward, whatever the number of tasks, and nothing
-of the model but its losses: it works with any kernel, adapter, precision or sharding.
+Each meta step measures the rows of the one before again, and new ones for the next. So a fall is a
+mean of differences of the same rows, in which what makes one row harder than another cancels, and
+falls of different meta steps are of different rows: were they always the same, what is peculiar to
+them would look like a difference between tasks, however often it is measured. It takes forwards,
+whatever the number of tasks, and nothing of the model but its losses: it works with any kernel,
+adapter, precision or sharding.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from adapt_axolotl.data.random_streams import RandomStream
 from adapt_axolotl.meta_step.rows import MeasuringRows
 from adapt_axolotl.meta_step.step import on_all_ranks
 from adapt_axolotl.metagradient.losses import row_losses
@@ -39,7 +43,7 @@ class FallSettings:
     Attributes:
         steps: the optimizer steps, from 0, before which they are; the first falls are those to the
             second of them.
-        rows_per_task: validation rows of each task, or all that it has.
+        rows_per_task: new validation rows of each task in a meta step, or all that it has.
         seed: of the rows drawn.
     """
 
@@ -100,18 +104,39 @@ class FallLearner:
         self._settings = settings
         self._ranks = ranks
         self._measuring = measuring
-        self._rows = validation.sample(settings.rows_per_task, seed=settings.seed)
-        # Of the last meta step: sums of the rows' token losses, (R,), and what was trained by then.
-        self._last: np.ndarray | None = None
+        # Of the last meta step: its optimizer step, the sums of its new rows' token losses, (R,),
+        # and what was trained by then.
+        self._last_step: int | None = None
+        self._last = np.zeros(0)
         self._trained = np.zeros(len(mixture.tasks))
 
     def due(self, step: int, progress: float) -> bool:
         """As `FallSettings.due`."""
         return self._settings.due(step, progress)
 
+    def _new_rows(self, step: int) -> np.ndarray:
+        """Row numbers, ascending."""
+        tasks = range(len(self.mixture.tasks))
+        settings = self._settings
+        return np.sort(
+            self._validation.draw(
+                tasks,
+                settings.rows_per_task,
+                seed=settings.seed,
+                stream=RandomStream.META_VALIDATION_ROWS,
+                step=step,
+            )
+        )
+
+    def rows(self, step: int) -> np.ndarray:
+        """Row numbers that the meta step at `step` measures, ascending: those of the last one, and
+        new ones."""
+        new = self._new_rows(step)
+        return new if self._last_step is None else np.union1d(self._new_rows(self._last_step), new)
+
     def tokens(self, step: int) -> int:
-        """Supervised tokens that a meta step reads."""
-        return self._validation.tokens(self._rows)
+        """Supervised tokens that the meta step at `step` reads."""
+        return self._validation.tokens(self.rows(step))
 
     def begin(self, step: int, trained: np.ndarray) -> FallStep:
         """Measure at the current weights.
@@ -121,20 +146,25 @@ class FallLearner:
             trained: (K,) how much of each task was trained before it, in the unit that proportions
                 count.
         """
+        rows = self.rows(step)
         with self._measuring():
-            sums, tokens = self._row_losses()
-        tasks = torch.as_tensor(self._validation.tasks(self._rows))
+            sums, tokens = self._row_losses(rows)
+        tasks = torch.as_tensor(self._validation.tasks(rows))
         count = len(self.mixture.tasks)
         losses = scores_from_rows(torch.as_tensor(sums), tokens, tasks, count)
         self._observe(losses.inner_products.numpy())
         falls, errors = (np.full(count, np.nan) for _ in range(2))
         shares = np.zeros(count)
-        if self._last is not None:
-            fallen = scores_from_rows(torch.as_tensor(self._last - sums), tokens, tasks, count)
+        if self._last_step is not None:
+            again = np.searchsorted(rows, self._new_rows(self._last_step))
+            fallen = scores_from_rows(
+                torch.as_tensor(self._last - sums[again]), tokens[again], tasks[again], count
+            )
             falls, errors = fallen.inner_products.numpy(), fallen.standard_errors.numpy()
             since = trained - self._trained
             shares = since / max(1.0, since.sum())
-        self._last, self._trained = sums, trained.astype(float)
+        self._last_step, self._trained = step, trained.astype(float)
+        self._last = sums[np.searchsorted(rows, self._new_rows(step))]
         return FallStep(
             lambda: on_all_ranks(
                 self.mixture.update_by_falls(falls, errors, shares, step=step),
@@ -144,19 +174,18 @@ class FallLearner:
             )
         )
 
-    def _row_losses(self) -> tuple[np.ndarray, Tensor]:
-        """(sums of token losses, float64, and how many tokens these are), (R,), of the rows of all
-        ranks."""
+    def _row_losses(self, measured: np.ndarray) -> tuple[np.ndarray, Tensor]:
+        """(sums of token losses, float64, and how many tokens these are), (R,), of these ascending
+        rows, by all ranks together."""
         device = next(self._model.parameters()).device
-        found = torch.zeros(2, len(self._rows), dtype=torch.float64, device=device)
-        ascending = np.argsort(self._rows)
+        found = torch.zeros(2, len(measured), dtype=torch.float64, device=device)
         with torch.no_grad():
             for rows in self._validation.parts(
-                self._rows, rank=self._ranks.rank, ranks=self._ranks.count
+                measured, rank=self._ranks.rank, ranks=self._ranks.count
             ):
                 # A rank without rows takes part in the forward: sharded parameters need it.
                 sums, tokens = row_losses(self._model, self._validation.batch(rows))
-                places = ascending[np.searchsorted(self._rows[ascending], rows)]
+                places = np.searchsorted(measured, rows)
                 found[0, places] = sums.double()
                 found[1, places] = tokens.double()
         found = self._ranks.sum(found).cpu()
@@ -180,19 +209,16 @@ class FallLearner:
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """JSON-able; a number for each validation row that is measured."""
-        last = None if self._last is None else self._last.tolist()
-        if last is not None:
-            last = [value if np.isfinite(value) else None for value in last]
+        """JSON-able; a number for each new row of a meta step."""
         return {
             "mixture": self.mixture.state_dict(),
-            "last": last,
+            "last_step": self._last_step,
+            "last": [value if np.isfinite(value) else None for value in self._last.tolist()],
             "trained": self._trained.tolist(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.mixture.load_state_dict(state["mixture"])
-        last = state["last"]
-        if last is not None:
-            self._last = np.array([np.nan if value is None else value for value in last])
+        self._last_step = state["last_step"]
+        self._last = np.array([np.nan if value is None else value for value in state["last"]])
         self._trained = np.array(state["trained"])

@@ -41,7 +41,7 @@ class FallSchedule:
 
     Attributes:
         steps: optimizer steps, from 0; none where the share is too small for the number of tasks.
-        rows_per_task: validation rows of each task.
+        rows_per_task: new validation rows of each task; those of last time are measured again.
         share: of the run that this is expected to take.
     """
 
@@ -75,14 +75,15 @@ def fall_schedule(
         at = np.arange(first, steps, update_every)
     else:
         least = rows_per_task or LEAST_ROWS_OF_A_FALL
-        if affordable < LEAST_FALLS * least and rows_per_task is None:
+        if affordable < (2 * LEAST_FALLS - 1) * least and rows_per_task is None:
             least = LEAST_ROWS
-        times = min(MOST_FALLS, int(affordable / least), last - first)
+        times = min(MOST_FALLS, int(affordable / least + 1) // 2, last - first)
         if times < LEAST_FALLS:
             return FallSchedule((), least, 0.0)
         at = np.unique(np.linspace(first, last, times).astype(int))
-    rows = rows_per_task or int(np.clip(affordable / max(1, len(at)), 2, MOST_ROWS_OF_A_FALL))
-    return FallSchedule(tuple(at.tolist()), rows, len(at) * rows * row_cost / steps)
+    passes = max(1, 2 * len(at) - 1)  # over new rows, and again over all but the last
+    rows = rows_per_task or int(np.clip(affordable / passes, LEAST_ROWS, MOST_ROWS_OF_A_FALL))
+    return FallSchedule(tuple(at.tolist()), rows, passes * rows * row_cost / steps)
 
 
 def fall_row_cost(

@@ -118,6 +118,7 @@ def forecast(
     ledger = plan.ledger()
     sampler = plan.sampler(ledger, lambda: plan.initial)
     extra = 0 if meta is None else _meta_tokens(meta, pools, held_out)
+    spent = 0
     step = meta_steps = 0
     training = measuring = 0.0
     first: int | None = None
@@ -126,14 +127,17 @@ def forecast(
             break
         rows = block.rows()
         length = int(pools.lengths[rows].sum())
+        # Falls of losses: from the second time on, the rows of the time before again.
+        passes = 2 if isinstance(meta, FallSettings) and meta_steps else 1
         if (
             meta is not None
             and meta.due(step, plan.progress(ledger))
-            and ledger.spend_on_meta_step(extra)
+            and ledger.spend_on_meta_step(passes * extra)
         ):
             meta_steps += 1
+            spent += passes * extra
             first = step if first is None else first
-            measuring += length * _meta_cost(meta, pools, held_out, length)
+            measuring += length * passes * _meta_cost(meta, pools, held_out, length)
         training += length
         ledger.commit(sampler.commit(step).rows())
         step += 1
@@ -174,7 +178,7 @@ def forecast(
             rows_per_task=meta.rows_per_task,
             first=first,
             measures=LOSS_FALLS if isinstance(meta, FallSettings) else meta.estimators[0].name,
-            tokens=meta_steps * extra,
+            tokens=spent,
             cost=measuring / training,
         ),
     )
