@@ -14,7 +14,6 @@ adapter, precision or sharding.
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,12 +25,12 @@ from torch import Tensor, nn
 from adapt_axolotl.data.random_streams import RandomStream
 from adapt_axolotl.meta_step.rows import MeasuringRows
 from adapt_axolotl.meta_step.step import on_all_ranks
+from adapt_axolotl.meta_step.validation import warn_of_unusable
 from adapt_axolotl.metagradient.losses import row_losses
 from adapt_axolotl.metagradient.ranks import Ranks
 from adapt_axolotl.metagradient.scores import scores_from_rows
 from adapt_axolotl.mixture.learned import LearnedMixture, MetaUpdate
-
-LOG = logging.getLogger("axolotl.adapt.meta_step")
+from adapt_axolotl.mixture.nan_as_null import as_array, as_list
 
 NAME = "loss_falls"
 
@@ -193,11 +192,7 @@ class FallLearner:
 
     def _observe(self, losses: np.ndarray) -> None:
         self.mixture.observe(losses)
-        for task in np.flatnonzero(~np.isfinite(losses)):
-            LOG.warning(
-                f"task {self.mixture.tasks[task]!r}: its validation loss is {losses[task]}; it is "
-                "left out of this meta step, training goes on"
-            )
+        warn_of_unusable(self.mixture.tasks, losses, ~np.isfinite(losses))
 
     def fingerprint(self) -> dict[str, Any]:
         """What must be the same for a checkpoint to go on learning the same mixture."""
@@ -213,12 +208,12 @@ class FallLearner:
         return {
             "mixture": self.mixture.state_dict(),
             "last_step": self._last_step,
-            "last": [value if np.isfinite(value) else None for value in self._last.tolist()],
+            "last": as_list(self._last),
             "trained": self._trained.tolist(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.mixture.load_state_dict(state["mixture"])
         self._last_step = state["last_step"]
-        self._last = np.array([np.nan if value is None else value for value in state["last"]])
+        self._last = as_array(state["last"])
         self._trained = np.array(state["trained"])

@@ -13,7 +13,6 @@ being trained, without touching its gradients, its weights or its random streams
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,14 +26,13 @@ from adapt_axolotl.meta_step.choice import EstimatorChoice
 from adapt_axolotl.meta_step.reader import BackwardReader
 from adapt_axolotl.meta_step.rows import MeasuringRows, tasks_in_turn
 from adapt_axolotl.meta_step.step import MetaStep
+from adapt_axolotl.meta_step.validation import warn_of_unusable
 from adapt_axolotl.metagradient.direction import Direction, direction
 from adapt_axolotl.metagradient.estimator import Estimator
 from adapt_axolotl.metagradient.look_ahead import look_ahead
 from adapt_axolotl.metagradient.ranks import Ranks
 from adapt_axolotl.metagradient.task_batch import TaskBatch
 from adapt_axolotl.mixture.learned import LearnedMixture
-
-LOG = logging.getLogger("axolotl.adapt.meta_step")
 
 
 @dataclass(frozen=True)
@@ -194,11 +192,7 @@ class MetaLearner:
         losses = found.losses.means.cpu().numpy()
         weights = self.mixture.observe(losses, measured)
         broken = measured & ~np.isfinite(losses)
-        for task in np.flatnonzero(broken):
-            LOG.warning(
-                f"task {self.mixture.tasks[task]!r}: its validation loss is {losses[task]}; it is "
-                "left out of this meta step, training goes on"
-            )
+        warn_of_unusable(self.mixture.tasks, losses, broken)
         if not (weights[measured] != 0).any():
             return None
         if broken.any():

@@ -28,6 +28,8 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from adapt_axolotl.mixture.nan_as_null import as_array, as_list
+
 # What Q is compared with.
 CONFIDENCE = 0.95
 
@@ -121,12 +123,10 @@ class Evidence:
         """JSON-able; floats come back to the bit, NaN as null."""
         state: dict[str, Any] = {"differences": self._differences, "pairs": self._pairs}
         for name in self._ARRAYS:
-            values = getattr(self, name).tolist()
-            state[name.strip("_")] = [value if np.isfinite(value) else None for value in values]
+            state[name.strip("_")] = as_list(getattr(self, name))
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._differences, self._pairs = state["differences"], state["pairs"]
         for name in self._ARRAYS:
-            values = state[name.strip("_")]
-            setattr(self, name, np.array([np.nan if v is None else v for v in values]))
+            setattr(self, name, as_array(state[name.strip("_")]))

@@ -31,6 +31,7 @@ import numpy as np
 from adapt_axolotl.mixture.evidence import Evidence
 from adapt_axolotl.mixture.gradient_steps import GradientSteps
 from adapt_axolotl.mixture.measurement import Measurement, of_falls, of_products
+from adapt_axolotl.mixture.nan_as_null import as_array, as_list
 from adapt_axolotl.mixture.objectives import Objective
 from adapt_axolotl.mixture.observed import LARGEST, ObservedLosses
 from adapt_axolotl.mixture.simplex import entropy, softmax, with_floor
@@ -251,7 +252,7 @@ class LearnedMixture:
         return {
             "tasks": list(self.tasks),
             "logits": self._logits.tolist(),
-            "scores": [value if np.isfinite(value) else None for value in self._scores.tolist()],
+            "scores": as_list(self._scores),
             "ages": self._ages.tolist(),
             **self.losses.state_dict(),
             "evidence": self._evidence.state_dict(),
@@ -275,7 +276,7 @@ class LearnedMixture:
                 + "; restore the recipe's datasets, or start in a new output_dir"
             )
         self._logits = np.array(state["logits"])
-        self._scores = np.array([np.nan if v is None else v for v in state["scores"]])
+        self._scores = as_array(state["scores"])
         self._ages = np.array(state["ages"], dtype=np.int64)
         self.losses.load_state_dict(state)
         self._evidence.load_state_dict(state["evidence"])

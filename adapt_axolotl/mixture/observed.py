@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from adapt_axolotl.mixture.nan_as_null import as_array, as_list
 from adapt_axolotl.mixture.objectives import Objective
 
 # Nats a token. A task below it at the start has nothing left to learn; over a smaller first loss,
@@ -83,11 +84,10 @@ class ObservedLosses:
         """JSON-able; floats come back to the bit, NaN as null."""
         state: dict[str, Any] = {"skipped": self.skipped.tolist()}
         for key, name in self._KEYS:
-            values = getattr(self, name).tolist()
-            state[key] = [value if np.isfinite(value) else None for value in values]
+            state[key] = as_list(getattr(self, name))
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.skipped = np.array(state["skipped"], dtype=np.int64)
         for key, name in self._KEYS:
-            setattr(self, name, np.array([np.nan if v is None else v for v in state[key]]))
+            setattr(self, name, as_array(state[key]))

@@ -18,6 +18,7 @@ import numpy as np
 from adapt_axolotl.meta_step.learning import BegunStep, Learner
 from adapt_axolotl.mixture.averages import TokenAverage
 from adapt_axolotl.mixture.mixture import Mixture
+from adapt_axolotl.mixture.nan_as_null import as_array, as_list
 from adapt_axolotl.mixture.simplex import entropy
 from adapt_axolotl.mixture.static import StaticMixture
 from adapt_axolotl.records.write import FinalRecords, RunDirectory
@@ -268,7 +269,7 @@ class AdaptRun:
             "sampler": self.sampler.state_dict(),
             "ledger": self.ledger.state_dict(),
             "average": self._average.state_dict(),
-            "first_losses": [float(v) if np.isfinite(v) else None for v in self.first_losses],
+            "first_losses": as_list(self.first_losses),
             "meta": None if self.learner is None else self.learner.state_dict(),
             "seconds": dict(self.seconds),
         }
@@ -316,8 +317,7 @@ class AdaptRun:
         self.sampler.load_state_dict(state["sampler"])
         self.ledger.load_state_dict(state["ledger"])
         self._average.load_state_dict(state["average"])
-        losses = [np.nan if value is None else value for value in state["first_losses"]]
-        self.first_losses = np.array(losses)
+        self.first_losses = as_array(state["first_losses"])
         if self.learner is not None:
             self.learner.load_state_dict(state["meta"])
         self.seconds |= state["seconds"]
