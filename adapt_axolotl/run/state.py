@@ -284,9 +284,9 @@ class AdaptRun:
         if state.get("version") not in READABLE:
             raise ValueError(
                 f"resume_from_checkpoint: this checkpoint has version {state.get('version')}, and "
-                f"this package reads 1, 2 and {VERSION}; go on with the version of "
-                "adapt-axolotl that wrote it (adapt/config.yml in the output_dir names it), or "
-                "start in a new output_dir"
+                f"this package reads {', '.join(map(str, READABLE[:-1]))} and {VERSION}; go on "
+                "with the version of adapt-axolotl that wrote it (adapt/config.yml in the "
+                "output_dir names it), or start in a new output_dir"
             )
         if state["meta"] is not None and state["version"] < LEARNED_SINCE:
             raise ValueError(
