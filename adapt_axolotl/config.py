@@ -27,6 +27,7 @@ from adapt_axolotl.mixture.learned import ENTROPY_WEIGHT, FLOOR
 from adapt_axolotl.mixture.objectives import OBJECTIVES
 
 MixtureName = Literal["learned", "uniform", "proportional", "temperature", "weights", "round_robin"]
+Measure = Literal["training_losses", "loss_falls", "products"]
 EstimatorName = Literal["auto", "in_backward", "finite_difference", "per_task"]
 
 
@@ -73,12 +74,14 @@ class LearnedConfig(Block):
         default=None,
         description="Irreducible loss per supervised token of every task, for `objective: excess`.",
     )
-    measure: Literal["loss_falls", "products"] = Field(
-        default="loss_falls",
-        description="What tells the worth of a task. `loss_falls`: how far its validation loss has "
-        "fallen for its share of the training, on the same rows both times; takes forwards only "
-        "and works with any model. `products`: the paper's gradient products, the validation "
-        "gradient times that of each task.",
+    measure: Measure = Field(
+        default="training_losses",
+        description="What tells the worth of a task. `training_losses`: how fast the loss falls of "
+        "rows that training sees for the first time; takes nothing but the training itself. "
+        "`loss_falls`: how far the loss of validation rows has fallen, by forwards of its own; "
+        "taken in place of `training_losses`, with a warning, where a fused loss keeps the logits "
+        "of training to itself. `products`: the paper's gradient products, the validation gradient "
+        "times that of each task.",
     )
     rule: Literal["evidence", "steps"] = Field(
         default="evidence",
@@ -88,10 +91,10 @@ class LearnedConfig(Block):
     )
     overhead: str | float = Field(
         default=f"{OVERHEAD:.0%}",
-        description="Share of the run's time that meta steps may take, and, for `loss_falls` with "
-        "`charge_meta_tokens`, of the budget. How often they run and how "
-        "much they read follows from it, from the number of steps and tasks, and from what each "
-        "kind of pass costs; `plan` tells.",
+        description="Not for `training_losses`, which cost next to nothing. Share of the run's "
+        "time that meta steps may take, and, for `loss_falls` with `charge_meta_tokens`, of the "
+        "budget. How often they run and how much they read follows from it, from the number of "
+        "steps and tasks, and from what each kind of pass costs; `plan` tells.",
     )
     initial: Literal["uniform", "proportional", "temperature", "weights"] = Field(
         default="uniform",
@@ -109,8 +112,9 @@ class LearnedConfig(Block):
     update_every: int | None = Field(
         default=None,
         ge=1,
-        description="Optimizer steps from one meta step to the next. Default: what `overhead` "
-        "allows.",
+        description="Not for `training_losses`, whose mixture moves whenever the tokens trained on "
+        "have grown by 15 %. Optimizer steps from one meta step to the next. Default: what "
+        "`overhead` allows.",
     )
     start_after: str | float = Field(
         default="6%",
@@ -119,7 +123,8 @@ class LearnedConfig(Block):
     rows_per_task: int | None = Field(
         default=None,
         ge=2,
-        description="Validation rows of every task in a meta step, drawn afresh each time; "
+        description="Not for `training_losses`. Validation rows of every task in a meta step, "
+        "drawn afresh each time; "
         "`loss_falls` measures those of the time before again, and `products` as many "
         "training rows again where the estimator uses rows of its own. Default: what `overhead` "
         "allows, 2 at least.",
@@ -187,6 +192,24 @@ class LearnedConfig(Block):
             raise ValueError(
                 "entropy_weight: 0 leaves nothing that holds the mixture; set it above 0, or "
                 "choose rule: steps"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _training_losses_have_no_schedule(self) -> LearnedConfig:
+        if self.measure != "training_losses":
+            return self
+        for key in ("overhead", "update_every", "rows_per_task"):
+            # Not by `model_fields_set`: Axolotl hands on a block with its defaults written out.
+            if getattr(self, key) not in (None, OVERHEAD):
+                raise ValueError(
+                    f"{key} is not read with measure: training_losses, the default, which makes no "
+                    "passes of its own; remove it, or add measure: loss_falls"
+                )
+        if self.rule == "steps":
+            raise ValueError(
+                "rule: steps goes with measure: products or loss_falls; add one of them, or remove "
+                "rule"
             )
         return self
 

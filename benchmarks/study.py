@@ -28,12 +28,13 @@ from adapt_axolotl.meta_step.learner import MetaLearner, MetaSettings
 from adapt_axolotl.meta_step.learning import BegunStep, Learner
 from adapt_axolotl.meta_step.rows import MeasuringRows
 from adapt_axolotl.meta_step.schedule import fall_row_cost, fall_schedule, meta_schedule
+from adapt_axolotl.meta_step.training_losses import CurveLearner, CurveSettings
 from adapt_axolotl.meta_step.validation import validation_losses
 from adapt_axolotl.metagradient.in_backward import IN_BACKWARD
 from adapt_axolotl.metagradient.per_task import PER_TASK
 from adapt_axolotl.metagradient.ranks import Ranks
 from adapt_axolotl.mixture.gradient_steps import GradientSteps
-from adapt_axolotl.mixture.learned import LearnedMixture
+from adapt_axolotl.mixture.learned import LearnedMixture, MetaUpdate
 from adapt_axolotl.mixture.objectives import objective
 from adapt_axolotl.run.plan import RunPlan
 from adapt_axolotl.run.state import AdaptRun
@@ -149,7 +150,7 @@ class Data:
 class Learning:
     """How a learned arm learns; defaults are those of a recipe."""
 
-    measure: str = "loss_falls"
+    measure: str = "training_losses"
     rule: str = "evidence"
     objective: str = "worst_case"
     overhead: float = 0.04
@@ -229,7 +230,6 @@ def train(
     if learning is not None:
         held_out = data.validation.pools
         learner = make_learner(learning, plan, model, rows, validation, held_out)
-    over_noise = math.nan
 
     def measure(rows_per_task: int) -> np.ndarray:
         sample = validation.sample(rows_per_task, seed=seed)
@@ -239,9 +239,9 @@ def train(
     run = AdaptRun(plan, learner, measure, None)
     if schedule is not None:
         run.mixture = Scheduled(pools.tasks, schedule, lambda: run.progress)
-    spent = [0.0]
+    meta_steps = Watched()
     if learner is not None:
-        time_meta_steps(learner, spent)
+        meta_steps.watch(learner)
     run.start()
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.01)
     seconds = 0.0
@@ -251,11 +251,8 @@ def train(
             group["lr"] = LEARNING_RATE * rate(run.progress)
         begun = time.process_time()
         train_one_step(run, model, optimizer, rows, step)
-        begun_step = run.meta_step
         more = run.end_step(step, record=False)
         seconds += time.process_time() - begun
-        if begun_step is not None and run.learner is not None:
-            over_noise = run.learner.mixture.over_noise
         step += 1
     losses, exact = tested(model, data.test)
     return Outcome(
@@ -266,24 +263,39 @@ def train(
         average=run.average(),
         losses=losses,
         exact=exact,
-        over_noise=over_noise,
+        over_noise=meta_steps.over_noise,
         seconds=seconds,
-        meta_seconds=spent[0],
+        meta_seconds=meta_steps.seconds,
     )
 
 
-def time_meta_steps(learner: Learner, spent: list[float]) -> None:
-    """From here on add the processor time of beginning meta steps to spent[0]. What reading adds to
-    a training backward is not in it."""
-    begin = learner.begin
+@dataclass
+class Watched:
+    """Of the meta steps of a run: their processor time, and what the last one found. What reading
+    adds to a training backward is not in the time."""
 
-    def timed(step: int, trained: np.ndarray) -> BegunStep:
-        begun = time.process_time()
-        result = begin(step, trained)
-        spent[0] += time.process_time() - begun
-        return result
+    seconds: float = 0.0
+    over_noise: float = math.nan
 
-    learner.begin = timed  # type: ignore[method-assign]
+    def watch(self, learner: Learner) -> None:
+        """From here on."""
+        begin = learner.begin
+
+        def watched(step: int) -> BegunStep:
+            begun = time.process_time()
+            meta_step = begin(step)
+            self.seconds += time.process_time() - begun
+            finish = meta_step.finish
+
+            def finished() -> MetaUpdate:
+                update = finish()
+                self.over_noise = update.over_noise
+                return update
+
+            meta_step.finish = finished  # type: ignore[method-assign]
+            return meta_step
+
+        learner.begin = watched  # type: ignore[method-assign]
 
 
 class Scheduled:
@@ -324,6 +336,9 @@ def make_learner(
         initial=plan.initial,
         **({} if weight is None else {"entropy_weight": weight}),
     )
+    if learning.measure == "training_losses":
+        curves = CurveSettings(learning.start_after)
+        return CurveLearner(mixture, curves, Ranks(), torch.device("cpu"))
     if learning.measure == "loss_falls":
         falls = fall_schedule(
             steps=estimate.steps,

@@ -39,11 +39,6 @@ class TokenLedger:
         self.steps = 0
 
     @property
-    def tokens_of_tasks(self) -> np.ndarray:
-        """(K,) supervised tokens that have changed the weights."""
-        return self._tokens.copy()
-
-    @property
     def examples_of_tasks(self) -> np.ndarray:
         """(K,) rows that have changed the weights."""
         return self._examples.copy()

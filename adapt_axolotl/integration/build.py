@@ -26,6 +26,7 @@ from adapt_axolotl.meta_step.learner import MetaLearner, MetaSettings
 from adapt_axolotl.meta_step.learning import Learner
 from adapt_axolotl.meta_step.rows import MeasuringRows
 from adapt_axolotl.meta_step.schedule import fall_row_cost, fall_schedule, meta_schedule
+from adapt_axolotl.meta_step.training_losses import CurveLearner, CurveSettings
 from adapt_axolotl.meta_step.validation import validation_losses
 from adapt_axolotl.metagradient.estimator import Estimator
 from adapt_axolotl.metagradient.estimators import ESTIMATORS, estimator
@@ -114,7 +115,9 @@ def build_run(
     if spec.adapt.mixture == "learned":
         mixture = learned_mixture(spec.adapt, tasks.pools, plan.initial)
         settings = meta_settings(spec, plan.estimate(), tasks.validation_pools, trainer)
-        if isinstance(settings, FallSettings):
+        if isinstance(settings, CurveSettings):
+            learner = CurveLearner(mixture, settings, ranks, trainer.args.device)
+        elif isinstance(settings, FallSettings):
             learner = FallLearner(mixture, trainer.model, validation, settings, ranks, measuring)
         else:
             learner = MetaLearner(
@@ -214,11 +217,20 @@ def learned_mixture(
 
 def meta_settings(
     spec: TrainingSpec, estimate: Estimate, validation: TaskPools, trainer: AdaptTrainer | None
-) -> MetaSettings | FallSettings:
+) -> MetaSettings | FallSettings | CurveSettings:
     """When and how meta steps run. Without a trainer, before there is a model, the estimator of
     gradient products is the one that nothing in the recipe speaks against."""
     num_tasks = len(set(spec.adapt.train_tasks))  # entries may share a task
-    if spec.adapt.learned.measure == "loss_falls":
+    measure = spec.adapt.learned.measure
+    if measure == "training_losses" and spec.hides_logits is None:
+        return CurveSettings(float(spec.adapt.learned.start_after))
+    if measure == "training_losses":
+        LOG.warning(
+            f"adapt.learned.measure: {spec.hides_logits} gives no logits while it trains, so the "
+            "mixture learns by loss_falls in place of training_losses; set measure: loss_falls to "
+            "choose its overhead, or switch the fused loss off"
+        )
+    if measure != "products":
         return fall_settings(spec, estimate, validation)
     return product_settings(spec, estimate, num_tasks, trainer)
 

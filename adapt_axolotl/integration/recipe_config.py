@@ -27,6 +27,7 @@ from adapt_axolotl.integration.spec import TrainingSpec, read_spec
 from adapt_axolotl.integration.this_machine import lora_kernel_obstacle
 from adapt_axolotl.meta_step.falls import FallSettings
 from adapt_axolotl.meta_step.learner import MetaSettings
+from adapt_axolotl.meta_step.training_losses import CurveSettings
 from adapt_axolotl.recipe.base_model import missing_folder
 from adapt_axolotl.recipe.read import PLUGIN
 from adapt_axolotl.run.plan import RunPlan
@@ -50,7 +51,7 @@ class PlannedRun:
     spec: TrainingSpec
     tasks: Tasks
     plan: RunPlan
-    meta: MetaSettings | FallSettings | None
+    meta: MetaSettings | FallSettings | CurveSettings | None
     here: list[str]
 
 

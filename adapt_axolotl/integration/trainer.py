@@ -20,6 +20,9 @@ from adapt_axolotl.integration.batch_layout import check_tokens, row_of_token
 from adapt_axolotl.integration.callback import BudgetCallback
 from adapt_axolotl.integration.compat import AxolotlTrainer, EarlyStoppingCallback
 from adapt_axolotl.integration.mistakes import show_mistakes_alone
+from adapt_axolotl.meta_step.training_losses import CurveLearner
+from adapt_axolotl.metagradient.losses import row_losses_of_logits
+from adapt_axolotl.metagradient.task_batch import TaskBatch
 from adapt_axolotl.run.checkpoint import STATE_FILE, read_checkpoint
 from adapt_axolotl.run.evaluation import Evaluation
 from adapt_axolotl.run.state import AdaptRun
@@ -38,6 +41,7 @@ class AdaptTrainer(AxolotlTrainer):
         self._micro_batch = 0
         self._loss_gradient = 1.0
         self._token_weight = 0.0
+        self._rows: TaskBatch | None = None  # of the micro-batch that trains
 
     def attach(self, run: AdaptRun, evaluation: Evaluation) -> None:
         """Give the trainer the run that it serves, and how its evaluations are summed up.
@@ -101,15 +105,18 @@ class AdaptTrainer(AxolotlTrainer):
         rows = rows_of(micro_batch)
         pools = run.plan.pools
         check_tokens(pools, rows, inputs["labels"])
-        if run.meta_step is None or not run.meta_step.reading:
+        reading = run.meta_step is not None and run.meta_step.reading
+        if run.curves is None and not reading:
             return super().training_step(model, inputs, num_items_in_batch)
         labels = inputs["labels"].to(self.args.device)
         left = getattr(self.processing_class, "padding_side", "right") == "left"
+        places = row_of_token(pools, micro_batch, labels, padded_left=left)
+        tasks = torch.as_tensor(pools.task_of_row[rows], device=labels.device).long()
+        if run.meta_step is None or not reading:
+            self._rows = TaskBatch({}, labels, places, tasks)
+            return super().training_step(model, inputs, num_items_in_batch)
         with run.meta_step.training_backward(
-            labels,
-            row_of_token(pools, micro_batch, labels, padded_left=left),
-            torch.as_tensor(pools.task_of_row[rows], device=labels.device).long(),
-            lambda: self._loss_gradient * self._token_weight,
+            labels, places, tasks, lambda: self._loss_gradient * self._token_weight
         ):
             return super().training_step(model, inputs, num_items_in_batch)
 
@@ -120,6 +127,12 @@ class AdaptTrainer(AxolotlTrainer):
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
+        if model.training and self._run is not None and self._run.curves is not None:
+            loss, outputs = super().compute_loss(
+                model, inputs, return_outputs=True, num_items_in_batch=num_items_in_batch
+            )
+            self._take_row_losses(self._run.curves, outputs)
+            return (loss, outputs) if return_outputs else loss
         result = super().compute_loss(
             model, inputs, return_outputs=return_outputs, num_items_in_batch=num_items_in_batch
         )
@@ -129,6 +142,20 @@ class AdaptTrainer(AxolotlTrainer):
             self._token_weight = self._weight_of_a_token(inputs["labels"], num_items_in_batch)
             loss.register_hook(self._keep_loss_gradient)
         return result
+
+    def _take_row_losses(self, curves: CurveLearner, outputs: Any) -> None:
+        logits = outputs.get("logits") if isinstance(outputs, dict) else None
+        if logits is None:
+            raise ValueError(
+                "adapt.learned.measure: training_losses needs the logits of the training forward, "
+                "and this model gives none, as fused losses do; set measure: loss_falls, or switch "
+                "the fused loss off"
+            )
+        assert self._rows is not None
+        sums, tokens = row_losses_of_logits(logits, self._rows)
+        curves.take_rows(
+            self._rows.task_of_row.cpu().numpy(), sums.cpu().numpy(), tokens.cpu().numpy()
+        )
 
     def _keep_loss_gradient(self, gradient: Tensor) -> None:
         # What accumulation and loss scaling multiply the loss by before it is differentiated.

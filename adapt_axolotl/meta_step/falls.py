@@ -103,11 +103,9 @@ class FallLearner:
         self._settings = settings
         self._ranks = ranks
         self._measuring = measuring
-        # Of the last meta step: its optimizer step, the sums of its new rows' token losses, (R,),
-        # and what was trained by then.
+        # Of the last meta step: its optimizer step, the sums of its new rows' token losses, (R,).
         self._last_step: int | None = None
         self._last = np.zeros(0)
-        self._trained = np.zeros(len(mixture.tasks))
 
     def due(self, step: int, progress: float) -> bool:
         """As `FallSettings.due`."""
@@ -137,14 +135,8 @@ class FallLearner:
         """Supervised tokens that the meta step at `step` reads."""
         return self._validation.tokens(self.rows(step))
 
-    def begin(self, step: int, trained: np.ndarray) -> FallStep:
-        """Measure at the current weights.
-
-        Args:
-            step: optimizer step, from 0.
-            trained: (K,) how much of each task was trained before it, in the unit that proportions
-                count.
-        """
+    def begin(self, step: int) -> FallStep:
+        """Measure at the current weights; step: the optimizer step, from 0."""
         rows = self.rows(step)
         with self._measuring():
             sums, tokens = self._row_losses(rows)
@@ -153,20 +145,17 @@ class FallLearner:
         losses = scores_from_rows(torch.as_tensor(sums), tokens, tasks, count)
         self._observe(losses.inner_products.numpy())
         falls, errors = (np.full(count, np.nan) for _ in range(2))
-        shares = np.zeros(count)
         if self._last_step is not None:
             again = np.searchsorted(rows, self._new_rows(self._last_step))
             fallen = scores_from_rows(
                 torch.as_tensor(self._last - sums[again]), tokens[again], tasks[again], count
             )
             falls, errors = fallen.inner_products.numpy(), fallen.standard_errors.numpy()
-            since = trained - self._trained
-            shares = since / max(1.0, since.sum())
-        self._last_step, self._trained = step, trained.astype(float)
+        self._last_step = step
         self._last = sums[np.searchsorted(rows, self._new_rows(step))]
         return FallStep(
             lambda: on_all_ranks(
-                self.mixture.update_by_falls(falls, errors, shares, step=step),
+                self.mixture.update_by_falls(falls, errors, step=step),
                 step,
                 self._ranks,
                 next(self._model.parameters()).device,
@@ -209,11 +198,9 @@ class FallLearner:
             "mixture": self.mixture.state_dict(),
             "last_step": self._last_step,
             "last": as_list(self._last),
-            "trained": self._trained.tolist(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.mixture.load_state_dict(state["mixture"])
         self._last_step = state["last_step"]
         self._last = as_array(state["last"])
-        self._trained = np.array(state["trained"])

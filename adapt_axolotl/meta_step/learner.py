@@ -153,9 +153,8 @@ class MetaLearner:
         validation, training = self.rows(step)
         return self._validation.tokens(validation) + self._training.tokens(training)
 
-    def begin(self, step: int, trained: np.ndarray) -> MetaStep:
-        """Measure V and v at the current weights; then score the tasks, or start reading. What was
-        trained by then, (K,), does not matter here; it does to `FallLearner`."""
+    def begin(self, step: int) -> MetaStep:
+        """Measure V and v at the current weights; then score the tasks, or start reading."""
         validation_rows, training_rows = self.rows(step)
         begun = MetaStep(step, self.mixture, self._choice, self._ranks, self._parameters[0].device)
         with self._measuring():

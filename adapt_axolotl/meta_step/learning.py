@@ -6,7 +6,6 @@ import contextlib
 from collections.abc import Callable
 from typing import Any, Protocol
 
-import numpy as np
 from torch import Tensor
 
 from adapt_axolotl.mixture.learned import LearnedMixture, MetaUpdate
@@ -33,7 +32,8 @@ class BegunStep(Protocol):
 
 
 class Learner(Protocol):
-    """Begins meta steps: `MetaLearner` by gradient products, `FallLearner` by falls of losses."""
+    """Begins meta steps: `CurveLearner` by the losses of training rows, `FallLearner` by those of
+    validation rows, `MetaLearner` by gradient products."""
 
     mixture: LearnedMixture
 
@@ -47,9 +47,8 @@ class Learner(Protocol):
     def tokens(self, step: int) -> int:
         """Supervised tokens that its meta step reads beside the training batch."""
 
-    def begin(self, step: int, trained: np.ndarray) -> BegunStep:
-        """Before the forward of optimizer step `step`; trained: (K,) before it, in the unit that
-        proportions count."""
+    def begin(self, step: int) -> BegunStep:
+        """Before the forward of optimizer step `step`."""
 
     def fingerprint(self) -> dict[str, Any]:
         """What must be the same for a checkpoint to go on learning the same mixture."""

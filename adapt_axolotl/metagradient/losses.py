@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from adapt_axolotl.metagradient.ranks import Reduce, single_process
-from adapt_axolotl.metagradient.supervised_head import supervised_token_losses
+from adapt_axolotl.metagradient.supervised_head import CHUNK, supervised_token_losses
 from adapt_axolotl.metagradient.task_batch import TaskBatch
 
 
@@ -39,6 +40,28 @@ def row_losses(
     rows = batch.row_of_token[:, 1:][learned]
     sums = losses.new_zeros(len(batch.task_of_row)).index_add(0, rows, losses)
     return sums, torch.bincount(rows, minlength=len(batch.task_of_row))
+
+
+@torch.no_grad()
+def row_losses_of_logits(logits: Tensor, batch: TaskBatch) -> tuple[Tensor, Tensor]:
+    """As `row_losses`, of logits that a forward has made anyway; float32.
+
+    Args:
+        logits: (B, T, V).
+        batch: the rows; its inputs are not read.
+    """
+    sequences, positions = batch.learned().nonzero(as_tuple=True)
+    labels = batch.labels[sequences, positions + 1]
+    losses = torch.zeros(len(labels), device=logits.device)
+    for part in torch.arange(len(labels), device=logits.device).split(
+        max(1, CHUNK // logits.shape[-1])
+    ):
+        predicted = logits[sequences[part], positions[part]].float()
+        losses[part] = cross_entropy(predicted, labels[part], reduction="none")
+    rows = batch.row_of_token[sequences, positions + 1]
+    count = len(batch.task_of_row)
+    sums = losses.new_zeros(count).index_add(0, rows, losses)
+    return sums, torch.bincount(rows, minlength=count)
 
 
 @dataclass(frozen=True)

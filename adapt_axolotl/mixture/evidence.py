@@ -52,6 +52,34 @@ class Posterior:
     over_noise: float
 
 
+def nothing(count: int) -> Posterior:
+    """What is believed of K tasks before anything can be said."""
+    return Posterior(np.zeros(count), np.full(count, np.nan), float("nan"))
+
+
+def shrunk(values: np.ndarray, variances: np.ndarray, freedom: int) -> Posterior:
+    """What is left of the tasks' distances to their common mean.
+
+    Args:
+        values: (K,) m; NaN for a task of which nothing is known, two or more are.
+        variances: (K,) s^2, above 0 where known.
+        freedom: degrees of freedom from which their scale is known.
+    """
+    known = np.isfinite(values)
+    count, others = len(values), int(known.sum()) - 1
+    precisions = 1 / variances[known]
+    total = precisions.sum()
+    mean = float(precisions @ values[known]) / total
+    centred = values[known] - mean
+    q = float(precisions @ centred**2)
+    limit = others * float(stats.f.ppf(CONFIDENCE, others, freedom))
+    between = max(0.0, q - limit) / (total - precisions @ precisions / total)
+    believed, deviations = np.full(count, mean), np.full(count, np.nan)
+    believed[known] += between / (between + variances[known]) * centred
+    deviations[known] = centred * np.sqrt(precisions)
+    return Posterior(believed, deviations, float(np.sqrt(q / others)))
+
+
 class Evidence:
     """Pools measurements of K tasks.
 
@@ -99,23 +127,13 @@ class Evidence:
         """Of all that was taken in."""
         count = len(self._weight)
         known = self._weight > 0
-        nothing = Posterior(np.zeros(count), np.full(count, np.nan), float("nan"))
         # By one measurement of each task, noise cannot be told from differences.
         if known.sum() < 2 or self._pairs < known.sum():
-            return nothing
-        means = self._sum[known] / self._weight[known]
-        variances = self.overdispersion * self._square[known] / self._weight[known] ** 2
-        precisions = 1 / variances
-        total = precisions.sum()
-        centred = means - (precisions * means).sum() / total
-        q = float((precisions * centred**2).sum())
-        freedom = len(means) - 1
-        limit = freedom * float(stats.f.ppf(CONFIDENCE, freedom, self._pairs))
-        between = max(0.0, q - limit) / (total - (precisions**2).sum() / total)
-        believed, deviations = np.full(count, means @ precisions / total), np.full(count, np.nan)
-        believed[known] += between / (between + variances) * centred
-        deviations[known] = centred / np.sqrt(variances)
-        return Posterior(believed, deviations, float(np.sqrt(q / freedom)))
+            return nothing(count)
+        means = np.full(count, np.nan)
+        means[known] = self._sum[known] / self._weight[known]
+        variances = self.overdispersion * self._square / np.where(known, self._weight, 1.0) ** 2
+        return shrunk(means, variances, self._pairs)
 
     _ARRAYS = ("_weight", "_square", "_sum", "_last", "_last_error")
 

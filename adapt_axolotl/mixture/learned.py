@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from adapt_axolotl.mixture.evidence import Evidence
+from adapt_axolotl.mixture.evidence import Evidence, Posterior, nothing, shrunk
 from adapt_axolotl.mixture.gradient_steps import GradientSteps
 from adapt_axolotl.mixture.measurement import Measurement, of_falls, of_products
 from adapt_axolotl.mixture.nan_as_null import as_array, as_list
@@ -55,7 +55,8 @@ class MetaUpdate:
         logits: after the update, over the initial mixture, of mean 0.
         scores: what was measured last, with the sign of dJ/dp: negative helps.
         ages: updates since then, 0 for now.
-        returns: what a share of the task is worth as a multiple of the mixture's, measured now.
+        returns: what a share of the task is worth as a multiple of the mixture's at their initial
+            shares, measured now.
         return_errors: their standard errors over the draw of rows.
         deviations: how far each task stands out in all measurements so far, in its own noise.
         over_noise: of all tasks together: 1 is noise alone (`Posterior.over_noise`).
@@ -139,11 +140,6 @@ class LearnedMixture:
         """(K,) w, as `ObservedLosses.weights`."""
         return self.losses.weights
 
-    @property
-    def over_noise(self) -> float:
-        """As `MetaUpdate.over_noise`."""
-        return self._evidence.posterior().over_noise
-
     def observe(self, losses: np.ndarray, measured: np.ndarray | None = None) -> np.ndarray:
         """Take in validation losses; gives `weights` as they are then. For the arguments see
         `ObservedLosses.observe`; measured are all by default."""
@@ -172,26 +168,32 @@ class LearnedMixture:
             measurement = of_products(
                 inner_products, standard_errors, fresh, self.proportions, self._row_tokens
             )
-        return self._learn(inner_products, fresh, measurement, step)
+        return self._learn(inner_products, fresh, measurement, self.proportions, step)
 
     def update_by_falls(
-        self, falls: np.ndarray, standard_errors: np.ndarray, shares: np.ndarray, *, step: int
+        self,
+        falls: np.ndarray,
+        standard_errors: np.ndarray,
+        *,
+        step: int,
+        freedom: int | None = None,
     ) -> MetaUpdate:
-        """Move the logits by the falls of the validation losses since they were measured last.
+        """Move the logits by how far the losses of the tasks have fallen over the same stretch.
 
         Args:
             falls: (K,); NaN where not measured.
             standard_errors: (K,).
-            shares: (K,) of the tasks in what was trained meanwhile, in the unit that proportions
-                count; 0 makes a task count as not measured.
             step: as in `update`.
+            freedom: degrees of freedom from which the errors are known; the falls are then all that
+                is known. None: the errors are known from repeated measurements only, and these are
+                pooled.
         """
-        fresh = self._fresh(falls, standard_errors) & (shares > 0)
+        fresh = self._fresh(falls, standard_errors)
         measurement = None
         if fresh.sum() >= 2:
-            measurement = of_falls(falls, standard_errors, fresh, self.weights, shares)
+            measurement = of_falls(falls, standard_errors, fresh, self.weights, self._initial)
         worth = np.full(len(falls), np.nan) if measurement is None else measurement.advantages
-        return self._learn(worth, fresh, measurement, step)
+        return self._learn(worth, fresh, measurement, self._initial, step, freedom)
 
     def _fresh(self, values: np.ndarray, errors: np.ndarray) -> np.ndarray:
         """(K,) bool: measured now, and to be believed."""
@@ -200,24 +202,31 @@ class LearnedMixture:
         return fresh
 
     def _learn(
-        self, worth: np.ndarray, fresh: np.ndarray, measurement: Measurement | None, step: int
+        self,
+        worth: np.ndarray,
+        fresh: np.ndarray,
+        measurement: Measurement | None,
+        shares: np.ndarray,
+        step: int,
+        freedom: int | None = None,
     ) -> MetaUpdate:
         """Nothing moves unless two tasks or more were measured: a score is worth something only
-        beside another one."""
+        beside another one. shares: (K,) those for which the measurement gives returns."""
         self._scores = np.where(fresh, -worth, self._scores)
         self._ages = np.where(fresh, 0, self._ages + 1)
         returns = errors = np.full(len(self.tasks), np.nan)
         if measurement is not None:
-            returns, errors = measurement.returns()
-            self._evidence.add(returns - 1, errors)
-            if self._steps is not None:
-                self._logits = self._steps.moved(
-                    self._logits, measurement, self._evidence.overdispersion
-                )
-        posterior = self._evidence.posterior()
+            returns, errors = (values * shares / self._initial for values in measurement.returns())
+        posterior = self._believed(returns, errors, freedom)
         if self._steps is None:
-            logits = np.log(np.maximum(1 + posterior.means, LEAST_WORTH)) / self._entropy_weight
-            self._logits = logits - logits.mean()
+            if np.isfinite(posterior.over_noise):
+                logits = np.log(np.maximum(1 + posterior.means, LEAST_WORTH))
+                logits = logits / (1 + self._entropy_weight)
+                self._logits = logits - logits.mean()
+        elif measurement is not None:
+            self._logits = self._steps.moved(
+                self._logits, measurement, self._evidence.overdispersion
+            )
         assert np.isfinite(self._logits).all(), f"logits left the real line at step {step}"
         return MetaUpdate(
             proportions=self.proportions,
@@ -232,6 +241,16 @@ class LearnedMixture:
             objective=self.losses.value(),
             entropy=entropy(self.proportions),
         )
+
+    def _believed(self, returns: np.ndarray, errors: np.ndarray, freedom: int | None) -> Posterior:
+        """What is believed of returns - 1."""
+        if freedom is None:
+            if np.isfinite(returns).any():
+                self._evidence.add(returns - 1, errors)
+            return self._evidence.posterior()
+        if np.isfinite(returns).sum() < 2:
+            return nothing(len(returns))
+        return shrunk(returns - 1, errors**2, freedom)
 
     def fingerprint(self) -> dict[str, Any]:
         """What must be the same for a checkpoint to go on learning the same mixture."""

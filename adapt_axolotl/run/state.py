@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from adapt_axolotl.meta_step.learning import BegunStep, Learner
+from adapt_axolotl.meta_step.training_losses import CurveLearner
 from adapt_axolotl.mixture.averages import TokenAverage
 from adapt_axolotl.mixture.mixture import Mixture
 from adapt_axolotl.mixture.nan_as_null import as_array, as_list
@@ -59,6 +60,8 @@ class AdaptRun:
         self.mixture: Mixture = (
             StaticMixture(plan.pools.tasks, plan.initial) if learner is None else learner.mixture
         )
+        # Learns from the losses of the rows that are trained on: `CurveLearner.take_rows`.
+        self.curves = learner if isinstance(learner, CurveLearner) else None
         self.meta_step: BegunStep | None = None
         self.ledger = plan.ledger()
         self.sampler = plan.sampler(self.ledger, lambda: self.mixture.proportions)
@@ -95,10 +98,7 @@ class AdaptRun:
             return
         if self.ledger.spend_on_meta_step(learner.tokens(step)):
             begun = time.perf_counter()
-            by_rows = self.plan.unit == "examples"
-            ledger = self.ledger
-            trained = ledger.examples_of_tasks if by_rows else ledger.tokens_of_tasks
-            self.meta_step = learner.begin(step, trained)
+            self.meta_step = learner.begin(step)
             self.seconds["meta_steps"] += time.perf_counter() - begun
 
     def commit_step(self, step: int, *, skipped: bool = False) -> None:
@@ -126,6 +126,9 @@ class AdaptRun:
                 "fp16, or a lower learning_rate, and go on from a checkpoint before these steps"
             )
         self._average.add(self.mixture.proportions, self.ledger.used - before)
+        if self.curves is not None:
+            new = self.ledger.examples_of_tasks <= self.plan.pools.rows_of_task
+            self.curves.end_step(self.ledger.used, self.progress, new)
 
     def end_step(self, step: int, *, record: bool) -> bool:
         """After the optimizer step: learn, keep records, look ahead.

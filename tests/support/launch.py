@@ -18,6 +18,8 @@ TASKS = ("constant", "copy", "yes_no", "reverse", "noise")
 
 # The paper's measure and rule: gradient products, read off the training backward.
 PRODUCTS = {"measure": "products", "rule": "steps"}
+# Falls of the losses of validation rows.
+FALLS = {"measure": "loss_falls", "update_every": 3, "start_after": "5%", "rows_per_task": 8}
 
 
 def recipe(tiny: Path, folder: Path, **changes: Any) -> dict[str, Any]:
@@ -26,7 +28,7 @@ def recipe(tiny: Path, folder: Path, **changes: Any) -> dict[str, Any]:
     adapt = {
         "token_budget": 2500,
         "mixture": "learned",
-        "learned": {"update_every": 3, "start_after": "5%", "rows_per_task": 8},
+        "learned": {"start_after": "5%"},
         **changes.pop("adapt", {}),
     }
 

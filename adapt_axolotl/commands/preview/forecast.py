@@ -18,7 +18,11 @@ from adapt_axolotl.meta_step.falls import FallSettings
 from adapt_axolotl.meta_step.learner import MetaSettings
 from adapt_axolotl.meta_step.rows import turns_of_a_round
 from adapt_axolotl.meta_step.schedule import FORWARD, meta_step_cost
+from adapt_axolotl.meta_step.training_losses import NAME as TRAINING_LOSSES
+from adapt_axolotl.meta_step.training_losses import CurveSettings
 from adapt_axolotl.run.plan import RunPlan
+
+Settings = MetaSettings | FallSettings | CurveSettings
 
 # Up to four passes, repeated data is nearly worth new data (arXiv 2305.16264).
 REPEATS = 4.0
@@ -59,10 +63,11 @@ class MetaForecast:
 
     Attributes:
         steps: how many.
-        rows_per_task: validation rows of each task that one of them reads.
+        rows_per_task: validation rows of each task that one of them reads; 0 where they learn from
+            the losses of training.
         first: the optimizer step of the first, from 0; None if there is none.
-        measures: what they measure: falls of losses, or gradient products by the estimator that is
-            expected; the model may turn out to need another.
+        measures: what they measure: losses of training, falls of losses, or gradient products by
+            the estimator that is expected; the model may turn out to need another.
         tokens: supervised tokens that they read beside the training batches, expected.
         cost: their cost as a part of that of training, by the tokens that they read and the
             measured cost of each kind of pass.
@@ -110,9 +115,7 @@ class Forecast:
     meta: MetaForecast | None
 
 
-def forecast(
-    plan: RunPlan, tasks: Tasks, adapt: AdaptConfig, meta: MetaSettings | FallSettings | None
-) -> Forecast:
+def forecast(plan: RunPlan, tasks: Tasks, adapt: AdaptConfig, meta: Settings | None) -> Forecast:
     """Draw a whole run: about 50,000 rows a second."""
     pools, held_out = tasks.pools, tasks.validation_pools
     ledger = plan.ledger()
@@ -131,7 +134,7 @@ def forecast(
         passes = 2 if isinstance(meta, FallSettings) and meta_steps else 1
         if (
             meta is not None
-            and meta.due(step, plan.progress(ledger))
+            and _due(meta, step, plan.progress(ledger), meta_steps, plan.budget)
             and ledger.spend_on_meta_step(passes * extra)
         ):
             meta_steps += 1
@@ -175,9 +178,9 @@ def forecast(
         if meta is None
         else MetaForecast(
             steps=meta_steps,
-            rows_per_task=meta.rows_per_task,
+            rows_per_task=0 if isinstance(meta, CurveSettings) else meta.rows_per_task,
             first=first,
-            measures=LOSS_FALLS if isinstance(meta, FallSettings) else meta.estimators[0].name,
+            measures=_measures(meta),
             tokens=spent,
             cost=measuring / training,
         ),
@@ -194,19 +197,35 @@ def _limit(plan: RunPlan, adapt: AdaptConfig, available: int) -> float | None:
     return share if share < reachable else None
 
 
-def _meta_tokens(meta: MetaSettings | FallSettings, pools: TaskPools, held_out: TaskPools) -> int:
+def _measures(meta: Settings) -> str:
+    if isinstance(meta, CurveSettings):
+        return TRAINING_LOSSES
+    return LOSS_FALLS if isinstance(meta, FallSettings) else meta.estimators[0].name
+
+
+def _due(meta: Settings, step: int, progress: float, done: int, budget: int) -> bool:
+    """Whether optimizer step `step` has a meta step, after so many."""
+    if not isinstance(meta, CurveSettings):
+        return meta.due(step, progress)
+    updates = meta.updates(budget)
+    return done < len(updates) and progress >= updates[done]
+
+
+def _meta_tokens(meta: Settings, pools: TaskPools, held_out: TaskPools) -> int:
     """Supervised tokens that a meta step reads beside the training batch, expected."""
+    if isinstance(meta, CurveSettings):
+        return 0
     tokens = _drawn(held_out, held_out.supervised_tokens, meta)
     if _has_rows_of_its_own(meta):
         tokens += _drawn(pools, pools.supervised_tokens, meta)
     return round(tokens)
 
 
-def _meta_cost(
-    meta: MetaSettings | FallSettings, pools: TaskPools, held_out: TaskPools, step: int
-) -> float:
+def _meta_cost(meta: Settings, pools: TaskPools, held_out: TaskPools, step: int) -> float:
     """Expected cost of a meta step, in training steps of `step` tokens. Checks, padding and copies
     of the weights are left out."""
+    if isinstance(meta, CurveSettings):
+        return 0.0
     if isinstance(meta, FallSettings):
         return FORWARD * _drawn(held_out, held_out.lengths, meta) / step
     return meta_step_cost(
@@ -218,7 +237,7 @@ def _meta_cost(
     )
 
 
-def _has_rows_of_its_own(meta: MetaSettings | FallSettings) -> bool:
+def _has_rows_of_its_own(meta: Settings) -> bool:
     return isinstance(meta, MetaSettings) and (meta.look_ahead or meta.estimators[0].own_rows)
 
 

@@ -71,6 +71,12 @@ def _meta_steps(run: Forecast) -> str:
     assert meta is not None
     if meta.steps == 0:
         return "There is no meta step, so the mixture stays what it starts with."
+    if meta.rows_per_task == 0:
+        return (
+            f"The mixture moves {meta.steps:,} times, first before optimizer step "
+            f"{(meta.first or 0) + 1:,}, by the losses of the rows that are trained on "
+            f"({meta.measures}); nothing else is read."
+        )
     return (
         f"Meta steps, which update the mixture: {meta.steps:,}, the first before optimizer step "
         f"{(meta.first or 0) + 1:,}. They read about {meta.tokens:,} supervised tokens more "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from adapt_axolotl.commands.preview.forecast import REPEATS, Forecast
 from adapt_axolotl.commands.preview.notes import left_out, much_is_left_out
 from adapt_axolotl.meta_step.schedule import LEAST_FALLS
+from adapt_axolotl.meta_step.training_losses import NAME as TRAINING_LOSSES
 
 # Below these the run still trains, but what it learns of the tasks is mostly noise.
 VALIDATION_ROWS = 16
@@ -41,9 +42,14 @@ def warnings(run: Forecast, sequence_len: int) -> list[str]:
             "adapt.token_budget"
         )
     if run.meta is not None and run.meta.steps < LEAST_FALLS:
+        more = (
+            longer
+            if run.meta.measures == TRAINING_LOSSES
+            else (f"raise adapt.learned.overhead, or {longer}")
+        )
         found.append(
             f"{run.meta.steps} meta steps, fewer than {LEAST_FALLS}, so the mixture will stay what "
-            f"it starts with; raise adapt.learned.overhead, or {longer}"
+            f"it starts with; {more}"
         )
     if run.meta is not None and run.meta.cost > META_COST:
         found.append(

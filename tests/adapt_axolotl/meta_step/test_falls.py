@@ -18,7 +18,6 @@ from tests.adapt_axolotl.meta_step.test_step import TASKS, make_measuring_rows
 from tests.support.models import make_model
 
 SETTINGS = FallSettings(steps=(3, 6, 9, 12), rows_per_task=5, seed=0)
-TRAINED = np.array([100.0, 200.0, 300.0])
 
 
 def make_learner(
@@ -45,7 +44,7 @@ def test_it_is_due_at_its_steps_whatever_was_spent() -> None:
     learner = make_learner(make_model("llama"))
     assert [step for step in range(20) if learner.due(step, 0.0)] == [3, 6, 9, 12]
     first = set(learner.rows(3).tolist())
-    learner.begin(3, TRAINED)
+    learner.begin(3)
     assert first < set(learner.rows(6).tolist())  # again, and new ones
     assert learner.tokens(6) > 0
 
@@ -67,17 +66,17 @@ def test_the_falls_are_differences_of_the_same_rows() -> None:
         return np.array(found)
 
     before = literal()
-    first = learner.begin(3, TRAINED).finish()
+    first = learner.begin(3).finish()
     assert np.isnan(first.returns).all()
     shrink(model)
     after = literal()
     taken: dict[str, np.ndarray] = {}
 
-    def keep(falls: np.ndarray, errors: np.ndarray, shares: np.ndarray, *, step: int) -> None:
-        taken.update(falls=falls, errors=errors, shares=shares)
+    def keep(falls: np.ndarray, errors: np.ndarray, *, step: int) -> None:
+        taken.update(falls=falls, errors=errors)
 
     learner.mixture.update_by_falls = keep  # type: ignore[method-assign, assignment]
-    begun = learner.begin(6, TRAINED + np.array([10.0, 30.0, 60.0]))
+    begun = learner.begin(6)
     with pytest.raises(AttributeError):  # nothing to compare over the processes
         begun.finish()
     for k in range(3):
@@ -89,7 +88,6 @@ def test_the_falls_are_differences_of_the_same_rows() -> None:
         error = np.sqrt(count / (count - 1) * ((falls - fall * tokens) ** 2).sum()) / tokens.sum()
         assert taken["falls"][k] == pytest.approx(fall, rel=1e-5)
         assert taken["errors"][k] == pytest.approx(error, rel=1e-5)
-    assert taken["shares"] == pytest.approx([0.1, 0.3, 0.6])
 
 
 class OneOfTwo(Ranks):
@@ -108,7 +106,7 @@ def test_two_processes_measure_the_rows_of_one_between_them() -> None:
     model = make_model("llama")
     parts: list[torch.Tensor] = []
     for rank in range(2):
-        make_learner(model, ranks=OneOfTwo(rank, parts)).begin(3, TRAINED)
+        make_learner(model, ranks=OneOfTwo(rank, parts)).begin(3)
     whole: list[torch.Tensor] = []
 
     class Alone(Ranks):
@@ -116,7 +114,7 @@ def test_two_processes_measure_the_rows_of_one_between_them() -> None:
             whole.append(tensor.clone())
             return tensor
 
-    make_learner(model, ranks=Alone()).begin(3, TRAINED)
+    make_learner(model, ranks=Alone()).begin(3)
     assert not ((parts[0][1] > 0) & (parts[1][1] > 0)).any()
     torch.testing.assert_close(parts[0] + parts[1], whole[0], rtol=1e-5, atol=1e-6)
 
@@ -129,7 +127,7 @@ def test_a_restored_learner_goes_on_to_the_bit() -> None:
             state = json.loads(json.dumps(part.state_dict(), allow_nan=False))
             part = make_learner(model)
             part.load_state_dict(state)
-        updates = [one.begin(step, (1 + number) * TRAINED).finish() for one in (whole, part)]
+        updates = [one.begin(step).finish() for one in (whole, part)]
         assert (updates[0].proportions == updates[1].proportions).all()
         shrink(model)
     assert whole.state_dict() == part.state_dict()
@@ -142,8 +140,8 @@ def test_a_loss_that_is_not_finite_leaves_its_task_out_and_training_goes_on(
     with torch.no_grad():
         model.get_input_embeddings().weight[60] = torch.nan  # POISON, in rows of task b
     learner = make_learner(model, poisoned=1)
-    for number, step in enumerate(SETTINGS.steps):
-        update = learner.begin(step, (1 + number) * TRAINED).finish()
+    for step in SETTINGS.steps:
+        update = learner.begin(step).finish()
         shrink(model)
     assert np.isfinite(update.proportions).all()
     assert np.isnan(update.returns[1])
@@ -154,7 +152,7 @@ def test_measuring_leaves_modes_gradients_and_random_streams_alone() -> None:
     model = make_model("llama")
     model.train()
     state = torch.get_rng_state()
-    make_learner(model).begin(3, TRAINED).finish()
+    make_learner(model).begin(3).finish()
     assert model.training
     assert all(parameter.grad is None for parameter in model.parameters())
     assert (torch.get_rng_state() == state).all()

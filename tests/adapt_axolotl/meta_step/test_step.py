@@ -23,7 +23,6 @@ from tests.support.models import make_model, make_rows, packed, padded, trained
 
 TASKS = ("a", "b", "c")
 # Trained so far, which gradient products do not ask for.
-NOTHING = np.zeros(len(TASKS))
 POISON = 60
 
 
@@ -87,7 +86,7 @@ def test_estimators_give_one_mixture(look_ahead: bool) -> None:
     shares = {}
     for estimator in (PER_TASK, FINITE_DIFFERENCE):
         learner = make_learner(make_model("llama"), estimator, PER_TASK, look_ahead=look_ahead)
-        update = learner.begin(0, NOTHING).finish()
+        update = learner.begin(0).finish()
         assert learner.estimator is estimator
         shares[estimator.name] = update.scores
     scale = np.abs(shares["per_task"]).max()
@@ -97,7 +96,7 @@ def test_estimators_give_one_mixture(look_ahead: bool) -> None:
 def test_in_backward_reads_the_scores_of_the_training_rows() -> None:
     model = make_model("qwen3")
     learner = make_learner(model, IN_BACKWARD, PER_TASK)
-    step = learner.begin(0, NOTHING)
+    step = learner.begin(0)
     assert step.reading
     batch = padded(make_rows(6, 9), [0, 1, 2, 0, 1, 0])
     weight = 0.25
@@ -131,26 +130,26 @@ def test_an_estimator_that_does_not_fit_is_replaced_and_this_is_said(
     asked, rows = [], learner.rows
     monkeypatch.setattr(learner, "rows", lambda number: asked.append(number) or rows(number))
     with caplog.at_level("WARNING", logger="axolotl.adapt"):
-        step = learner.begin(0, NOTHING)
+        step = learner.begin(0)
     assert learner.estimator == FINITE_DIFFERENCE
     assert "in_backward does not fit this model" in caplog.text
     # The rows that it wants were not booked for this step: they are read from the next one on.
     assert np.isnan(step.finish().scores).all()
     assert asked == [0]
-    assert np.isfinite(learner.begin(5, NOTHING).finish().scores).all()
+    assert np.isfinite(learner.begin(5).finish().scores).all()
 
 
 def test_what_takes_over_in_training_is_checked_too(caplog: pytest.LogCaptureFixture) -> None:
     model = make_model("llama")
     learner = make_learner(model, IN_BACKWARD, FINITE_DIFFERENCE, PER_TASK)
-    step = learner.begin(0, NOTHING)
+    step = learner.begin(0)
     batch = padded(make_rows(6, 9), [0, 1, 2, 0, 1, 0])
     with step.training_backward(batch.labels, batch.row_of_token, batch.task_of_row, lambda: 1.0):
         states = model.model(**batch.inputs).last_hidden_state
         (states @ model.lm_head.weight.T).logsumexp(-1).sum().backward()
     step.finish()
     with caplog.at_level("INFO", logger="axolotl.adapt"):
-        step = learner.begin(5, NOTHING)
+        step = learner.begin(5)
     assert "task scores by finite_difference: agrees" in caplog.text
 
 
@@ -158,27 +157,27 @@ def test_a_resumed_meta_step_keeps_its_estimator_without_another_check(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     learner = make_learner(make_model("llama"), IN_BACKWARD, FINITE_DIFFERENCE)
-    learner.begin(0, NOTHING)
+    learner.begin(0)
     other = make_learner(make_model("llama"), IN_BACKWARD, FINITE_DIFFERENCE)
     other.load_state_dict(learner.state_dict())
     check = "adapt_axolotl.meta_step.choice.check_estimator"
     monkeypatch.setattr(check, lambda *_, **__: pytest.fail("checked again"))
-    assert other.begin(5, NOTHING).reading
+    assert other.begin(5).reading
 
 
 def test_a_resume_on_other_hardware_checks_again(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     learner = make_learner(make_model("llama"), FINITE_DIFFERENCE, PER_TASK)
-    learner.begin(0, NOTHING)
+    learner.begin(0)
     state = learner.state_dict()
     monkeypatch.setattr("adapt_axolotl.meta_step.choice._hardware", lambda device: "another GPU")
     other = make_learner(make_model("llama"), FINITE_DIFFERENCE, PER_TASK)
     other.load_state_dict(state)
     caplog.clear()
     with caplog.at_level("INFO", logger="axolotl.adapt"):
-        other.begin(5, NOTHING).finish()
-        other.begin(10, NOTHING).finish()
+        other.begin(5).finish()
+        other.begin(10).finish()
     assert caplog.text.count("checked again on another GPU") == 1
     assert caplog.text.count("agrees with one backward a task") == 1
 
@@ -204,7 +203,7 @@ def test_packed_rows_that_learn_from_each_other_are_not_read(
 ) -> None:
     model = make_model("qwen3")
     learner = make_learner(model, IN_BACKWARD, FINITE_DIFFERENCE)
-    step = learner.begin(0, NOTHING)
+    step = learner.begin(0)
     batch = packed(make_rows(6, 9), [0, 1, 2, 0, 1, 0])
     labels = batch.inputs["input_ids"].clone()  # every token, the first of a row too
     with step.training_backward(labels, batch.row_of_token, batch.task_of_row, lambda: 1.0):
@@ -223,12 +222,12 @@ def test_gradients_that_are_not_finite_leave_a_meta_step_out(
     mlp.forward = lambda x: forward(x) + (x * 0).abs().sqrt()  # 0, but its gradient is NaN
     learner = make_learner(model, IN_BACKWARD, FINITE_DIFFERENCE, PER_TASK)
     with caplog.at_level("WARNING", logger="axolotl.adapt"):
-        step = learner.begin(0, NOTHING)
+        step = learner.begin(0)
     assert not step.reading
     assert (step.finish().proportions == 1 / 3).all()
     assert "are not finite; this meta step is left out" in caplog.text
     mlp.forward = forward
-    step = learner.begin(5, NOTHING)
+    step = learner.begin(5)
     assert step.reading
 
 
@@ -245,7 +244,7 @@ def test_a_module_that_is_bypassed_in_training_ends_reading_on_all_processes(
 ) -> None:
     model = make_model("qwen3")
     learner = make_learner(model, IN_BACKWARD, FINITE_DIFFERENCE)
-    step = learner.begin(0, NOTHING)
+    step = learner.begin(0)
     step.reader._ranks = OtherRanks(0, 1 if here else 2)
     batch = padded(make_rows(6, 9), [0, 1, 2, 0, 1, 0])
     micro_batches = 0
@@ -274,7 +273,7 @@ def test_a_nan_validation_loss_leaves_its_task_out_and_training_goes_on(
         model.model.embed_tokens.weight[POISON] = torch.nan
     learner = make_learner(model, FINITE_DIFFERENCE, PER_TASK, poisoned=1)
     with caplog.at_level("WARNING", logger="axolotl.adapt"):
-        step = learner.begin(0, NOTHING)
+        step = learner.begin(0)
     # theta itself holds the NaN here, so the finite difference is refused by its check.
     update = step.finish()
     assert "task 'b': its validation loss is nan" in caplog.text
@@ -290,7 +289,7 @@ def test_measuring_leaves_modes_and_random_streams_alone() -> None:
     modes = [module.training for module in model.modules()]
     state = torch.get_rng_state()
     learner = make_learner(model, FINITE_DIFFERENCE, PER_TASK)
-    learner.begin(0, NOTHING).finish()
+    learner.begin(0).finish()
     assert [module.training for module in model.modules()] == modes
     assert torch.equal(torch.get_rng_state(), state)
 
@@ -300,7 +299,7 @@ def test_rows_are_a_function_of_the_step_and_new_at_each() -> None:
         make_learner(make_model("llama"), PER_TASK),
         make_learner(make_model("llama"), PER_TASK),
     )
-    one.begin(0, NOTHING)
+    one.begin(0)
     assert all((a == b).all() for a, b in zip(one.rows(5), other.rows(5), strict=True))
     assert any((a != b).any() for a, b in zip(one.rows(5), one.rows(10), strict=True))
 
@@ -310,7 +309,7 @@ def test_tasks_take_turns_and_the_others_keep_their_loss() -> None:
     learner.mixture.observe(np.array([9.0, 9.0, 9.0]))
     read = []
     for step in (0, 5):
-        losses = learner.begin(step, NOTHING).finish().validation_losses
+        losses = learner.begin(step).finish().validation_losses
         read.append(set(np.flatnonzero(losses != 9.0)))
     assert [len(tasks) for tasks in read] == [2, 3]
     assert learner.mixture.losses.skipped.tolist() == [0, 0, 0]
@@ -323,6 +322,6 @@ def test_a_meta_step_goes_through_its_validation_rows_once() -> None:
     model.register_forward_pre_hook(
         lambda module, args, kwargs: rows.append(len(kwargs["input_ids"])), with_kwargs=True
     )
-    learner.begin(0, NOTHING)
+    learner.begin(0)
     validation, training = learner.rows(0)
     assert sum(rows) == len(validation) + len(training)

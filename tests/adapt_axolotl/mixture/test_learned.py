@@ -425,13 +425,26 @@ def test_by_evidence_a_task_worth_twice_as_much_gets_its_power_of_the_share() ->
         )
 
 
-def test_falls_are_worth_what_they_are_over_the_share_that_they_had() -> None:
-    """Without transfer f_k = n G_k q_k, so G_k w_k is found again whatever the shares were."""
-    shares = np.array([0.1, 0.2, 0.3, 0.4])
-    gains = np.array([1.0, 2.0, 3.0, 4.0])
-    mixture = by_evidence()
-    update = mixture.update_by_falls(shares * gains, np.full(4, 1e-6), shares, step=0)
-    assert update.returns == pytest.approx(gains / (shares @ gains), rel=1e-6)
+def test_falls_by_own_tokens_lead_to_the_least_objective() -> None:
+    """V_k = a_k - f_k log n_k: the shares that minimise sum_k w_k V_k are those of w_k f_k, and
+    p0 r^1 is there, from whatever shares a run starts."""
+    initial = np.array([0.1, 0.2, 0.3, 0.4])
+    falls = np.array([1.0, 2.0, 1.0, 4.0])
+    mixture = by_evidence(initial=initial, entropy_weight=1e-9, floor=0.0)
+    update = mixture.update_by_falls(falls, np.full(4, 1e-6), step=0, freedom=100)
+    assert update.returns == pytest.approx(falls / falls.sum() / initial, rel=1e-6)
+    assert update.proportions == pytest.approx(falls / falls.sum(), rel=1e-3)
+
+
+def test_the_entropy_weight_holds_the_mixture_at_its_initial_one() -> None:
+    initial = np.array([0.4, 0.6])
+    falls = np.array([3.0, 1.0])
+    for weight in (0.5, 1.0, 4.0):
+        mixture = by_evidence(2, initial=initial, entropy_weight=weight, floor=0.0)
+        update = mixture.update_by_falls(falls, np.full(2, 1e-6), step=0, freedom=100)
+        part = 1 / (1 + weight)
+        wanted = (falls / falls.sum()) ** part * initial ** (1 - part)
+        assert update.proportions == pytest.approx(wanted / wanted.sum(), rel=1e-3)
 
 
 def test_falls_with_mutual_transfer_are_worth_the_gradient_products() -> None:
@@ -442,16 +455,14 @@ def test_falls_with_mutual_transfer_are_worth_the_gradient_products() -> None:
     transfer = features @ features.T + 5
     shares = np.full(4, 0.25)
     mixture = by_evidence()
-    update = mixture.update_by_falls(transfer @ shares, np.full(4, 1e-6), shares, step=0)
+    update = mixture.update_by_falls(transfer @ shares, np.full(4, 1e-6), step=0)
     worth = transfer.T @ np.full(4, 0.25)
     assert update.returns == pytest.approx(worth / worth.mean(), rel=1e-6)
 
 
 def test_a_mixture_that_lowers_nothing_beyond_noise_says_nothing_of_its_parts() -> None:
     mixture = by_evidence()
-    update = mixture.update_by_falls(
-        np.array([0.1, -0.1, 0.05, 0.0]), np.full(4, 0.2), np.full(4, 0.25), step=0
-    )
+    update = mixture.update_by_falls(np.array([0.1, -0.1, 0.05, 0.0]), np.full(4, 0.2), step=0)
     assert np.isnan(update.returns).all()
     assert mixture.proportions == pytest.approx(np.full(4, 0.25))
 
@@ -468,12 +479,12 @@ def test_it_starts_at_the_initial_mixture_and_its_floor_is_a_part_of_it() -> Non
 
 def test_by_evidence_a_restored_mixture_goes_on_to_the_bit() -> None:
     rng = np.random.default_rng(3)
-    inputs = [(rng.random(4), rng.random(4) * 0.2, np.full(4, 0.25)) for _ in range(20)]
+    inputs = [(rng.random(4), rng.random(4) * 0.2) for _ in range(20)]
     inputs[7][0][2] = np.nan
     whole, part = by_evidence(), by_evidence()
-    for step, (falls, errors, shares) in enumerate(inputs):
+    for step, (falls, errors) in enumerate(inputs):
         for mixture in (whole, part):
-            mixture.update_by_falls(falls, errors, shares, step=step)
+            mixture.update_by_falls(falls, errors, step=step)
         if step == 9:
             state = json.loads(json.dumps(part.state_dict(), allow_nan=False))
             part = by_evidence()

@@ -32,9 +32,9 @@ def one(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def one_by_falls(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same by falls of losses."""
-    folder = tmp_path_factory.mktemp("one_by_falls")
+def one_by_losses(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same by the losses of training."""
+    folder = tmp_path_factory.mktemp("one_by_losses")
     train(recipe(tiny, folder, micro_batch_size=4, gradient_accumulation_steps=4), folder)
     return folder
 
@@ -69,15 +69,15 @@ def test_several_processes_draw_and_learn_what_one_does(
 
 
 @pytest.mark.slow
-def test_several_processes_measure_the_falls_that_one_does(
-    one_by_falls: Path, tiny: Path, tmp_path: Path
+def test_several_processes_take_the_training_losses_that_one_does(
+    one_by_losses: Path, tiny: Path, tmp_path: Path
 ) -> None:
     train(
         recipe(tiny, tmp_path, micro_batch_size=4, gradient_accumulation_steps=2),
         tmp_path,
         processes=2,
     )
-    assert_same_run(tmp_path, one_by_falls, tolerance=1e-6)
+    assert_same_run(tmp_path, one_by_losses, tolerance=1e-6)
 
 
 def train_with_deepspeed(

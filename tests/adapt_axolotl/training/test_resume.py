@@ -14,12 +14,16 @@ from tests.support.launch import PRODUCTS, history, ledger, log_lines, recipe, t
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("how", [{}, PRODUCTS], ids=["falls", "products"])
+@pytest.mark.parametrize(
+    "how",
+    [{"start_after": "5%"}, {**PRODUCTS, "update_every": 3, "start_after": "5%"}],
+    ids=["training_losses", "products"],
+)
 def test_a_run_killed_at_five_random_moments_is_the_run_that_was_not(
     how: dict[str, str], tiny: Path, tmp_path: Path
 ) -> None:
     changes: dict[str, Any] = {
-        "adapt": {"learned": {**how, "update_every": 3, "start_after": "5%"}},
+        "adapt": {"learned": how},
         "save_strategy": "steps",
         "save_steps": 4,
         "save_total_limit": 2,

@@ -1,0 +1,165 @@
+"""Meta steps that cost nothing: the losses of rows as training sees them for the first time.
+
+    rows of a training step -> their losses, of new ones only -> learning curves -> mixture
+
+The forward that trains on a row gives its loss. So a meta step reads no tokens, makes no pass over
+the model and stores six numbers a task for each stretch of the run (`mixture/learning_curves.py`).
+A row that was trained on before is not counted, because the model may remember it: a task that has
+no new rows left keeps the line that its last ones gave.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from adapt_axolotl.meta_step.step import on_all_ranks
+from adapt_axolotl.meta_step.validation import warn_of_unusable
+from adapt_axolotl.metagradient.ranks import Ranks
+from adapt_axolotl.mixture.learned import LearnedMixture, MetaUpdate
+from adapt_axolotl.mixture.learning_curves import (
+    GROWTH,
+    LEAST_INTERVALS,
+    MOMENTS,
+    LearningCurves,
+    row_moments,
+)
+
+NAME = "training_losses"
+
+
+@dataclass(frozen=True)
+class CurveSettings:
+    """When losses are kept.
+
+    Attributes:
+        start_after: share of the budget before it: the first steps say little of the later ones.
+    """
+
+    start_after: float
+
+    def updates(self, budget: int) -> list[float]:
+        """Shares of the budget, in supervised tokens, at which the mixture moves, about."""
+        at = max(self.start_after, 1 / budget) * GROWTH ** (LEAST_INTERVALS)
+        shares = []
+        while at < 1:
+            shares.append(at)
+            at *= GROWTH
+        return shares
+
+
+@dataclass
+class CurveStep:
+    """A meta step whose measurement is there before it begins; see `BegunStep`."""
+
+    learn: Callable[[], MetaUpdate]
+    reading: bool = False
+
+    def training_backward(self, *_: Any) -> contextlib.AbstractContextManager[None]:
+        raise AssertionError("nothing is read of the training backward")
+
+    def finish(self) -> MetaUpdate:
+        """Move the mixture.
+
+        Raises:
+            RuntimeError: the processes of the run hold different mixtures.
+        """
+        return self.learn()
+
+
+class CurveLearner:
+    """Begins meta steps, as `Learner` says.
+
+    Args:
+        mixture: what is learned.
+        settings: from when on.
+        ranks: the processes of the run.
+        device: of the model.
+    """
+
+    measures = NAME
+    reads_rows = True
+
+    def __init__(
+        self,
+        mixture: LearnedMixture,
+        settings: CurveSettings,
+        ranks: Ranks,
+        device: torch.device,
+    ) -> None:
+        self.mixture = mixture
+        self._settings = settings
+        self._ranks = ranks
+        self._device = device
+        self._curves = LearningCurves(len(mixture.tasks))
+        self._step = np.zeros((len(MOMENTS), len(mixture.tasks)))  # this rank's rows of a step
+        self._trained = 0.0
+
+    def due(self, step: int, progress: float) -> bool:
+        """Whether optimizer step `step` begins a stretch, and those before can be fitted."""
+        return self._curves.ends(self._trained) and self._curves.fit() is not None
+
+    def tokens(self, step: int) -> int:
+        """None are read."""
+        return 0
+
+    def take_rows(self, tasks: np.ndarray, sums: np.ndarray, tokens: np.ndarray) -> None:
+        """Losses of rows of a training micro-batch of this rank, (R,) each, as `row_moments`."""
+        self._step += row_moments(tasks, sums, tokens, len(self.mixture.tasks))
+
+    def end_step(self, trained: int, progress: float, new: np.ndarray) -> None:
+        """After an optimizer step.
+
+        Args:
+            trained: supervised tokens trained on so far, with it.
+            progress: share of the budget spent so far, with it.
+            new: (K,) bool, tasks of which no row was trained on before it.
+        """
+        moments, self._step = self._step, np.zeros_like(self._step)
+        before, self._trained = self._trained, float(trained)
+        if progress < self._settings.start_after:
+            return
+        summed = self._ranks.sum(torch.as_tensor(moments, device=self._device)).cpu().numpy()
+        usable = np.isfinite(summed).all(axis=0)
+        warn_of_unusable(self.mixture.tasks, summed[MOMENTS.index("s")], ~usable)
+        self._curves.add(max(1.0, before), np.where(usable & new, summed, 0.0))
+
+    def begin(self, step: int) -> CurveStep:
+        """Take the falls of the losses so far."""
+        fit = self._curves.fit()
+        assert fit is not None, "not due"
+        self.mixture.observe(fit.levels, np.isfinite(fit.levels))
+
+        def learn() -> MetaUpdate:
+            update = self.mixture.update_by_falls(
+                fit.falls, fit.errors, step=step, freedom=fit.freedom
+            )
+            return on_all_ranks(update, step, self._ranks, self._device)
+
+        return CurveStep(learn)
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What must be the same for a checkpoint to go on learning the same mixture."""
+        return {
+            "adapt.learned.measure": NAME,
+            "adapt.learned.start_after": self._settings.start_after,
+            **self.mixture.fingerprint(),
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {
+            "mixture": self.mixture.state_dict(),
+            "curves": self._curves.state_dict(),
+            "trained": self._trained,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.mixture.load_state_dict(state["mixture"])
+        self._curves.load_state_dict(state["curves"])
+        self._trained = state["trained"]

@@ -1,0 +1,162 @@
+"""How fast each task's loss falls, by the losses of rows that a run trains on anyway. K tasks.
+
+A row that a run has not trained on before is as good as one held out: its loss, taken in the
+forward that trains on it, is an unbiased measurement of the task's validation loss at that moment
+(prequential, Dawid, 1984). There are far more of them than a meta step could afford, and they are
+free. Losses fall about as the logarithm of what was trained, so over the last part of a run
+
+    V_k(N) = a_k - f_k log N            N tokens trained, all tasks together
+
+with f_k the fall of task k for each e-fold of training (ours; ADO, arXiv 2410.11820, fits power
+laws of each task's own tokens over the whole run). The fit is by least squares over intervals of
+log N in which means and variances over rows are kept; so its state does not grow with the run. Its
+standard errors are those of the rows, scaled up where the intervals scatter about the lines by
+more than their rows do (the ratio of Birge, 1932).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+# An interval ends when the tokens trained have grown by this factor since it began.
+GROWTH = 1.15
+
+# A line is fitted to the intervals of the last so many-fold of training, once there are so many.
+WINDOW = 3.0
+LEAST_INTERVALS = 4
+
+# Sums over rows with w supervised tokens and a sum of token losses s, in this order.
+MOMENTS = ("1", "w", "w^2", "s", "s w", "s^2")
+
+
+@dataclass(frozen=True)
+class Falls:
+    """Arrays are (K,); NaN for a task with too little to be fitted.
+
+    Attributes:
+        falls: f_k, nats a token for each e-fold of training.
+        errors: their standard errors.
+        levels: V_k where the task's line ends now.
+        freedom: degrees of freedom from which the noise is known, all tasks together.
+    """
+
+    falls: np.ndarray
+    errors: np.ndarray
+    levels: np.ndarray
+    freedom: int
+
+
+def row_moments(tasks: np.ndarray, sums: np.ndarray, tokens: np.ndarray, count: int) -> np.ndarray:
+    """(6, K) sums over rows, as `MOMENTS`.
+
+    Args:
+        tasks: (R,) of the rows.
+        sums: (R,) of their token losses, nats.
+        tokens: (R,) how many these are.
+        count: K.
+    """
+    w, s = tokens.astype(float), sums.astype(float)
+    parts = (np.ones(len(s)), w, w * w, s, s * w, s * s)
+    return np.stack([np.bincount(tasks, weights=part, minlength=count) for part in parts])
+
+
+class LearningCurves:
+    """Losses of rows over what was trained.
+
+    Args:
+        count: K.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        # Of each interval: the tokens at its begin, (K,) sums of w log N, and (6, K).
+        self._begins: list[float] = []
+        self._logs: list[np.ndarray] = []
+        self._moments: list[np.ndarray] = []
+
+    def ends(self, tokens: float) -> bool:
+        """Whether a step with so many tokens trained before it begins a new interval."""
+        return not self._begins or tokens >= GROWTH * self._begins[-1]
+
+    def add(self, tokens: float, moments: np.ndarray) -> None:
+        """Take in a step.
+
+        Args:
+            tokens: N, trained before it, above 0.
+            moments: (6, K) of its rows, as `row_moments` gives them.
+        """
+        if self.ends(tokens):
+            self._begins.append(tokens)
+            self._logs.append(np.zeros(self._count))
+            self._moments.append(np.zeros((len(MOMENTS), self._count)))
+            self._forget()
+        self._logs[-1] += moments[MOMENTS.index("w")] * np.log(tokens)
+        self._moments[-1] += moments
+
+    def _forget(self) -> None:
+        """Drop intervals that lie in no task's window any more."""
+        rows = np.stack([moments[0] for moments in self._moments])
+        while len(self._begins) > 1 and not (rows[0].any() and self._in_window(rows)[0].any()):
+            for values in (self._begins, self._logs, self._moments):
+                values.pop(0)
+            rows = rows[1:]
+
+    def _in_window(self, rows: np.ndarray) -> np.ndarray:
+        """(I, K) bool: whether an interval counts for a task: not long before the last one that
+        has rows of it, so that a task that has no new rows keeps its line. rows: (I, K)."""
+        begins = np.array(self._begins)[:, None]
+        last = np.where(rows > 0, begins, 0.0).max(axis=0)
+        window: np.ndarray = (rows > 0) & (begins * WINDOW * GROWTH >= last)
+        return window
+
+    def fit(self) -> Falls | None:
+        """The lines; None before there are `LEAST_INTERVALS`."""
+        if len(self._begins) < LEAST_INTERVALS:
+            return None
+        n, w, ww, s, sw, ss = np.stack(self._moments).transpose(1, 0, 2)  # (I, K) each
+        inside = self._in_window(n)
+        n = np.where(inside, n, 0.0)
+        x = np.where(inside, np.stack(self._logs) / np.where(inside, w, 1.0), 0.0)
+        means = np.where(inside, s / np.where(inside, w, 1.0), 0.0)
+        # Mean squared residual of a row about its interval's mean, pooled over intervals.
+        squares = np.where(inside, ss - 2 * means * sw + means**2 * ww, 0.0).sum(axis=0)
+        spare = n.sum(axis=0) - inside.sum(axis=0)
+        row_variance = squares.clip(min=0) / np.where(spare > 0, spare, 1)
+        intervals = inside.sum(axis=0)
+        fitted = (intervals >= LEAST_INTERVALS) & (spare >= LEAST_INTERVALS) & (row_variance > 0)
+        weights = np.where(inside & fitted, w**2 / np.where(inside, n, 1.0), 0.0)
+        weights = weights / np.where(fitted, row_variance, 1.0)
+        total = np.where(fitted, weights.sum(axis=0), 1.0)
+        x_mean, mean = (weights * x).sum(axis=0) / total, (weights * means).sum(axis=0) / total
+        across = np.where(fitted, (weights * (x - x_mean) ** 2).sum(axis=0), 1.0)
+        slopes = (weights * (x - x_mean) * (means - mean)).sum(axis=0) / across
+        residuals = weights * (means - mean - slopes * (x - x_mean)) ** 2
+        freedom = int((intervals - 2)[fitted].sum())
+        if not freedom:
+            return None
+        scale = max(1.0, float(residuals.sum()) / freedom)
+        nothing = np.full(self._count, np.nan)
+        end = x.max(axis=0)
+        return Falls(
+            falls=np.where(fitted, -slopes, nothing),
+            errors=np.where(fitted, np.sqrt(scale / across), nothing),
+            levels=np.where(fitted, mean + slopes * (end - x_mean), nothing),
+            freedom=freedom,
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """JSON-able; floats come back to the bit. Seven numbers a task for each of some ten
+        intervals."""
+        return {
+            "begins": list(self._begins),
+            "logs": [logs.tolist() for logs in self._logs],
+            "moments": [moments.tolist() for moments in self._moments],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._begins = list(state["begins"])
+        self._logs = [np.array(logs) for logs in state["logs"]]
+        self._moments = [np.array(moments) for moments in state["moments"]]

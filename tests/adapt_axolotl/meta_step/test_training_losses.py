@@ -1,0 +1,161 @@
+"""Learning from the losses of training rows, without Axolotl."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from adapt_axolotl.meta_step.training_losses import CurveLearner, CurveSettings
+from adapt_axolotl.metagradient.losses import row_losses, row_losses_of_logits
+from adapt_axolotl.metagradient.ranks import Ranks
+from adapt_axolotl.mixture.learned import LearnedMixture
+from adapt_axolotl.mixture.objectives import objective
+from tests.adapt_axolotl.meta_step.test_step import TASKS
+from tests.support.models import make_model, make_rows, packed, padded
+
+ALL_NEW = np.ones(3, dtype=bool)
+BUDGET = 20_000
+
+
+def make_learner(start_after: float = 0.05, ranks: Ranks | None = None) -> CurveLearner:
+    mixture = LearnedMixture(TASKS, objective("mean"))
+    mixture.observe(np.full(3, 3.0))
+    return CurveLearner(mixture, CurveSettings(start_after), ranks or Ranks(), torch.device("cpu"))
+
+
+def losses(step: int, rank: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(tasks, sums, tokens) of the rows of a step; task a falls fastest, c not at all."""
+    rng = np.random.default_rng([step, rank])
+    tasks, tokens = np.arange(12) % 3, rng.integers(4, 12, size=12)
+    means = 3 - np.array([0.6, 0.3, 0.0])[tasks] * np.log(1 + step) + 0.1 * rng.normal(size=12)
+    return tasks, means * tokens, tokens
+
+
+def one_step(learner: CurveLearner, step: int, new: np.ndarray = ALL_NEW) -> bool:
+    """Gives whether the mixture moved."""
+    trained = 100 * (step + 1)
+    begun = learner.begin(step) if learner.due(step, step * 100 / BUDGET) else None
+    learner.take_rows(*losses(step))
+    learner.end_step(trained, trained / BUDGET, new)
+    if begun is not None:
+        begun.finish()
+    return begun is not None
+
+
+def test_the_mixture_moves_whenever_the_tokens_have_grown_by_a_part() -> None:
+    learner = make_learner()
+    moved = [step for step in range(200) if one_step(learner, step)]
+    assert len(moved) == pytest.approx(len(CurveSettings(0.05).updates(BUDGET)), abs=3)
+    assert moved[0] / 200 == pytest.approx(CurveSettings(0.05).updates(BUDGET)[0], abs=0.03)
+    shares = learner.mixture.proportions
+    assert shares[0] > shares[1] > shares[2]
+    assert learner.tokens(0) == 0
+
+
+def test_rows_seen_before_are_left_out() -> None:
+    """Task a has no new rows from step 60 on: what its old ones do then says nothing."""
+    some_new = np.array([False, True, True])
+    learner, other = make_learner(), make_learner()
+    for step in range(200):
+        one_step(learner, step, ALL_NEW if step < 60 else some_new)
+        tasks, sums, tokens = losses(step)
+        if step >= 60:
+            sums = np.where(tasks == 0, 0.0, sums)  # remembered by heart
+        begun = other.begin(step) if other.due(step, 0.5) else None
+        other.take_rows(tasks, sums, tokens)
+        other.end_step(
+            100 * (step + 1), 100 * (step + 1) / BUDGET, ALL_NEW if step < 60 else some_new
+        )
+        if begun is not None:
+            begun.finish()
+    assert (learner.mixture.proportions == other.mixture.proportions).all()
+
+
+class OneOfTwo(Ranks):
+    """A process of two; what the other one has is added."""
+
+    def __init__(self, others: list[torch.Tensor]) -> None:
+        super().__init__(0, 1)
+        self._others = others
+
+    def sum(self, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor + self._others.pop(0)
+
+
+def test_two_processes_learn_from_the_rows_of_both() -> None:
+    class Recording(Ranks):
+        def sum(self, tensor: torch.Tensor) -> torch.Tensor:
+            seen.append(tensor.clone())
+            return tensor
+
+    seen: list[torch.Tensor] = []
+    second = make_learner(0.0, Recording())
+    for step in range(60):
+        second.take_rows(*losses(step, rank=1))
+        second.end_step(100 * (step + 1), 0.5, ALL_NEW)
+    first, both = make_learner(0.0, OneOfTwo(seen)), make_learner(0.0)
+    for step in range(60):
+        for learner in (first, both):
+            learner.take_rows(*losses(step))
+        both.take_rows(*losses(step, rank=1))
+        updates = []
+        for learner in (first, both):
+            begun = learner.begin(step) if learner.due(step, 0.5) else None
+            learner.end_step(100 * (step + 1), 0.5, ALL_NEW)
+            updates.append(None if begun is None else begun.finish().proportions)
+        assert (updates[0] is None) == (updates[1] is None)
+        if updates[0] is not None:
+            np.testing.assert_allclose(updates[0], updates[1], rtol=1e-9)
+
+
+def test_a_restored_learner_goes_on_to_the_bit() -> None:
+    whole, part = make_learner(), make_learner()
+    for step in range(150):
+        if step == 77:
+            state = json.loads(json.dumps(part.state_dict(), allow_nan=False))
+            part = make_learner()
+            part.load_state_dict(state)
+        assert one_step(whole, step) == one_step(part, step)
+        assert (whole.mixture.proportions == part.mixture.proportions).all()
+    assert whole.state_dict() == part.state_dict()
+
+
+def test_a_loss_that_is_not_finite_leaves_its_task_out_of_the_step(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    learner = make_learner()
+    for step in range(100):
+        tasks, sums, tokens = losses(step)
+        sums[1] = np.nan if step == 30 else sums[1]
+        begun = learner.begin(step) if learner.due(step, 0.5) else None
+        learner.take_rows(tasks, sums, tokens)
+        learner.end_step(100 * (step + 1), 0.5, ALL_NEW)
+        update = None if begun is None else begun.finish()
+    assert update is None or np.isfinite(update.proportions).all()
+    assert np.isfinite(learner.mixture.proportions).all()
+    assert caplog.text.count("task 'b'") == 1
+
+
+def test_every_setting_is_part_of_what_a_resume_compares() -> None:
+    found = make_learner(0.07).fingerprint()
+    assert found["adapt.learned.measure"] == "training_losses"
+    assert found["adapt.learned.start_after"] == 0.07
+
+
+@pytest.mark.parametrize("batch", [padded, packed])
+@pytest.mark.parametrize("chunk", [1, 2**25])
+def test_losses_of_rows_are_those_of_a_forward_of_their_own(
+    batch, chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """1e-5 relative, padded and packed, in one chunk of logits and in many."""
+    monkeypatch.setattr("adapt_axolotl.metagradient.losses.CHUNK", chunk)
+    model = make_model("llama")
+    rows = batch(make_rows(6, 0), [0, 1, 2, 0, 1, 2])
+    sums, tokens = row_losses(model, rows)
+    found, counted = row_losses_of_logits(model(**rows.inputs).logits, rows)
+    torch.testing.assert_close(found, sums, rtol=1e-5, atol=1e-5)
+    assert counted.tolist() == tokens.tolist()
+    assert not found.requires_grad
