@@ -138,9 +138,10 @@ class LearnedConfig(Block):
         default=None,
         ge=0,
         description="Pull towards the initial mixture. With `rule: evidence` (default "
-        f"{ENTROPY_WEIGHT:g}) a task whose tokens are worth r times the mixture's mean settles at "
-        "r to the power of 1 over this, as a multiple of its initial share; with `rule: steps` "
-        f"(default {STEPS_ENTROPY_WEIGHT:g}) at a log ratio of its standardised score over this.",
+        f"{ENTROPY_WEIGHT:g}) a task that is worth r times the mean at the initial mixture gets r "
+        "to the power of 1 / (1 + this), as a multiple of its initial share; with `rule: steps` "
+        f"(default {STEPS_ENTROPY_WEIGHT:g}) it settles at a log ratio of its standardised score "
+        "over this.",
     )
     look_ahead: bool = Field(
         default=False,

@@ -2,19 +2,21 @@
 
 ADAPT (arXiv 2512.04555) minimises J(p) = worst case of V(theta'(p)) - lambda H(p), p = softmax(a).
 What a share of a task is worth is measured as `measurement.py` tells, by gradient products or by
-the falls of the validation losses, and moves the logits by one of two rules:
+how the losses fall, and moves the logits by one of two rules:
 
     steps      the paper's: a step of the logits at each meta step (`gradient_steps.py`)
-    evidence   (ours) all measurements so far are pooled and shrunk by their noise
-               (`evidence.py`), and the logits are set from what is left:
+    evidence   (ours) what was measured is pooled and shrunk by its noise (`evidence.py`), and the
+               logits are set from what is left:
 
-                   a_k = log(1 + believed_k) / lambda
+                   a_k = log(1 + believed_k) / (1 + lambda)
 
-               with 1 + believed_k what a share of task k is worth as a multiple of the mixture's.
-               Where loss falls as a power c of a task's tokens, the worth of all shares is alike at
-               lambda = 1 + c; a larger one stays nearer to the initial mixture. c is below 1 as a
-               rule, so the default, 2, errs on the side of the initial mixture: a share moved too
-               far costs more than the same share moved too little gains.
+               with 1 + believed_k what a share of task k is worth at the initial mixture, as a
+               multiple of the mean. If the loss of a task falls as the logarithm of its own
+               tokens, J with its entropy term is least there, to first order in a:
+               w_k f_k / p_k = lambda log(p_k / p0_k) + constant. lambda = 0 makes all tokens
+               worth the same, a large one stays at p0. Gradient products, which are measured at
+               p, are taken to p0 by p_k / p0_k; where they do not change with p, the logits
+               settle at log(worth) / lambda.
 
 The logits are over an initial mixture p0, p = softmax(log p0 + a), and the entropy term is the
 divergence from p0: for a uniform p0 the entropy but for a constant.
@@ -41,7 +43,7 @@ FLOOR = 0.1
 
 # Of the rule `evidence`: lambda, the weight of older measurements at each new one, and the least
 # worth that a task is believed to have, because its logarithm is taken.
-ENTROPY_WEIGHT = 2.0
+ENTROPY_WEIGHT = 1.0
 EVIDENCE_DECAY = 0.8
 LEAST_WORTH = 0.05
 

@@ -3,16 +3,17 @@
 Two things can be measured. Gradient products h_k = <v, grad L_k> give dJ/dp_k directly; a mean over
 shares is what the mixture as a whole is worth.
 
-Falls f_k = V_k(then) - V_k(now) of the validation losses, while the tasks had the shares q_k of
-what was trained, say what training on the mixture did. With G_jk the fall of V_j by a token of task
-k, f_j = n sum_k G_jk q_k over n tokens, and a token of task k is worth sum_j w_j G_jk for the
-weights w of the objective. We take (ours)
+Falls f_k are those of the losses V_k over one stretch of training. A task that is taught by its own
+n_k tokens, with losses that fall as their logarithm, V_k = a_k - f_k log n_k, makes sum_k w_k V_k,
+for the weights w of the objective, fall by w_k f_k / p_k for a bit of its share. We take that at
+the initial shares p0 (ours)
 
-    h_k = (w_k / q_k) f_k / n
+    h_k = w_k f_k / p0_k
 
-which is exact in two cases: where tasks do not help each other (G diagonal), and where they do so
-mutually (G symmetric, as that of gradients along one step is) with weights like their shares, w ~
-q. Its mean over shares, sum_k q_k h_k = sum_k w_k f_k / n, is exact always.
+so that it stands for the same thing whatever the shares were meanwhile, and the best mixture is in
+proportion to p0_k h_k. It is exact as well where tasks help each other mutually (the fall of j by
+tokens of k is that of k by tokens of j, as along one gradient step) with weights like their shares,
+w ~ p0. Its mean over shares, sum_k w_k f_k, is what training on the mixture did, always.
 """
 
 from __future__ import annotations
@@ -112,23 +113,22 @@ def of_falls(
     weights: np.ndarray,
     shares: np.ndarray,
 ) -> Measurement:
-    """From falls of the validation losses.
+    """From falls of the losses.
 
     Args:
         falls: (K,) f.
         standard_errors: (K,).
         measured: (K,) bool, two or more.
         weights: (K,) w.
-        shares: (K,) q, of what was trained meanwhile, in the unit that proportions count; all
-            above 0 where measured.
+        shares: (K,) p0, all above 0.
     """
     part = np.where(measured, weights * falls, 0.0)
     errors = np.where(measured, weights * standard_errors, np.nan)
-    q = np.where(measured, shares, 1.0)
-    mean = float(part.sum() / q[measured].sum())
+    p0 = np.where(measured, shares, 1.0)
+    mean = float(part.sum() / p0[measured].sum())
     return Measurement(
-        np.where(measured, part / q - mean, np.nan),
-        errors / q,
+        np.where(measured, part / p0 - mean, np.nan),
+        errors / p0,
         mean,
-        float(np.sqrt(np.nansum(errors**2)) / q[measured].sum()),
+        float(np.sqrt(np.nansum(errors**2)) / p0[measured].sum()),
     )

@@ -148,13 +148,13 @@ REFUSALS = (
     Refusal(
         ("fsdp", "fsdp_config"),
         "With `adapt.learned.measure: products`, also where accelerate's config switches FSDP on: "
-        "gradient products need whole parameters on each process. The default, `loss_falls`, does "
-        "not.",
+        "gradient products need whole parameters on each process. The default, "
+        "`training_losses`, does not.",
     ),
     Refusal(
         ("lisa_n_layers", "lisa_step_interval"),
         "Both together with `adapt.learned.measure: products`: LISA trains other layers every few "
-        "steps. The default, `loss_falls`, works with it.",
+        "steps. The default, `training_losses`, works with it.",
     ),
     Refusal(
         ("deepspeed",),

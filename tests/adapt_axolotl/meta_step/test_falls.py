@@ -12,7 +12,7 @@ from adapt_axolotl.integration.eval_mode import evaluation_mode
 from adapt_axolotl.meta_step.falls import FallLearner, FallSettings
 from adapt_axolotl.metagradient.losses import row_losses
 from adapt_axolotl.metagradient.ranks import Ranks
-from adapt_axolotl.mixture.learned import LearnedMixture
+from adapt_axolotl.mixture.learned import ENTROPY_WEIGHT, LearnedMixture
 from adapt_axolotl.mixture.objectives import objective
 from tests.adapt_axolotl.meta_step.test_step import TASKS, make_measuring_rows
 from tests.support.models import make_model
@@ -164,4 +164,4 @@ def test_every_setting_is_part_of_what_a_resume_compares() -> None:
     assert found["adapt.learned.rows_per_task"] == 5
     assert found["adapt.learned.measure"] == "loss_falls"
     assert found["adapt.learned.rule"] == "evidence"
-    assert found["adapt.learned.entropy_weight"] == 2.0
+    assert found["adapt.learned.entropy_weight"] == ENTROPY_WEIGHT
