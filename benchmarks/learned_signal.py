@@ -2,11 +2,11 @@
 
     python benchmarks/learned_signal.py run DIR/study --arms uniform learned --seeds 1 2 3 4 5
     python benchmarks/learned_signal.py run DIR/study --regime clones --arms learned --seeds 1 2 3
-    python benchmarks/learned_signal.py table
+    python benchmarks/learned_signal.py page
 
 `run` appends a line for each run to docs/measured/learned_signal.jsonl and passes over those that
 stand there, so that it can be stopped, and started twice for two cores (with other seeds). `table`
-prints what docs/learned_signal.md is made of.
+prints what stands there, `page` writes it into docs/learned_signal.md.
 
 Regimes: `study` (20 tasks), `clones` (each of them split in two of one distribution), `null` (all
 rows dealt out to 20 tasks at random), `noise` (the answers of four tasks shuffled).
@@ -28,9 +28,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy import stats
 from study import Data, Example, Learning, Outcome, StudyRows, read, tokenizer_of, train
 
-FILE = Path(__file__).parents[1] / "docs" / "measured" / "learned_signal.jsonl"
+DOCS = Path(__file__).parents[1] / "docs"
+FILE = DOCS / "measured" / "learned_signal.jsonl"
+PAGE = DOCS / "learned_signal.md"
+START, END = (
+    "<!-- tables: written by benchmarks/learned_signal.py page -->",
+    "<!-- end of tables -->",
+)
 
 REGIMES = ("study", "clones", "null", "noise")
 # In the regime `noise`; of all sizes.
@@ -44,7 +51,7 @@ ARMS: dict[str, Learning | None] = {
     "permuted": None,
     "learned": Learning(),
     "learned, mean": Learning(objective="mean"),
-    "learned, relative": Learning(objective="relative"),
+    "loss_falls": Learning(measure="loss_falls"),
     "products": Learning(measure="products"),
     "products, steps": Learning(measure="products", rule="steps", objective="relative"),
 }
@@ -70,9 +77,14 @@ def main() -> None:
     run.add_argument("--file", type=Path, default=FILE)
     table = commands.add_parser("table")
     table.add_argument("--file", type=Path, default=FILE)
+    page = commands.add_parser("page")
+    page.add_argument("--check", action="store_true", help="fail where it would change")
     arguments = parser.parse_args()
     if arguments.command == "table":
         print(tables(lines(arguments.file)))
+        return
+    if arguments.command == "page":
+        write_page(check=arguments.check)
         return
     torch.set_num_threads(1)
     data = regime(arguments.folder, arguments.regime)
@@ -98,6 +110,17 @@ def main() -> None:
                 f"exact {outcome.exact.mean():.3f}, over noise {outcome.over_noise:.2f}",
                 flush=True,
             )
+
+
+def write_page(*, check: bool) -> None:
+    """Put the tables where the page has them."""
+    old = PAGE.read_text(encoding="utf-8")
+    before, _, rest = old.partition(START)
+    _, _, after = rest.partition(END)
+    new = f"{before}{START}\n\n{tables(lines(FILE)).strip()}\n\n{END}{after}"
+    if check and new != old:
+        raise SystemExit(f"{PAGE}: run `python benchmarks/learned_signal.py page`")
+    PAGE.write_text(new, encoding="utf-8")
 
 
 def one_run(data: Data, key: Line, known: list[Line]) -> Outcome:
@@ -185,58 +208,79 @@ def lines(file: Path) -> list[Line]:
 def tables(known: list[Line]) -> str:
     """A table for each regime and budget: what the arms reached, and how alike seeds are."""
     out = []
-    groups = dict.fromkeys(
-        (line["regime"], line["budget"], line["bins"], line["charged"]) for line in known
-    )
-    for name, budget, bins, charged in groups:
+    groups = dict.fromkeys((line["regime"], line["budget"], line["bins"]) for line in known)
+    for name, budget, bins in groups:
         group = [
             line
             for line in known
             if (line["regime"], line["budget"], line["bins"]) == (name, budget, bins)
-            # A static arm has no meta tokens: it is the same either way.
-            and (line["charged"] == charged or ARMS[line["arm"]] is None)
         ]
-        if not any(ARMS[line["arm"]] for line in group if line["charged"] == charged):
-            continue
-        where = "charged to the budget" if charged else "on top of the budget"
-        out.append(f"### {name}, {budget:.0%}, meta tokens {where}\n")
+        out.append(f"### {name}, {budget:.0%}\n")
         out.append(
-            "| arm | seeds | loss | worst quarter | exact match | loss below uniform, by seed | "
-            "time of meta steps | over noise | seeds alike |"
+            "| arm | seeds | loss | worst quarter | exact match | loss over uniform | "
+            "worst quarter over uniform | over noise | seeds alike | meta tokens | time |"
         )
-        out.append("| --- | ---: | ---: | ---: | ---: | --- | ---: | ---: | ---: |")
-        out += [row(arm, group) for arm in dict.fromkeys(line["arm"] for line in group)]
+        out.append("| --- " + "| ---: " * 10 + "|")
+        out += [row(arm, group) for arm in dict.fromkeys(map(named, group))]
         out += ["", *special(name, group), ""]
     return "\n".join(out)
 
 
+def named(line: Line) -> str:
+    """The arm; meta tokens count against the budget unless it says otherwise."""
+    free = not line["charged"] and line["meta_tokens"]
+    return f"{line['arm']}, meta tokens on top" if free else line["arm"]
+
+
+def reached(line: Line) -> tuple[float, float]:
+    """(mean loss, mean of the worst quarter) over the tasks that can be learned."""
+    losses = np.array(line["losses"])
+    if line["regime"] == "noise":
+        losses = losses[[task not in NOISE for task in line["tasks"]]]
+    quarter = np.sort(losses)[-max(1, len(losses) // 4) :]
+    return float(losses.mean()), float(quarter.mean())
+
+
 def row(arm: str, group: list[Line]) -> str:
-    runs = sorted((line for line in group if line["arm"] == arm), key=lambda line: line["seed"])
-    losses = np.array([line["losses"] for line in runs])
-    if runs[0]["regime"] == "noise":  # of the tasks that can be learned
-        losses = losses[:, [task not in NOISE for task in runs[0]["tasks"]]]
-    quarter = np.sort(losses, axis=1)[:, -max(1, losses.shape[1] // 4) :].mean(1)
-    exact = np.array([np.mean(line["exact"]) for line in runs])
+    runs = sorted((line for line in group if named(line) == arm), key=lambda line: line["seed"])
+    losses, quarters = np.array([reached(line) for line in runs]).T
+    exact = np.mean([line["exact"] for line in runs])
     over = [line["over_noise"] for line in runs if line["over_noise"] is not None]
-    meta = np.mean([line["meta_seconds"] / line["seconds"] for line in runs])
+    time = np.mean([line["meta_seconds"] / line["seconds"] for line in runs])
     alike = [
         np.corrcoef(np.log(one["final"]), np.log(other["final"]))[0, 1]
         for one, other in combinations(runs, 2)
         if np.ptp(one["final"]) > 1e-9 and np.ptp(other["final"]) > 1e-9
     ]
-    uniform = {line["seed"]: line for line in group if line["arm"] == "uniform"}
-    below = [
-        f"{np.mean(uniform[line['seed']]['losses']) - np.mean(line['losses']):+.3f}"
-        for line in runs
-        if line["seed"] in uniform and arm != "uniform"
-    ]
-    spread = f" ± {losses.mean(1).std(ddof=1):.3f}" if len(runs) > 1 else ""
-    return (
-        f"| {arm} | {len(runs)} | {losses.mean():.3f}{spread} | {quarter.mean():.3f} | "
-        f"{exact.mean():.3f} | {' '.join(below)} | {meta:.1%} | "
-        f"{np.mean(over) if over else float('nan'):.2f} | "
-        f"{np.mean(alike) if alike else float('nan'):.2f} |".replace("nan", "")
+    uniform = {line["seed"]: reached(line) for line in group if line["arm"] == "uniform"}
+    pairs = [line for line in runs if line["seed"] in uniform and arm != "uniform"]
+    over_uniform = np.array(
+        [np.subtract(reached(line), uniform[line["seed"]]) for line in pairs]
+    ).reshape(-1, 2)
+    cells = (
+        arm,
+        str(len(runs)),
+        f"{losses.mean():.3f}",
+        f"{quarters.mean():.3f}",
+        f"{exact:.3f}",
+        difference(over_uniform[:, 0]),
+        difference(over_uniform[:, 1]),
+        f"{np.mean(over):.1f}" if over else "",
+        f"{np.mean(alike):.2f}" if alike and ARMS[runs[0]["arm"]] is not None else "",
+        f"{np.mean([line['meta_tokens'] for line in runs]):,.0f}",
+        f"{time:.1%}",
     )
+    return f"| {' | '.join(cells)} |"
+
+
+def difference(values: np.ndarray) -> str:
+    """Mean over seeds, with a 95 % interval of t and how many are below 0."""
+    if not len(values):
+        return ""
+    if len(values) == 1:
+        return f"{values[0]:+.3f}"
+    half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    return f"{values.mean():+.3f} ± {half:.3f} (below in {(values < 0).sum()})"
 
 
 def special(name: str, group: list[Line]) -> Iterator[str]:
