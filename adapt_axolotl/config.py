@@ -78,9 +78,8 @@ class LearnedConfig(Block):
         default="training_losses",
         description="What tells the worth of a task. `training_losses`: how fast the loss falls of "
         "rows that training sees for the first time; takes nothing but the training itself. "
-        "`loss_falls`: how far the loss of validation rows has fallen, by forwards of its own; "
-        "taken in place of `training_losses`, with a warning, where a fused loss keeps the logits "
-        "of training to itself. `products`: the paper's gradient products, the validation gradient "
+        "`loss_falls`: how far the loss of validation rows has fallen, by forwards of its own. "
+        "`products`: the paper's gradient products, the validation gradient "
         "times that of each task.",
     )
     rule: Literal["evidence", "steps"] = Field(

@@ -12,7 +12,8 @@ Regimes: `study` (20 tasks), `clones` (each of them split in two of one distribu
 rows dealt out to 20 tasks at random), `noise` (the answers of four tasks shuffled).
 
 Arms: `uniform`, `proportional`, `temperature` (3); `learned` (the defaults), and by other measures,
-rules and objectives (`ARMS`); controls: `replay` (the average of `learned` of the same seed, as a
+rules and objectives (`ARMS`); `oracle`, which measures 100 validation rows of each task wherever the
+default looks at what training gave it; controls: `replay` (the average of `learned` of the same seed, as a
 static mixture), `permuted` (the same with its tasks permuted).
 """
 
@@ -51,6 +52,7 @@ ARMS: dict[str, Learning | None] = {
     "permuted": None,
     "learned": Learning(),
     "learned, mean": Learning(objective="mean"),
+    "oracle": Learning(oracle_rows=100),
     "loss_falls": Learning(measure="loss_falls"),
     "products": Learning(measure="products"),
     "products, steps": Learning(measure="products", rule="steps", objective="relative"),
@@ -218,9 +220,10 @@ def tables(known: list[Line]) -> str:
         out.append(f"### {name}, {budget:.0%}\n")
         out.append(
             "| arm | seeds | loss | worst quarter | exact match | loss over uniform | "
-            "worst quarter over uniform | over noise | seeds alike | meta tokens | time |"
+            "worst quarter over uniform | over noise | seeds alike | like the oracle | meta tokens | "
+            "time |"
         )
-        out.append("| --- " + "| ---: " * 10 + "|")
+        out.append("| --- " + "| ---: " * 11 + "|")
         out += [row(arm, group) for arm in dict.fromkeys(map(named, group))]
         out += ["", *special(name, group), ""]
     return "\n".join(out)
@@ -267,10 +270,24 @@ def row(arm: str, group: list[Line]) -> str:
         difference(over_uniform[:, 1]),
         f"{np.mean(over):.1f}" if over else "",
         f"{np.mean(alike):.2f}" if alike and ARMS[runs[0]["arm"]] is not None else "",
+        like_the_oracle(runs, group),
         f"{np.mean([line['meta_tokens'] for line in runs]):,.0f}",
         f"{time:.1%}",
     )
     return f"| {' | '.join(cells)} |"
+
+
+def like_the_oracle(runs: list[Line], group: list[Line]) -> str:
+    """Mean correlation of the last log shares with those of the oracle of the same seed."""
+    oracle = {line["seed"]: line["final"] for line in group if line["arm"] == "oracle"}
+    if ARMS[runs[0]["arm"]] is None or runs[0]["arm"] == "oracle":
+        return ""
+    found = [
+        np.corrcoef(np.log(line["final"]), np.log(oracle[line["seed"]]))[0, 1]
+        for line in runs
+        if line["seed"] in oracle and np.ptp(line["final"]) > 1e-9
+    ]
+    return f"{np.mean(found):.2f}" if found else ""
 
 
 def difference(values: np.ndarray) -> str:

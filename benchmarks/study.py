@@ -31,6 +31,7 @@ from adapt_axolotl.meta_step.schedule import fall_row_cost, fall_schedule, meta_
 from adapt_axolotl.meta_step.training_losses import CurveLearner, CurveSettings
 from adapt_axolotl.meta_step.validation import validation_losses
 from adapt_axolotl.metagradient.in_backward import IN_BACKWARD
+from adapt_axolotl.metagradient.losses import row_losses
 from adapt_axolotl.metagradient.per_task import PER_TASK
 from adapt_axolotl.metagradient.ranks import Ranks
 from adapt_axolotl.mixture.gradient_steps import GradientSteps
@@ -148,7 +149,8 @@ class Data:
 
 @dataclass(frozen=True)
 class Learning:
-    """How a learned arm learns; defaults are those of a recipe."""
+    """How a learned arm learns; defaults are those of a recipe. With `oracle_rows` it measures so
+    many validation rows of each task whenever a stretch begins, for nothing."""
 
     measure: str = "training_losses"
     rule: str = "evidence"
@@ -156,6 +158,7 @@ class Learning:
     overhead: float = 0.04
     start_after: float = 0.06
     entropy_weight: float | None = None
+    oracle_rows: int | None = None
 
 
 @dataclass(frozen=True)
@@ -269,6 +272,34 @@ def train(
     )
 
 
+class OracleLearner(CurveLearner):
+    """Learns from far more rows than training sees: what the default would learn without noise."""
+
+    def __init__(
+        self,
+        mixture: LearnedMixture,
+        settings: CurveSettings,
+        model: torch.nn.Module,
+        validation: MeasuringRows,
+        rows_per_task: int,
+    ) -> None:
+        super().__init__(mixture, settings, Ranks(), torch.device("cpu"))
+        self._model = model
+        self._validation = validation
+        self._rows = validation.sample(rows_per_task, seed=0)
+
+    def take_rows(self, tasks: np.ndarray, sums: np.ndarray, tokens: np.ndarray) -> None:
+        """It has its own."""
+
+    def end_step(self, trained: int, progress: float, new: np.ndarray) -> None:
+        if progress >= self._settings.start_after and self._curves.ends(self._trained):
+            with torch.no_grad(), evaluation_mode(self._model):
+                for batch in self._validation.batches(self._rows):
+                    sums, tokens = row_losses(self._model, batch)
+                    super().take_rows(batch.task_of_row.numpy(), sums.numpy(), tokens.numpy())
+        super().end_step(trained, progress, np.ones_like(new))
+
+
 @dataclass
 class Watched:
     """Of the meta steps of a run: their processor time, and what the last one found. What reading
@@ -338,6 +369,8 @@ def make_learner(
     )
     if learning.measure == "training_losses":
         curves = CurveSettings(learning.start_after)
+        if learning.oracle_rows is not None:
+            return OracleLearner(mixture, curves, model, validation, learning.oracle_rows)
         return CurveLearner(mixture, curves, Ranks(), torch.device("cpu"))
     if learning.measure == "loss_falls":
         falls = fall_schedule(

@@ -222,15 +222,9 @@ def meta_settings(
     gradient products is the one that nothing in the recipe speaks against."""
     num_tasks = len(set(spec.adapt.train_tasks))  # entries may share a task
     measure = spec.adapt.learned.measure
-    if measure == "training_losses" and spec.hides_logits is None:
-        return CurveSettings(float(spec.adapt.learned.start_after))
     if measure == "training_losses":
-        LOG.warning(
-            f"adapt.learned.measure: {spec.hides_logits} gives no logits while it trains, so the "
-            "mixture learns by loss_falls in place of training_losses; set measure: loss_falls to "
-            "choose its overhead, or switch the fused loss off"
-        )
-    if measure != "products":
+        return CurveSettings(float(spec.adapt.learned.start_after))
+    if measure == "loss_falls":
         return fall_settings(spec, estimate, validation)
     return product_settings(spec, estimate, num_tasks, trainer)
 

@@ -202,8 +202,6 @@ RECIPE_KEYS = (
     "test_datasets",
     "torch_compile",
 )
-# Keys of fused losses, whose forward gives no logits; of plugins that may not be loaded.
-FUSED_LOSSES = ("cut_cross_entropy", "liger_fused_linear_cross_entropy")
 # The same, of values that the config computes.
 COMPUTED_KEYS = ("attn_supports_packing",)
 

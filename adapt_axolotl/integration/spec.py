@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from adapt_axolotl.config import AdaptConfig
-from adapt_axolotl.integration.compat import DEFAULT_DATASET_PREPARED_PATH, FUSED_LOSSES
+from adapt_axolotl.integration.compat import DEFAULT_DATASET_PREPARED_PATH
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,6 @@ class TrainingSpec:
         packs_into_one: a micro-batch is one packed sequence of `micro_batch_size * sequence_len`
             tokens, for attention kernels that keep rows apart; otherwise `micro_batch_size` ones.
         hides_from_hooks: compiled layers, whose hooks may not run.
-        hides_logits: the key of a fused loss, which gives no logits while it trains; or None.
         deduplicate: rows with equal tokens are kept once.
         prepared: the folder of prepared rows.
         output_dir: of the run.
@@ -45,7 +44,6 @@ class TrainingSpec:
     eval_sample_packing: bool
     packs_into_one: bool
     hides_from_hooks: bool
-    hides_logits: str | None
     deduplicate: bool
     prepared: Path
     output_dir: Path
@@ -69,7 +67,6 @@ def read_spec(cfg: Any) -> TrainingSpec:
         eval_sample_packing=bool(cfg.eval_sample_packing),
         packs_into_one=not separate,
         hides_from_hooks=bool(cfg.torch_compile) or cfg.attn_implementation == "flex_attention",
-        hides_logits=next((key for key in FUSED_LOSSES if cfg[key]), None),
         deduplicate=bool(cfg.dataset_exact_deduplication),
         prepared=Path(cfg.dataset_prepared_path or DEFAULT_DATASET_PREPARED_PATH),
         output_dir=Path(cfg.output_dir),

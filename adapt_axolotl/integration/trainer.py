@@ -20,8 +20,8 @@ from adapt_axolotl.integration.batch_layout import check_tokens, row_of_token
 from adapt_axolotl.integration.callback import BudgetCallback
 from adapt_axolotl.integration.compat import AxolotlTrainer, EarlyStoppingCallback
 from adapt_axolotl.integration.mistakes import show_mistakes_alone
+from adapt_axolotl.integration.row_losses import RowLosses
 from adapt_axolotl.meta_step.training_losses import CurveLearner
-from adapt_axolotl.metagradient.losses import row_losses_of_logits
 from adapt_axolotl.metagradient.task_batch import TaskBatch
 from adapt_axolotl.run.checkpoint import STATE_FILE, read_checkpoint
 from adapt_axolotl.run.evaluation import Evaluation
@@ -42,6 +42,7 @@ class AdaptTrainer(AxolotlTrainer):
         self._loss_gradient = 1.0
         self._token_weight = 0.0
         self._rows: TaskBatch | None = None  # of the micro-batch that trains
+        self._row_losses = RowLosses(self.model)
 
     def attach(self, run: AdaptRun, evaluation: Evaluation) -> None:
         """Give the trainer the run that it serves, and how its evaluations are summed up.
@@ -131,7 +132,7 @@ class AdaptTrainer(AxolotlTrainer):
             loss, outputs = super().compute_loss(
                 model, inputs, return_outputs=True, num_items_in_batch=num_items_in_batch
             )
-            self._take_row_losses(self._run.curves, outputs)
+            self._take_row_losses(self._run.curves, outputs, inputs)
             return (loss, outputs) if return_outputs else loss
         result = super().compute_loss(
             model, inputs, return_outputs=return_outputs, num_items_in_batch=num_items_in_batch
@@ -143,19 +144,14 @@ class AdaptTrainer(AxolotlTrainer):
             loss.register_hook(self._keep_loss_gradient)
         return result
 
-    def _take_row_losses(self, curves: CurveLearner, outputs: Any) -> None:
-        logits = outputs.get("logits") if isinstance(outputs, dict) else None
-        if logits is None:
-            raise ValueError(
-                "adapt.learned.measure: training_losses needs the logits of the training forward, "
-                "and this model gives none, as fused losses do; set measure: loss_falls, or switch "
-                "the fused loss off"
-            )
+    def _take_row_losses(self, curves: CurveLearner, outputs: Any, inputs: Any) -> None:
         assert self._rows is not None
-        sums, tokens = row_losses_of_logits(logits, self._rows)
-        curves.take_rows(
-            self._rows.task_of_row.cpu().numpy(), sums.cpu().numpy(), tokens.cpu().numpy()
-        )
+        losses = self._row_losses.take(outputs, inputs, self._rows)
+        if losses is not None:
+            sums, tokens = losses
+            curves.take_rows(
+                self._rows.task_of_row.cpu().numpy(), sums.cpu().numpy(), tokens.cpu().numpy()
+            )
 
     def _keep_loss_gradient(self, gradient: Tensor) -> None:
         # What accumulation and loss scaling multiply the loss by before it is differentiated.

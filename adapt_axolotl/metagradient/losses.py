@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -43,21 +44,24 @@ def row_losses(
 
 
 @torch.no_grad()
-def row_losses_of_logits(logits: Tensor, batch: TaskBatch) -> tuple[Tensor, Tensor]:
-    """As `row_losses`, of logits that a forward has made anyway; float32.
+def row_losses_of(states: Tensor, batch: TaskBatch, head: Any = None) -> tuple[Tensor, Tensor]:
+    """As `row_losses`, of what a forward has made anyway; float32.
 
     Args:
-        logits: (B, T, V).
+        states: (B, T, V) logits, or (B, T, H) what the head makes them of.
         batch: the rows; its inputs are not read.
+        head: the module that makes logits of `states`; it sees supervised positions, in chunks.
     """
+    vocabulary = states.shape[-1] if head is None else head.weight.shape[0]
     sequences, positions = batch.learned().nonzero(as_tuple=True)
     labels = batch.labels[sequences, positions + 1]
-    losses = torch.zeros(len(labels), device=logits.device)
-    for part in torch.arange(len(labels), device=logits.device).split(
-        max(1, CHUNK // logits.shape[-1])
-    ):
-        predicted = logits[sequences[part], positions[part]].float()
-        losses[part] = cross_entropy(predicted, labels[part], reduction="none")
+    losses = torch.zeros(len(labels), device=states.device)
+    every = torch.arange(len(labels), device=states.device)
+    for part in every.split(max(1, CHUNK // vocabulary)):
+        predicted = states[sequences[part], positions[part]]
+        if head is not None:
+            predicted = head(predicted.to(head.weight.dtype))
+        losses[part] = cross_entropy(predicted.float(), labels[part], reduction="none")
     rows = batch.row_of_token[sequences, positions + 1]
     count = len(batch.task_of_row)
     sums = losses.new_zeros(count).index_add(0, rows, losses)

@@ -22,7 +22,6 @@ def make_spec(adapt: dict[str, Any] | None = None, **changes: Any) -> TrainingSp
         "eval_sample_packing": False,
         "packs_into_one": False,
         "hides_from_hooks": False,
-        "hides_logits": None,
         "deduplicate": False,
         "prepared": Path("prepared"),
         "output_dir": Path("run"),

@@ -5,18 +5,10 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 from transformers import MixtralConfig, MixtralForCausalLM, PreTrainedModel
 
-from adapt_axolotl.data.pools import TaskPools
-from adapt_axolotl.integration.build import (
-    candidate_estimators,
-    in_backward_obstacle,
-    meta_settings,
-)
-from adapt_axolotl.meta_step.falls import FallSettings
-from adapt_axolotl.meta_step.training_losses import CurveSettings
+from adapt_axolotl.integration.build import candidate_estimators, in_backward_obstacle
 from adapt_axolotl.metagradient.estimators import ESTIMATORS
 from adapt_axolotl.run.plan import Estimate
 from tests.support.models import make_model
@@ -84,24 +76,3 @@ def test_in_backward_against_an_obstacle_is_taken_only_if_asked_for(
     assert ["although an optimizer step holds about 8 rows" in one for one in warned] == (
         [True] if asked == "in_backward" else []
     )
-
-
-def settings_of(keys: dict[str, Any], **learned: Any) -> Any:
-    adapt = {"token_budget": "5%", "learned": learned}
-    pools = TaskPools(("a", "b"), np.array([0, 1] * 40), np.full(80, 5), np.full(80, 9))
-    spec = make_spec(adapt=adapt, **keys)
-    estimate = Estimate(steps=1000, rows_per_step=16, step_tokens=144, step_supervised=80)
-    return meta_settings(spec, estimate, pools, None)
-
-
-def test_a_mixture_learns_from_training_losses_unless_a_fused_loss_hides_them(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    assert settings_of({}) == CurveSettings(0.06)
-    assert not caplog.records
-    fallen_back = settings_of({"hides_logits": "cut_cross_entropy"})
-    assert isinstance(fallen_back, FallSettings)
-    assert "cut_cross_entropy gives no logits while it trains" in caplog.text
-    caplog.clear()
-    assert settings_of({"hides_logits": "cut_cross_entropy"}, measure="loss_falls") == fallen_back
-    assert "cut_cross_entropy" not in caplog.text

@@ -13,6 +13,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.support.launch import PRODUCTS, history, recipe, train
@@ -57,6 +58,22 @@ def test_a_fused_loss_that_reads_the_heads_weight_is_noticed(tiny: Path, tmp_pat
     assert not usable(lines[0])
     assert all(line["estimator"] == "finite_difference" and usable(line) for line in lines[1:])
     assert len(lines) > 3
+
+
+def test_a_fused_loss_leaves_the_losses_of_rows_what_they_are(tiny: Path, tmp_path: Path) -> None:
+    """The mixture is that of a run without it, to the rounding of its kernel."""
+    shares = []
+    for fused in (True, False):
+        folder = tmp_path / str(fused)
+        config = recipe(tiny, folder, adapt={"token_budget": 1200}, micro_batch_size=4)
+        config["plugins"].append("axolotl.integrations.liger.LigerPlugin")
+        config["liger_fused_linear_cross_entropy"] = fused
+        output = train(config, folder, environment={"TRITON_INTERPRET": "1"})
+        assert ("a fused loss gives no logits" in output) == fused
+        shares.append([list(line["proportions"].values()) for line in history(folder)])
+    assert len(shares[0]) > 5
+    np.testing.assert_allclose(shares[0], shares[1], rtol=1e-2)
+    assert max(shares[0][-1]) > 0.22
 
 
 def test_lora_kernels_that_go_around_the_adapters_are_noticed(tiny: Path, tmp_path: Path) -> None:

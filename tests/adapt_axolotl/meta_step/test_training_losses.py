@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from adapt_axolotl.meta_step.training_losses import CurveLearner, CurveSettings
-from adapt_axolotl.metagradient.losses import row_losses, row_losses_of_logits
+from adapt_axolotl.metagradient.losses import row_losses, row_losses_of
 from adapt_axolotl.metagradient.ranks import Ranks
 from adapt_axolotl.mixture.learned import LearnedMixture
 from adapt_axolotl.mixture.objectives import objective
@@ -155,7 +155,10 @@ def test_losses_of_rows_are_those_of_a_forward_of_their_own(
     model = make_model("llama")
     rows = batch(make_rows(6, 0), [0, 1, 2, 0, 1, 2])
     sums, tokens = row_losses(model, rows)
-    found, counted = row_losses_of_logits(model(**rows.inputs).logits, rows)
+    found, counted = row_losses_of(model(**rows.inputs).logits, rows)
     torch.testing.assert_close(found, sums, rtol=1e-5, atol=1e-5)
     assert counted.tolist() == tokens.tolist()
     assert not found.requires_grad
+    states = model.get_decoder()(**rows.inputs).last_hidden_state
+    by_head, _ = row_losses_of(states, rows, model.get_output_embeddings())
+    torch.testing.assert_close(by_head, sums, rtol=1e-5, atol=1e-5)
