@@ -12,9 +12,9 @@ Regimes: `study` (20 tasks), `clones` (each of them split in two of one distribu
 rows dealt out to 20 tasks at random), `noise` (the answers of four tasks shuffled).
 
 Arms: `uniform`, `proportional`, `temperature` (3); `learned` (the defaults), and by other measures,
-rules and objectives (`ARMS`); `oracle`, which measures 100 validation rows of each task wherever the
-default looks at what training gave it; controls: `replay` (the average of `learned` of the same seed, as a
-static mixture), `permuted` (the same with its tasks permuted).
+rules and objectives (`ARMS`); `oracle`, which measures 100 validation rows of each task wherever
+the default looks at what training gave it; controls: `replay` (the average of `learned` of the same
+seed, as a static mixture), `permuted` (the same with its tasks permuted).
 """
 
 from __future__ import annotations
@@ -220,8 +220,8 @@ def tables(known: list[Line]) -> str:
         out.append(f"### {name}, {budget:.0%}\n")
         out.append(
             "| arm | seeds | loss | worst quarter | exact match | loss over uniform | "
-            "worst quarter over uniform | over noise | seeds alike | like the oracle | meta tokens | "
-            "time |"
+            "worst quarter over uniform | over noise | seeds alike | like the oracle | "
+            "meta tokens | time |"
         )
         out.append("| --- " + "| ---: " * 11 + "|")
         out += [row(arm, group) for arm in dict.fromkeys(map(named, group))]
