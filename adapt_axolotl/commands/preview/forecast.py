@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from adapt_axolotl.commands.preview.new_rows import NewRows
 from adapt_axolotl.config import AdaptConfig
 from adapt_axolotl.data.pools import TaskPools
 from adapt_axolotl.data.tasks import Tasks
@@ -69,6 +70,8 @@ class MetaForecast:
         measures: what they measure: losses of training, falls of losses, or gradient products by
             the estimator that is expected; the model may turn out to need another.
         tokens: supervised tokens that they read beside the training batches, expected.
+        new_rows: (K,) rows of each task, not trained on before, that the first move of the mixture
+            and the last one are told from; None where it does not learn from those.
         cost: their cost as a part of that of training, by the tokens that they read and the
             measured cost of each kind of pass.
     """
@@ -79,6 +82,7 @@ class MetaForecast:
     measures: str
     tokens: int
     cost: float
+    new_rows: tuple[np.ndarray, np.ndarray] | None = None
 
 
 @dataclass(frozen=True)
@@ -125,6 +129,7 @@ def forecast(plan: RunPlan, tasks: Tasks, adapt: AdaptConfig, meta: Settings | N
     step = meta_steps = 0
     training = measuring = 0.0
     first: int | None = None
+    counted = NewRows(plan, meta) if isinstance(meta, CurveSettings) else None
     while (block := sampler.block(step)) is not None:
         if step == plan.max_steps:
             break
@@ -140,8 +145,12 @@ def forecast(plan: RunPlan, tasks: Tasks, adapt: AdaptConfig, meta: Settings | N
             meta_steps += 1
             spent += passes * extra
             first = step if first is None else first
+            if counted is not None and meta_steps == 1:
+                counted.first = counted.so_far.copy()
             measuring += length * passes * _meta_cost(meta, pools, held_out, length)
         training += length
+        if counted is not None:
+            counted.add(rows, ledger)
         ledger.commit(sampler.commit(step).rows())
         step += 1
     report = ledger.report()
@@ -183,6 +192,7 @@ def forecast(plan: RunPlan, tasks: Tasks, adapt: AdaptConfig, meta: Settings | N
             measures=_measures(meta),
             tokens=spent,
             cost=measuring / training,
+            new_rows=None if counted is None else (counted.first, counted.last),
         ),
     )
 

@@ -71,11 +71,17 @@ def _meta_steps(run: Forecast) -> str:
     assert meta is not None
     if meta.steps == 0:
         return "There is no meta step, so the mixture stays what it starts with."
-    if meta.rows_per_task == 0:
+    if meta.new_rows is not None:
+        names = [task.name for task in run.tasks]
+        (fewest, rarest), (fewest_last, rarest_last) = (
+            (int(rows.min()), names[int(rows.argmin())]) for rows in meta.new_rows
+        )
         return (
             f"The mixture moves {meta.steps:,} times, first before optimizer step "
-            f"{(meta.first or 0) + 1:,}, by the losses of the rows that are trained on "
-            f"({meta.measures}); nothing else is read."
+            f"{(meta.first or 0) + 1:,}, by the losses of rows that training sees for the first "
+            f"time ({meta.measures}); nothing else is read. By then it has seen {fewest:,} of each "
+            f"task or more (fewest of {rarest}); its last move is told from {fewest_last:,} or "
+            f"more (fewest of {rarest_last})."
         )
     return (
         f"Meta steps, which update the mixture: {meta.steps:,}, the first before optimizer step "

@@ -25,6 +25,7 @@ from adapt_axolotl.data.pools import TaskPools
 from adapt_axolotl.data.tasks import Tasks
 from adapt_axolotl.meta_step.falls import FallSettings
 from adapt_axolotl.meta_step.learner import MetaSettings
+from adapt_axolotl.meta_step.training_losses import CurveSettings
 from adapt_axolotl.metagradient.finite_difference import FINITE_DIFFERENCE
 from adapt_axolotl.metagradient.in_backward import IN_BACKWARD
 from adapt_axolotl.metagradient.per_task import PER_TASK
@@ -120,6 +121,25 @@ def test_falls_of_losses_cost_a_forward_of_their_rows() -> None:
         trained += int(plan.pools.lengths[block.rows()].sum())
         ledger.commit(sampler.commit(step).rows())
     assert run.meta.cost == pytest.approx(9 * 4 * 3 * 30 / 3 / trained)
+
+
+def test_what_training_losses_are_told_from_is_counted_and_costs_nothing() -> None:
+    run = make_forecast(CurveSettings(start_after=0.1))
+    assert run.meta is not None
+    assert run.meta.new_rows is not None
+    assert (run.meta.tokens, run.meta.cost) == (0, 0.0)
+    assert run.meta.steps == pytest.approx(len(CurveSettings(0.1).updates(5000)), abs=1)
+    first, last = run.meta.new_rows
+    trained = np.array([task.repeats * task.rows for task in run.tasks])
+    grown = 1.15**4  # tokens, from the start to the first move
+    assert first == pytest.approx(0.1 * (grown - 1) * trained, rel=0.2, abs=3)
+    assert last == pytest.approx(2 / 3 * trained, rel=0.1)
+    assert f"{first.min()} of each task or more (fewest of b)" in notes(run, 64)[1]
+    # In three passes, rows are new in the first of them only.
+    thrice = make_forecast(CurveSettings(start_after=0.1), budget=3 * run.available)
+    assert thrice.meta is not None
+    assert thrice.meta.new_rows is not None
+    assert thrice.meta.new_rows[1].sum() < 0.5 * sum(t.repeats * t.rows for t in thrice.tasks)
 
 
 def test_the_losses_before_and_after_the_run_are_counted() -> None:
