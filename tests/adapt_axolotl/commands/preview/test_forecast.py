@@ -124,19 +124,20 @@ def test_falls_of_losses_cost_a_forward_of_their_rows() -> None:
 
 
 def test_what_training_losses_are_told_from_is_counted_and_costs_nothing() -> None:
-    run = make_forecast(CurveSettings(start_after=0.1))
+    available = make_forecast().available
+    run = make_forecast(CurveSettings(start_after=0.1), budget=available // 8)
     assert run.meta is not None
     assert run.meta.new_rows is not None
     assert (run.meta.tokens, run.meta.cost) == (0, 0.0)
-    assert run.meta.steps == pytest.approx(len(CurveSettings(0.1).updates(5000)), abs=1)
+    assert run.meta.steps == pytest.approx(len(CurveSettings(0.1).updates(run.budget)), abs=1)
     first, last = run.meta.new_rows
     trained = np.array([task.repeats * task.rows for task in run.tasks])
     grown = 1.15**4  # tokens, from the start to the first move
-    assert first == pytest.approx(0.1 * (grown - 1) * trained, rel=0.2, abs=3)
-    assert last == pytest.approx(2 / 3 * trained, rel=0.1)
+    assert first == pytest.approx(0.1 * (grown - 1) * trained, rel=0.25, abs=6)
+    assert last == pytest.approx(2 / 3 * trained, rel=0.1, abs=4)
     assert f"{first.min()} of each task or more (fewest of b)" in notes(run, 64)[1]
     # In three passes, rows are new in the first of them only.
-    thrice = make_forecast(CurveSettings(start_after=0.1), budget=3 * run.available)
+    thrice = make_forecast(CurveSettings(start_after=0.1), budget=3 * available)
     assert thrice.meta is not None
     assert thrice.meta.new_rows is not None
     assert thrice.meta.new_rows[1].sum() < 0.5 * sum(t.repeats * t.rows for t in thrice.tasks)
