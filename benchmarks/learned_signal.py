@@ -35,6 +35,7 @@ from study import Data, Example, Learning, Outcome, StudyRows, read, tokenizer_o
 DOCS = Path(__file__).parents[1] / "docs"
 FILE = DOCS / "measured" / "learned_signal.jsonl"
 PAGE = DOCS / "learned_signal.md"
+README = DOCS.parent / "README.md"
 START, END = (
     "<!-- tables: written by benchmarks/learned_signal.py page -->",
     "<!-- end of tables -->",
@@ -115,14 +116,49 @@ def main() -> None:
 
 
 def write_page(*, check: bool) -> None:
-    """Put the tables where the page has them."""
-    old = PAGE.read_text(encoding="utf-8")
-    before, _, rest = old.partition(START)
-    _, _, after = rest.partition(END)
-    new = f"{before}{START}\n\n{tables(lines(FILE)).strip()}\n\n{END}{after}"
-    if check and new != old:
-        raise SystemExit(f"{PAGE}: run `python benchmarks/learned_signal.py page`")
-    PAGE.write_text(new, encoding="utf-8")
+    """Put the tables where the page and the README have them."""
+    known = lines(FILE)
+    for file, text in ((PAGE, tables(known)), (README, summary(known))):
+        old = file.read_text(encoding="utf-8")
+        before, _, rest = old.partition(START)
+        _, _, after = rest.partition(END)
+        new = f"{before}{START}\n\n{text.strip()}\n\n{END}{after}"
+        if check and new != old:
+            raise SystemExit(f"{file}: run `python benchmarks/learned_signal.py page`")
+        file.write_text(new, encoding="utf-8")
+
+
+def summary(known: list[Line]) -> str:
+    """The default beside uniform mixing, by budget, over the seeds that both have."""
+    out = [
+        "| twenty tasks | seeds | learned | uniform | difference |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    for budget in sorted({line["budget"] for line in known if line["regime"] == "study"}):
+        arms = {
+            arm: {
+                line["seed"]: line
+                for line in known
+                if (line["regime"], line["arm"], line["budget"]) == ("study", arm, budget)
+            }
+            for arm in ("learned", "uniform")
+        }
+        seeds = sorted(arms["learned"].keys() & arms["uniform"].keys())
+        if not seeds:
+            continue
+        values = {
+            arm: np.array([[*reached(runs[s]), np.mean(runs[s]["exact"])] for s in seeds])
+            for arm, runs in arms.items()
+        }
+        for place, what in enumerate(
+            ("mean loss", "mean loss of the worst quarter of tasks", "exact match")
+        ):
+            learned, uniform = values["learned"][:, place], values["uniform"][:, place]
+            out.append(
+                f"| {what}, {budget:.0%} of the tokens | {len(seeds)} | {learned.mean():.3f} | "
+                f"{uniform.mean():.3f} | {difference(learned - uniform)} |"
+            )
+    return "\n".join(out)
 
 
 def one_run(data: Data, key: Line, known: list[Line]) -> Outcome:

@@ -89,14 +89,14 @@ def test_the_lines_are_those_of_a_literal_least_squares_over_intervals() -> None
 
 
 def test_the_errors_are_those_of_the_falls() -> None:
-    """Over 300 runs the falls miss the true ones by their errors: a standard deviation of 1."""
+    """Over 150 runs the falls miss the true ones by their errors: a standard deviation of 1."""
     falls = np.linspace(0.1, 1.0, 5)
     missed = []
-    for seed in range(300):
+    for seed in range(150):
         found = fitted(simulated(falls, seed, steps=150)[0])
         missed.append((found.falls - falls) / found.errors)
-    assert np.std(missed) == pytest.approx(1, abs=0.08)
-    assert np.abs(np.mean(missed, axis=0)).max() < 0.25
+    assert np.std(missed) == pytest.approx(1, abs=0.1)
+    assert np.abs(np.mean(missed, axis=0)).max() < 0.3
 
 
 def test_a_wobble_that_rows_do_not_explain_makes_errors_larger() -> None:
@@ -181,7 +181,7 @@ def learned(falls: np.ndarray, seed: int, steps: int = 700) -> np.ndarray:
 
 def test_tasks_that_are_alike_stay_at_uniform_shares() -> None:
     """In 9 of 10 runs the extremes end within 5 % of uniform; looked at some 20 times a run."""
-    far = [np.abs(20 * learned(np.full(20, 0.7), seed) - 1).max() for seed in range(40)]
+    far = [np.abs(20 * learned(np.full(20, 0.7), seed) - 1).max() for seed in range(20)]
     assert np.quantile(far, 0.9) < 0.05
 
 
