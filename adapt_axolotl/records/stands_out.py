@@ -20,13 +20,15 @@ def stands_out(history: Sequence[Mapping[str, Any]]) -> str:
     told = [line for line in history if line.get("estimator") and "over_noise" in line]
     if not told:
         return ""
-    last = told[-1]
-    over = last["over_noise"]
-    if over is None:
+    # Where the losses have stopped falling nothing is measured any more, and the mixture stays.
+    measured = [line for line in told if line["over_noise"] is not None]
+    if not measured:
         return (
             "Too little was measured to tell the tasks from noise, so the mixture is what it "
             "started with or chance."
         )
+    last = measured[-1]
+    over = last["over_noise"]
     if over < BEYOND:
         return (
             f"What was measured of the tasks does not stand out from noise ({over:.1f}; noise "

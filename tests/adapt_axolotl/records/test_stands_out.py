@@ -24,6 +24,12 @@ def test_it_says_where_nothing_does() -> None:
     assert stands_out([line(None)]).startswith("Too little was measured")
 
 
+def test_the_last_measurement_counts_where_later_ones_could_say_nothing() -> None:
+    assert "differs 2.4 times" in stands_out(
+        [line(1.1), line(2.44, a=-4.2), line(None), line(None)]
+    )
+
+
 def test_static_runs_and_older_records_say_nothing() -> None:
     assert stands_out([]) == ""
     assert stands_out([{"estimator": None, "over_noise": None, "deviations": {}}]) == ""
