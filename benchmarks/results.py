@@ -25,9 +25,8 @@ START, END = "<!-- results: written by benchmarks/results.py -->", "<!-- end of 
 TEXT = """\
 # Results
 
-These runs learned by gradient products and steps along them, the defaults before falls of losses
-took their place: to repeat them set `measure: products`, `rule: steps`, `objective: relative` under
-`adapt.learned`. What the defaults of today do is in [learned_signal.md](learned_signal.md).
+The recipes as they are, learned with the default settings. Controls and more seeds, on tasks that
+small models learn better, are in [learned_signal.md](learned_signal.md).
 
 Written by `benchmarks/results.py` from finished runs; `make results` makes them again. Tables by
 task are of one seed, those by seed of {count}: seeds differ by more than some of the differences
