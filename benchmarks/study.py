@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -302,14 +303,17 @@ class OracleLearner(CurveLearner):
 
 @dataclass
 class Watched:
-    """Of the meta steps of a run: their processor time, and what the last one found. What reading
-    adds to a training backward is not in the time."""
+    """Of the meta steps of a run: their processor time, that of keeping losses for them included,
+    and what the last one found. What reading adds to a training backward is not in the time."""
 
     seconds: float = 0.0
     over_noise: float = math.nan
 
     def watch(self, learner: Learner) -> None:
         """From here on."""
+        if isinstance(learner, CurveLearner):
+            for name in ("due", "take_rows", "end_step"):
+                setattr(learner, name, self._timed(getattr(learner, name)))
         begin = learner.begin
 
         def watched(step: int) -> BegunStep:
@@ -327,6 +331,15 @@ class Watched:
             return meta_step
 
         learner.begin = watched  # type: ignore[method-assign]
+
+    def _timed(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(*arguments: Any) -> Any:
+            begun = time.process_time()
+            result = call(*arguments)
+            self.seconds += time.process_time() - begun
+            return result
+
+        return timed
 
 
 class Scheduled:
