@@ -22,13 +22,7 @@ from adapt_axolotl.meta_step.step import on_all_ranks
 from adapt_axolotl.meta_step.validation import warn_of_unusable
 from adapt_axolotl.metagradient.ranks import Ranks
 from adapt_axolotl.mixture.learned import LearnedMixture, MetaUpdate
-from adapt_axolotl.mixture.learning_curves import (
-    GROWTH,
-    LEAST_INTERVALS,
-    MOMENTS,
-    LearningCurves,
-    row_moments,
-)
+from adapt_axolotl.mixture.learning_curves import MOMENTS, LearningCurves, row_moments
 
 NAME = "training_losses"
 
@@ -42,15 +36,6 @@ class CurveSettings:
     """
 
     start_after: float
-
-    def updates(self, budget: int) -> list[float]:
-        """Shares of the budget, in supervised tokens, at which the mixture moves, about."""
-        at = max(self.start_after, 1 / budget) * GROWTH ** (LEAST_INTERVALS)
-        shares = []
-        while at < 1:
-            shares.append(at)
-            at *= GROWTH
-        return shares
 
 
 @dataclass

@@ -24,7 +24,7 @@ adapt:
   unit: tokens
   floor: 0.2   # only while learning
   learned:
-    update_every: 3
+    start_after: 5%
 
 datasets:
   - {path: org/a, task: a}

@@ -70,7 +70,7 @@ class MetaForecast:
         measures: what they measure: losses of training, falls of losses, or gradient products by
             the estimator that is expected; the model may turn out to need another.
         tokens: supervised tokens that they read beside the training batches, expected.
-        new_rows: (K,) rows of each task, not trained on before, that the first move of the mixture
+        new_rows: of each task, K: rows not trained on before that the first move of the mixture
             and the last one are told from; None where it does not learn from those.
         cost: their cost as a part of that of training, by the tokens that they read and the
             measured cost of each kind of pass.
@@ -82,7 +82,7 @@ class MetaForecast:
     measures: str
     tokens: int
     cost: float
-    new_rows: tuple[np.ndarray, np.ndarray] | None = None
+    new_rows: tuple[list[int], list[int]] | None = None
 
 
 @dataclass(frozen=True)
@@ -139,19 +139,18 @@ def forecast(plan: RunPlan, tasks: Tasks, adapt: AdaptConfig, meta: Settings | N
         passes = 2 if isinstance(meta, FallSettings) and meta_steps else 1
         if (
             meta is not None
-            and _due(meta, step, plan.progress(ledger), meta_steps, plan.budget)
+            and _due(meta, step, plan.progress(ledger), counted, ledger.used)
             and ledger.spend_on_meta_step(passes * extra)
         ):
             meta_steps += 1
             spent += passes * extra
             first = step if first is None else first
-            if counted is not None and meta_steps == 1:
-                counted.first = counted.so_far.copy()
             measuring += length * passes * _meta_cost(meta, pools, held_out, length)
         training += length
-        if counted is not None:
-            counted.add(rows, ledger)
+        before = ledger.used
         ledger.commit(sampler.commit(step).rows())
+        if counted is not None:
+            counted.add(rows, before, ledger)
         step += 1
     report = ledger.report()
     measured = plan.measured_rows(plan.estimate())
@@ -192,7 +191,7 @@ def forecast(plan: RunPlan, tasks: Tasks, adapt: AdaptConfig, meta: Settings | N
             measures=_measures(meta),
             tokens=spent,
             cost=measuring / training,
-            new_rows=None if counted is None else (counted.first, counted.last),
+            new_rows=None if counted is None else (counted.first.tolist(), counted.last.tolist()),
         ),
     )
 
@@ -213,12 +212,11 @@ def _measures(meta: Settings) -> str:
     return LOSS_FALLS if isinstance(meta, FallSettings) else meta.estimators[0].name
 
 
-def _due(meta: Settings, step: int, progress: float, done: int, budget: int) -> bool:
-    """Whether optimizer step `step` has a meta step, after so many."""
-    if not isinstance(meta, CurveSettings):
-        return meta.due(step, progress)
-    updates = meta.updates(budget)
-    return done < len(updates) and progress >= updates[done]
+def _due(meta: Settings, step: int, progress: float, counted: NewRows | None, trained: int) -> bool:
+    """Whether optimizer step `step` has a meta step."""
+    if isinstance(meta, CurveSettings):
+        return counted is not None and counted.due(trained)
+    return meta.due(step, progress)
 
 
 def _meta_tokens(meta: Settings, pools: TaskPools, held_out: TaskPools) -> int:

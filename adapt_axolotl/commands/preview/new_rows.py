@@ -1,4 +1,4 @@
-"""How many rows a mixture that learns from the losses of training is told by. K tasks."""
+"""When a mixture that learns from training losses moves, and how many rows tell it. K tasks."""
 
 from __future__ import annotations
 
@@ -6,29 +6,49 @@ import numpy as np
 
 from adapt_axolotl.budget.ledger import TokenLedger
 from adapt_axolotl.meta_step.training_losses import CurveSettings
-from adapt_axolotl.mixture.learning_curves import WINDOW
+from adapt_axolotl.mixture.learning_curves import GROWTH, LEAST_INTERVALS, WINDOW
 from adapt_axolotl.run.plan import RunPlan
 
 
 class NewRows:
-    """Rows that are trained on for the first time, by task, (K,), while losses are kept: up to the
-    first move of the mixture, and in the window of the last one."""
+    """Rows that are trained on for the first time, by task, (K,), while losses are kept.
+
+    Attributes:
+        first: up to the first move of the mixture.
+        last: in the window of the last one.
+    """
 
     def __init__(self, plan: RunPlan, settings: CurveSettings) -> None:
         self._plan = plan
         self._settings = settings
-        self.so_far = np.zeros(len(plan.pools.tasks), dtype=np.int64)
-        self.first = np.zeros_like(self.so_far)
-        self.last = np.zeros_like(self.so_far)
+        self._so_far = np.zeros(len(plan.pools.tasks), dtype=np.int64)
+        self.first = np.zeros_like(self._so_far)
+        self.last = np.zeros_like(self._so_far)
+        # As `LearningCurves` does it: the tokens at the begin of the last stretch; how many.
+        self._begin: int | None = None
+        self._stretches = 0
 
-    def add(self, rows: list[int], ledger: TokenLedger) -> None:
-        """Those of a step that is about to train."""
+    def _ends(self, trained: int) -> bool:
+        return self._begin is None or trained >= GROWTH * self._begin
+
+    def due(self, trained: int) -> bool:
+        """Whether the step before which so many tokens are trained on moves the mixture."""
+        due = self._stretches >= LEAST_INTERVALS and self._ends(trained)
+        if due and not self.first.any():
+            self.first = self._so_far.copy()
+        return due
+
+    def add(self, rows: list[int], before: int, ledger: TokenLedger) -> None:
+        """Those of a step that was trained on; `before`: tokens trained on before it."""
         progress = self._plan.progress(ledger)
         if progress < self._settings.start_after:
             return
+        if self._ends(before):
+            self._begin = max(1, before)
+            self._stretches += 1
         pools = self._plan.pools
-        drawn = np.bincount(pools.task_of_row[rows], minlength=len(self.so_far))
-        new = np.where(ledger.examples_of_tasks + drawn <= pools.rows_of_task, drawn, 0)
-        self.so_far += new
+        drawn = np.bincount(pools.task_of_row[rows], minlength=len(self._so_far))
+        new = np.where(ledger.examples_of_tasks <= pools.rows_of_task, drawn, 0)
+        self._so_far += new
         if progress >= 1 / WINDOW:
             self.last += new

@@ -74,7 +74,7 @@ def _meta_steps(run: Forecast) -> str:
     if meta.new_rows is not None:
         names = [task.name for task in run.tasks]
         (fewest, rarest), (fewest_last, rarest_last) = (
-            (int(rows.min()), names[int(rows.argmin())]) for rows in meta.new_rows
+            min(zip(rows, names, strict=True)) for rows in meta.new_rows
         )
         return (
             f"The mixture moves {meta.steps:,} times, first before optimizer step "

@@ -18,7 +18,7 @@ def test_what_only_a_learned_mixture_reads_goes_and_the_rest_stays_byte_for_byte
     twin = static_twin(RECIPE, "uniform")
     assert twin.text == (
         RECIPE.replace("  floor: 0.2   # only while learning\n", "")
-        .replace("  learned:\n    update_every: 3\n", "")
+        .replace("  learned:\n    start_after: 5%\n", "")
         .replace("  token_budget: 5000\n", "  token_budget: 5000\n  mixture: uniform\n")
         .replace("output_dir: out   # here", "output_dir: out_uniform")
     )
@@ -43,9 +43,9 @@ def test_shipped_recipes_become_their_shipped_twins(repository: Path) -> None:
 @pytest.mark.parametrize(
     "block",
     [
-        "{token_budget: 5%, mixture: learned, learned: {update_every: 3}, unit: tokens}  # why",
+        "{token_budget: 5%, mixture: learned, learned: {start_after: 3%}, unit: tokens}  # why",
         "{learned: {}, token_budget: 5%}",
-        "\n    token_budget: 5%  # of all\n\n    # how\n    learned:\n      update_every: 9\n",
+        "\n    token_budget: 5%  # of all\n\n    # how\n    learned:\n      start_after: 9%\n",
         "\n  weights: {a: 1, b: 2}  # by hand\n  mixture: weights\n  token_budget: 5%",
     ],
 )

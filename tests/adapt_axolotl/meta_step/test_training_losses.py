@@ -48,8 +48,9 @@ def one_step(learner: CurveLearner, step: int, new: np.ndarray = ALL_NEW) -> boo
 def test_the_mixture_moves_whenever_the_tokens_have_grown_by_a_part() -> None:
     learner = make_learner()
     moved = [step for step in range(200) if one_step(learner, step)]
-    assert len(moved) == pytest.approx(len(CurveSettings(0.05).updates(BUDGET)), abs=3)
-    assert moved[0] / 200 == pytest.approx(CurveSettings(0.05).updates(BUDGET)[0], abs=0.03)
+    # From 5 % of 200 steps on, each after 15 % more; four stretches make the first line.
+    assert moved[0] / 200 == pytest.approx(0.05 * 1.15**4, abs=0.02)
+    assert len(moved) == pytest.approx(np.log(200 / moved[0]) / np.log(1.15), abs=3)
     shares = learner.mixture.proportions
     assert shares[0] > shares[1] > shares[2]
     assert learner.tokens(0) == 0
