@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from adapt_eval.comparison.pairing import Pairs
 from adapt_eval.comparison.schema import AtChance
-from adapt_eval.statistics import mcnemar
+from adapt_eval.statistics import equivalence, mcnemar
 from adapt_eval.statistics.paired import Estimate, estimate
-from adapt_eval.statistics.power import largest_effect, minimum_detectable_effect
+from adapt_eval.statistics.power import largest_effect, minimum_detectable_effect, planning_error
 from adapt_eval.statistics.resampling import bootstrap_interval, sign_flip_p_value
 
 
@@ -24,6 +24,7 @@ class PairedComparison:
         difference: mean of a - b, with its standard error.
         interval: at 95 %, not corrected for the number of comparisons.
         p_value: two-sided, not corrected; `test` says of what.
+        p_equivalence: two one-sided tests, not corrected: that the difference is within the margin.
         detectable: minimum detectable effect.
         ruled_out: larger effects are ruled out, at 95 %.
         wins, ties, losses: items on which a is better, equal, worse.
@@ -38,6 +39,7 @@ class PairedComparison:
     interval: tuple[float, float]
     p_value: float
     test: str
+    p_equivalence: float
     detectable: float
     ruled_out: float
     wins: int
@@ -53,24 +55,31 @@ def guess(chance: float, floor: float | None) -> float:
     return max(chance, floor or 0.0)
 
 
-def compare_pairs(pairs: Pairs, guessing: float, margin: float = 0.03) -> PairedComparison:
+def compare_pairs(
+    pairs: Pairs, guessing: float, margin: float = 0.03, chance: float | None = None
+) -> PairedComparison:
     """Compare two arms item by item.
 
     Clustered items: Student's test on the clustered error. Others: McNemar's mid-p if both arms
     scored each item right or wrong; sign flips and the bootstrap for scores between.
 
     Args:
-        guessing: score of guessing.
-        margin: up to how far above guessing an arm counts as at chance.
+        guessing: score of the best kind of guessing.
+        margin: the smallest difference that matters; also up to how far above guessing an arm
+            counts as at chance.
+        chance: score of random guessing, if that is lower.
     """
     d = pairs.a - pairs.b
     difference = estimate(d, pairs.clusters)
     interval, p_value, test = difference.interval(), difference.p_value, "clustered t"
     wins, losses, p_exact = int(np.sum(d > 0)), int(np.sum(d < 0)), None
+    error = planning_error(difference)
+    p_equivalence = equivalence.by_student(difference.mean, error, difference.df, margin)
     if pairs.clusters is None and len(d) > 1:
         if _binary(pairs.a) and _binary(pairs.b):
             p_value, test = mcnemar.mid_p(wins, losses), "McNemar mid-p"
             p_exact = mcnemar.exact(wins, losses)
+            p_equivalence = equivalence.by_score(wins, losses, len(d), margin)
         else:
             p_value, test = sign_flip_p_value(d), "sign flips"
             interval = bootstrap_interval(d)
@@ -78,9 +87,11 @@ def compare_pairs(pairs: Pairs, guessing: float, margin: float = 0.03) -> Paired
         a=float(pairs.a.mean()),
         b=float(pairs.b.mean()),
         difference=difference,
-        interval=interval,
+        # Scores lie between 0 and 1: no difference is larger, whatever Student says of few items.
+        interval=(max(-1.0, interval[0]), min(1.0, interval[1])),
         p_value=p_value,
         test=test,
+        p_equivalence=p_equivalence,
         detectable=minimum_detectable_effect(difference),
         ruled_out=largest_effect(difference, interval),
         wins=wins,
@@ -89,7 +100,8 @@ def compare_pairs(pairs: Pairs, guessing: float, margin: float = 0.03) -> Paired
         clusters=None if pairs.clusters is None else len(np.unique(pairs.clusters)),
         p_exact=p_exact,
         at_chance=AtChance(
-            a=_near(pairs.a, pairs, guessing, margin), b=_near(pairs.b, pairs, guessing, margin)
+            a=_near(pairs.a, pairs, guessing, margin, chance),
+            b=_near(pairs.b, pairs, guessing, margin, chance),
         ),
     )
 
@@ -98,8 +110,17 @@ def _binary(scores: NDArray[np.float64]) -> bool:
     return bool(np.all((scores == 0) | (scores == 1)))
 
 
-def _near(scores: NDArray[np.float64], pairs: Pairs, guessing: float, margin: float) -> bool:
-    """Whether the mean score is hardly above guessing and its interval reaches down to it: the
-    interval of a few items alone reaches far, whatever the score."""
+def _near(
+    scores: NDArray[np.float64],
+    pairs: Pairs,
+    guessing: float,
+    margin: float,
+    chance: float | None,
+) -> bool:
+    """Whether the mean score is hardly above guessing and its interval reaches what guessing gives:
+    the interval of a few items alone reaches far, whatever the score. A score that is lower by more
+    than its error is no guess: something is wrong with that model."""
     own = estimate(scores, pairs.clusters)
-    return bool(own.interval()[0] <= guessing and own.mean <= guessing + margin)
+    low, high = own.interval()
+    lowest = guessing if chance is None else min(chance, guessing)
+    return bool(low <= guessing and own.mean <= guessing + margin and high >= lowest)

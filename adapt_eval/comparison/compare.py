@@ -27,8 +27,9 @@ from adapt_eval.comparison.schema import (
     SeedSpread,
 )
 from adapt_eval.comparison.tokens import reallocation, spent
-from adapt_eval.comparison.verdict import verdict
+from adapt_eval.comparison.verdict import LEAST_ITEMS, verdict
 from adapt_eval.statistics.multiplicity import holm
+from adapt_eval.statistics.power import detectable, planning_error
 
 _ONE_SEED = (
     "one training seed for each run: intervals and tests cover the choice of items, not that of "
@@ -39,6 +40,7 @@ _SEEDS = (
     "items, the seed spread is shown beside them"
 )
 _BELOW_CHANCE = "both at or below chance: says nothing about which is better"
+_TOO_FEW = f"fewer than {LEAST_ITEMS} independent items: no verdict"
 
 # Arm -> benchmark -> items averaged over seeds, and the score of each seed.
 Scores = Mapping[str, Mapping[str, tuple[Items, list[float]]]]
@@ -78,9 +80,9 @@ def compare(
     families, suites = [], []
     for arm in others:
         own = [one for one in benchmarks if one.run == arm.name]
-        suites.append(pooled(own))
+        suites.append(pooled(own, smallest_effect))
         for family in dict.fromkeys(one.family for one in own):
-            mean = pooled([one for one in own if one.family == family])
+            mean = pooled([one for one in own if one.family == family], smallest_effect)
             families.append(FamilyComparison(family=family, **dict(mean)))
     if unmatched := sum(sum(one.unmatched) for one in benchmarks):
         notes.append(f"{unmatched} items are in one run only and were left out")
@@ -142,8 +144,10 @@ def _benchmark(
     content = arm.runs[0].results[task].content
     (ours, our_seeds), (theirs, their_seeds) = scores[arm.name][task], scores[base.name][task]
     pairs = pair(ours, theirs, f"{task}, {arm.name} and {base.name}", strict=not allow)
-    one = compare_pairs(pairs, guess(content.chance, content.floor), smallest_effect)
+    guessing = guess(content.chance, content.floor)
+    one = compare_pairs(pairs, guessing, smallest_effect, content.chance)
     at_chance = one.at_chance.a and one.at_chance.b
+    too_few = (one.clusters or one.difference.n) < LEAST_ITEMS
     return BenchmarkComparison(
         run=arm.name,
         n=one.difference.n,
@@ -156,10 +160,13 @@ def _benchmark(
         ci_high=one.interval[1],
         test=one.test,
         p_value=one.p_value,
+        p_equivalence=one.p_equivalence,
+        planning_error=planning_error(one.difference),
         minimum_detectable_effect=one.detectable,
         ruled_out_above=one.ruled_out,
-        note=_BELOW_CHANCE if at_chance else "",
+        note=_TOO_FEW if too_few else _BELOW_CHANCE if at_chance else "",
         says_nothing=at_chance,
+        too_few=too_few,
         task=task,
         family=content.family,
         metric=content.metric,
@@ -179,23 +186,39 @@ def _benchmark(
 
 def _judged(level: Sequence[Level], smallest_effect: float) -> list[Level]:
     """The same with p-values corrected over all of the level, and with verdicts."""
-    adjusted = holm([1.0 if math.isnan(one.p_value) else one.p_value for one in level])
     return [
         one.model_copy(
             update={
-                "p_holm": math.nan if math.isnan(one.p_value) else p_value,
+                "p_holm": p_value,
+                "p_equivalence_holm": p_equivalence,
+                "detectable_after_holm": found,
                 "verdict": verdict(
                     one.difference,
                     p_value,
-                    one.minimum_detectable_effect,
-                    one.ruled_out_above,
+                    p_equivalence,
+                    found,
                     smallest_effect,
-                    one.says_nothing,
-                    getattr(one, "on_guesses", False),
+                    too_few=one.too_few,
+                    at_chance=one.says_nothing,
+                    on_guesses=getattr(one, "on_guesses", False),
                 ),
             }
         )
-        for one, p_value in zip(level, adjusted, strict=True)
+        for one, p_value, p_equivalence, found in zip(
+            level,
+            _corrected([one.p_value for one in level]),
+            _corrected([one.p_equivalence for one in level]),
+            [detectable(one.planning_error, one.df, len(level)) for one in level],
+            strict=True,
+        )
+    ]
+
+
+def _corrected(p_values: Sequence[float]) -> list[float]:
+    """After Holm; what does not exist counts as one of them, and stays NaN."""
+    adjusted = holm([1.0 if math.isnan(one) else one for one in p_values])
+    return [
+        math.nan if math.isnan(raw) else one for raw, one in zip(p_values, adjusted, strict=True)
     ]
 
 

@@ -7,22 +7,35 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from adapt_eval.comparison.schema import BenchmarkComparison, Figures, SuiteComparison
+from adapt_eval.comparison.schema import (
+    BenchmarkComparison,
+    Figures,
+    SuiteComparison,
+    WeightedMean,
+)
+from adapt_eval.comparison.verdict import LEAST_ITEMS
+from adapt_eval.statistics import equivalence
 from adapt_eval.statistics.paired import Estimate, pool
+from adapt_eval.statistics.weighted import weighted
 
-_FIGURES = set(Figures.model_fields) - {"run", "note", "says_nothing", "p_holm", "verdict"}
+_OWN = {"run", "note", "says_nothing", "too_few", "verdict", "p_holm", "p_equivalence_holm"}
+_FIGURES = set(Figures.model_fields) - _OWN - {"detectable_after_holm"}
 
 
-def pooled(parts: Sequence[BenchmarkComparison]) -> SuiteComparison:
+def pooled(parts: Sequence[BenchmarkComparison], smallest_effect: float) -> SuiteComparison:
     """The unweighted mean of benchmarks of one arm.
 
-    The minimum detectable effect and the effect ruled out are the parts' own in quadrature: 2.80 SE
-    where items differ. A benchmark on which no item differs adds what its items cannot exclude.
+    Minimum detectable effect, planning error and the effect ruled out are the parts' own in
+    quadrature: 2.80 SE where items differ. A benchmark on which no item differs adds what its items
+    cannot exclude. Benchmarks of too few items to trust their error are left out, and named.
     """
-    unknown = [one.task for one in parts if one.df < 1]
-    if len(unknown) < len(parts):  # one item, or one cluster, has no standard error
-        parts = [one for one in parts if one.df >= 1]
+    small = [one.task for one in parts if one.too_few]
+    if len(small) < len(parts):
+        parts = [one for one in parts if not one.too_few]
+    else:
+        small = []
     mean = _pool(parts)
+    error = math.hypot(*(one.planning_error for one in parts)) / len(parts)
     halves = [one.ruled_out_above - abs(one.difference) for one in parts]
     low, high = mean.interval()
     figures: dict[str, Any] = {
@@ -36,6 +49,8 @@ def pooled(parts: Sequence[BenchmarkComparison]) -> SuiteComparison:
         "ci_high": high,
         "test": "t of the unweighted mean of benchmarks",
         "p_value": mean.p_value,
+        "p_equivalence": equivalence.by_student(mean.mean, error, mean.df, smallest_effect),
+        "planning_error": error,
         "minimum_detectable_effect": math.hypot(*(one.minimum_detectable_effect for one in parts))
         / len(parts),
         "ruled_out_above": abs(mean.mean) + math.hypot(*halves) / len(parts),
@@ -46,20 +61,43 @@ def pooled(parts: Sequence[BenchmarkComparison]) -> SuiteComparison:
     note = ""
     if guessed:
         note = f"both runs are at or below chance on {guessed} of {len(parts)} benchmarks"
-    if unknown:
-        said = f"too small to have an error, left out of the mean: {', '.join(unknown)}"
+    if small:
+        said = (
+            f"fewer than {LEAST_ITEMS} independent items, left out of the mean: {', '.join(small)}"
+        )
         note = f"{note}; {said}" if note else said
     return SuiteComparison(
         run=parts[0].run,
         **figures,
         note=note,
         says_nothing=guessed == len(parts),
+        too_few=all(one.too_few for one in parts),
+        weighted=_weighted(parts),
         on_guesses=0 < guessed < len(parts) and not _differ_without_guesses(parts, mean),
     )
 
 
+def _estimates(parts: Sequence[BenchmarkComparison]) -> list[Estimate]:
+    return [Estimate(one.difference, one.standard_error, one.df, one.n) for one in parts]
+
+
 def _pool(parts: Sequence[BenchmarkComparison]) -> Estimate:
-    return pool([Estimate(one.difference, one.standard_error, one.df, one.n) for one in parts])
+    return pool(_estimates(parts))
+
+
+def _weighted(parts: Sequence[BenchmarkComparison]) -> WeightedMean | None:
+    if any(one.df < 1 for one in parts):
+        return None
+    mean = weighted(_estimates(parts))
+    low, high = mean.interval()
+    return WeightedMean(
+        difference=mean.mean,
+        standard_error=mean.standard_error,
+        df=mean.df,
+        ci_low=low,
+        ci_high=high,
+        p_value=mean.p_value,
+    )
 
 
 def _differ_without_guesses(parts: Sequence[BenchmarkComparison], mean: Estimate) -> bool:

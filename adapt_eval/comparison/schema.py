@@ -17,10 +17,17 @@ class Figures(Record):
         ci_low, ci_high: interval at 95 %, not corrected for the number of comparisons.
         test: which test the p-value is from.
         p_value: two-sided, not corrected.
+        p_equivalence: of two one-sided tests, not corrected: that the true difference is smaller
+            than the smallest that matters.
+        planning_error: the standard error, or what stands for it where no item differs.
+        minimum_detectable_effect: before correction.
         ruled_out_above: larger effects are ruled out, at 95 %.
         note: a remark on it, or empty.
         says_nothing: both sides score no better than guessing.
-        p_holm: corrected after Holm; it and the verdict are filled in once all are known.
+        too_few: too few independent items for any verdict.
+        p_holm: corrected after Holm; it and what follows are filled in once all are known.
+        p_equivalence_holm: corrected after Holm.
+        detectable_after_holm: minimum detectable effect with that correction.
     """
 
     run: str
@@ -34,11 +41,16 @@ class Figures(Record):
     ci_high: Number
     test: str
     p_value: Number
+    p_equivalence: Number = math.nan
+    planning_error: Number = math.nan
     minimum_detectable_effect: Number
     ruled_out_above: Number
     note: str = ""
     says_nothing: bool = False
+    too_few: bool = False
     p_holm: Number = math.nan
+    p_equivalence_holm: Number = math.nan
+    detectable_after_holm: Number = math.nan
     verdict: str = ""
 
 
@@ -82,10 +94,28 @@ class BenchmarkComparison(Figures):
     at_chance: AtChance
 
 
+class WeightedMean(Record):
+    """The mean of benchmarks weighted by their precision: beside the primary test, never instead.
+    A benchmark of a few items can blur the unweighted mean; it hardly moves this one."""
+
+    difference: Number
+    standard_error: Number
+    df: Number
+    ci_low: Number
+    ci_high: Number
+    p_value: Number
+
+
 class SuiteComparison(Figures):
-    """The mean over benchmarks. `on_guesses`: it differs only by benchmarks at chance."""
+    """The mean over benchmarks.
+
+    Attributes:
+        on_guesses: it differs only by benchmarks at chance.
+        weighted: the companion; None where no benchmark has an error.
+    """
 
     on_guesses: bool
+    weighted: WeightedMean | None = None
 
 
 class FamilyComparison(SuiteComparison):

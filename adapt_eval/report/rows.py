@@ -12,7 +12,7 @@ Row = tuple[str, ...]
 
 def figures(one: Figures) -> Row:
     """Of a benchmark or family: score of the run and of the baseline, difference, interval, p,
-    p (Holm), detectable effect."""
+    p (Holm), detectable effect with the same correction."""
     return (
         words.points(one.a),
         words.points(one.b),
@@ -20,7 +20,7 @@ def figures(one: Figures) -> Row:
         words.interval(one),
         words.p_value(one.p_value),
         words.p_value(one.p_holm),
-        words.points(one.minimum_detectable_effect),
+        words.points(one.detectable_after_holm),
     )
 
 

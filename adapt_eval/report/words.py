@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from adapt_eval.comparison.schema import Comparison, Figures, SuiteComparison
+from adapt_eval.comparison.verdict import LEAST_ITEMS
 
 
 def points(value: float, sign: bool = False) -> str:
@@ -39,9 +40,17 @@ def headline(result: Comparison, suite: SuiteComparison) -> str:
         f"{suite.run} against {result.baseline} on {name}: {suite.verdict}. "
         f"Mean difference {points(suite.difference, True)} points, 95 % interval "
         f"{interval(suite)}, {_p(result, suite)}; detectable was "
-        f"{points(suite.minimum_detectable_effect)}."
+        f"{points(suite.detectable_after_holm)}."
         + (f" {suite.note[0].upper()}{suite.note[1:]}." if suite.note else "")
     )
+
+
+def weighted(suite: SuiteComparison) -> str:
+    """The companion of the primary test."""
+    one = suite.weighted
+    assert one is not None
+    low, high = points(one.ci_low, True), points(one.ci_high, True)
+    return f"{points(one.difference, True)} points [{low}, {high}], p {p_value(one.p_value)}"
 
 
 def tokens(value: float) -> str:
@@ -68,12 +77,32 @@ def remarks(result: Comparison) -> list[str]:
         lines.append(
             "rests on guesses: the mean differs only by benchmarks on which both runs guess"
         )
-    lines.append("detectable: the smallest difference found in 4 of 5 cases, before correction")
+    lines += [
+        f"{one.run}: weighted by precision, the mean difference is {weighted(one)}: benchmarks of "
+        "few items hardly count in it"
+        for one in result.suites
+        if one.weighted is not None and one.weighted.df != one.df
+    ]
+    lines.append(
+        "detectable: the smallest difference found in 4 of 5 cases, with the correction of p (Holm)"
+    )
     levels: list[Figures] = [*result.benchmarks, *result.families, *result.suites]
-    if any(one.verdict == "underpowered" for one in levels):
+    said = {one.verdict.partition(" (")[0] for one in levels}
+    margin = points(result.smallest_effect)
+    if "equivalent" in said:
         lines.append(
-            "underpowered: the smallest detectable difference is more than "
-            f"{points(result.smallest_effect)} points, so finding none proves nothing"
+            f"equivalent: that the difference is {margin} points or more is rejected in both "
+            "directions (two one-sided tests, corrected after Holm)"
+        )
+    if "undecided" in said:
+        lines.append(
+            f"undecided: a difference of {margin} points would mostly have been found, and none "
+            "was; but one of that size is not ruled out either"
+        )
+    if "underpowered" in said:
+        lines.append(
+            f"underpowered: the smallest detectable difference is more than {margin} points, or "
+            f"there are fewer than {LEAST_ITEMS} independent items, so finding none proves nothing"
         )
     lines.append(
         "p (Holm) is corrected over benchmarks x runs; intervals are not corrected; the suite's "
