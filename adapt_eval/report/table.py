@@ -8,18 +8,32 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from adapt_eval.schema import Overlap, Plan, Scores
 from adapt_eval.suite import Suite
 
+_WITHOUT_TERMINAL = 120
+_NARROW = 100  # fewer columns than that are taken by numbers and names, not by lines
+_WHOLE = 14  # letters of a name or a verdict that are never broken
+
+
+def width() -> int:
+    """Columns: those of $COLUMNS, else of the terminal, else 120."""
+    return shutil.get_terminal_size(fallback=(_WITHOUT_TERMINAL, 24)).columns
+
+
+def narrow() -> bool:
+    """Whether a comparison with all of its columns would not fit."""
+    return width() < _NARROW
+
 
 def render(*parts: Any) -> str:
-    """Rich renderables as text, as wide as the terminal, 120 columns without one."""
+    """Rich renderables as text, as wide as `width` says."""
     terminal = sys.stdout.isatty()
-    width = shutil.get_terminal_size().columns if terminal else 120
-    console = Console(file=io.StringIO(), width=width, force_terminal=terminal, highlight=False)
+    console = Console(file=io.StringIO(), width=width(), force_terminal=terminal, highlight=False)
     for part in parts:
         console.print(part, soft_wrap=isinstance(part, str), markup=False)
     assert isinstance(console.file, io.StringIO)
@@ -27,10 +41,21 @@ def render(*parts: Any) -> str:
 
 
 def grid(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], right: int) -> Table:
-    """A table; the columns from number `right` on are numbers."""
-    table = Table(title=title, title_justify="left")
+    """A table; the columns from number `right` on are numbers. What does not fit goes on in the
+    next line, and nothing is cut; numbers, and words of the first two columns, stay whole."""
+    lines: dict[str, Any] = (
+        {"box": box.SIMPLE_HEAD, "padding": 0, "show_edge": False} if narrow() else {}
+    )
+    table = Table(title=title, title_justify="left", **lines)
     for number, column in enumerate(columns):
-        table.add_column(column, justify="right" if number >= right else "left")
+        texts = [column, *(row[number] for row in rows)]
+        longest = max((len(word) for text in texts for word in text.split()), default=0)
+        table.add_column(
+            column,
+            justify="right" if number >= right else "left",
+            overflow="fold",
+            min_width=longest if number >= right else min(_WHOLE, longest) if number < 2 else None,
+        )
     for row in rows:
         table.add_row(*row)
     return table
