@@ -60,7 +60,7 @@ def fingerprint_of(identity: Identity, one: Prepared) -> Fingerprint:
         for path, where in one.data.items()
     }
     described["settings"] = dict(one.settings)
-    described["benchmark"] = one.benchmark.model_dump()
+    described["benchmark"] = one.benchmark.described()
     if one.benchmark.runs_code:
         from adapt_eval.sandbox import Sandbox
 

@@ -28,6 +28,7 @@ class Benchmark(BaseModel):
         family: what it is a test of.
         metric: lm-eval's key of the primary metric, `name,filter`. Higher must be better, and the
             score must be the mean over items.
+        scale: the score of a perfect answer, such as 100 for ROUGE; scores are divided by it.
         shots: examples in the prompt.
         items: how many (of the whole benchmark).
         chance: expected score of guessing at random, 0 to 1.
@@ -51,6 +52,7 @@ class Benchmark(BaseModel):
     shots: Count
     items: Count
     chance: Fraction
+    scale: float = Field(1, gt=0, description="the score of a perfect answer, above 0")
     floor: Fraction | None = Field(None, description="a score from 0 to 1")
     needs: tuple[str, ...] = Field((), description="a list, as in [code execution]")
     cluster: str = Field("", description="a column of the documents, or subtask")
@@ -63,6 +65,10 @@ class Benchmark(BaseModel):
     def _empty_is_not_given(cls, entry: Any) -> Any:
         """`floor:` without a value is how YAML leaves a key out."""
         return {key: value for key, value in entry.items() if value is not None}
+
+    def described(self) -> dict[str, Any]:
+        """What results of it depend on. A scale of 1 is not named, as before there was one."""
+        return self.model_dump(exclude={"scale"} if self.scale == 1 else None)
 
     @property
     def runs_code(self) -> bool:
@@ -141,7 +147,7 @@ def load_suite(name_or_file: str) -> Suite:
 
 def suite_hash(suite: Suite) -> str:
     """SHA-256 of what the suite says of its benchmarks; the note and comments do not count."""
-    said = repr([one.model_dump() for one in suite.benchmarks])
+    said = repr([one.described() for one in suite.benchmarks])
     return hashlib.sha256(said.encode()).hexdigest()
 
 

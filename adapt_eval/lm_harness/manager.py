@@ -31,12 +31,20 @@ class MirroredTaskManager(TaskManager):
 
     def _get_config(self, name: str) -> dict[str, Any]:
         config: dict[str, Any] = copy.deepcopy(super()._get_config(name))
-        hub_path = config.get("dataset_path")
+        hub_path = _hub_path(config)
         if not hub_path or config.get("custom_dataset"):
             return config
         folder = mirror.find(hub_path, self.roots)
         self.data[hub_path] = str(folder or hub_path)
-        if folder:
+        if folder and "class" in config:
+            # A task written as a class names its data in the class: ours differs in that only.
+            stock = config["class"]
+            config["class"] = type(
+                stock.__name__,
+                (stock,),
+                {"DATASET_PATH": str(folder), "__module__": stock.__module__},
+            )
+        elif folder:
             config["dataset_path"] = str(folder)
             splits = datasets.get_dataset_split_names(str(folder), config.get("dataset_name"))
             needs_shots = bool(self.shots) and "fewshot_config" not in config
@@ -55,9 +63,12 @@ class MirroredTaskManager(TaskManager):
     def sources(self, name: str) -> Iterator[tuple[str, str | None]]:
         """(hub path, configuration) that the tasks of a group, or a task, read."""
         for leaf in self.leaf_names(name):
-            config = self._get_config(leaf)
-            if config.get("dataset_path"):
-                yield config["dataset_path"], config.get("dataset_name")
+            config = super()._get_config(leaf)
+            hub_path = _hub_path(config)
+            if hub_path and "class" in config:
+                yield hub_path, config["class"].DATASET_NAME
+            elif hub_path:
+                yield hub_path, config.get("dataset_name")
 
     def load_task_or_group(self, task_list: str | list[str] | None = None) -> dict[Any, Any]:
         assert isinstance(task_list, list)
@@ -65,3 +76,10 @@ class MirroredTaskManager(TaskManager):
             return {key: one for name in task_list for key, one in self.ready.pop(name).items()}
         loaded: dict[Any, Any] = super().load_task_or_group(task_list)
         return loaded
+
+
+def _hub_path(config: Mapping[str, Any]) -> str | None:
+    found: str | None = config.get("dataset_path") or getattr(
+        config.get("class"), "DATASET_PATH", None
+    )
+    return found

@@ -11,7 +11,7 @@ from lm_eval.api.model import LM
 from lm_eval.api.task import ConfigurableTask
 
 from adapt_eval.lm_harness.patches import Progress, quiet, requests_to
-from adapt_eval.lm_harness.rows import metrics, row
+from adapt_eval.lm_harness.rows import check_scale, metrics, row
 from adapt_eval.lm_harness.seeds import SEEDS, seed_langdetect
 from adapt_eval.lm_harness.tasks import Prepared
 from adapt_eval.suite import Benchmark
@@ -22,7 +22,7 @@ class Measured:
     """What came out of one benchmark.
 
     Attributes:
-        score: the primary metric, exactly as lm-eval reports it.
+        score: the primary metric, exactly as lm-eval reports it, over the suite's scale of it.
         metrics: all that lm-eval reports, by its keys; for a group also `subtask/key`.
         rows: one mapping for each item and filter.
     """
@@ -75,7 +75,8 @@ def measure(
             f"{', '.join(known)}. Change `metric:` in the suite"
         )
     rows = [row(benchmark, leaf, one) for leaf, many in results["samples"].items() for one in many]
-    return Measured(found[benchmark.metric], found, rows)
+    check_scale(benchmark, rows)
+    return Measured(found[benchmark.metric] / benchmark.scale, found, rows)
 
 
 def check_room(benchmark: Benchmark, leaves: Mapping[str, ConfigurableTask], model: LM) -> None:

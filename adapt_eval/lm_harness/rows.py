@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lm_eval.utils import handle_non_serializable
@@ -59,7 +59,7 @@ def row(benchmark: Benchmark, leaf: str, sample: Mapping[str, Any]) -> dict[str,
         "prompt_hash": sample["prompt_hash"],
         "cluster": cluster,
         "primary": primary,
-        "score": float(sample[metric]) if primary else None,
+        "score": float(sample[metric]) / benchmark.scale if primary else None,
         "metrics": _json({name: sample[name] for name in sample["metrics"]}),
         "document": _json(sample["doc"]),
         "target": _json(sample["target"]),
@@ -67,6 +67,26 @@ def row(benchmark: Benchmark, leaf: str, sample: Mapping[str, Any]) -> dict[str,
         "responses": _json(sample["resps"]),
         "filtered": _json(sample["filtered_resps"]),
     }
+
+
+def check_scale(benchmark: Benchmark, rows: Sequence[Mapping[str, Any]]) -> None:
+    """
+    Args:
+        rows: of `row`.
+
+    Raises:
+        ValueError: scores lie outside of 0 to 1.
+    """
+    scores = [float(one["score"]) * benchmark.scale for one in rows if one["primary"]]
+    worst = max(scores, key=lambda score: abs(score - benchmark.scale / 2), default=0.0)
+    slack = 1e-9 * benchmark.scale
+    if not -slack <= worst <= benchmark.scale + slack:
+        raise ValueError(
+            f"{benchmark.task}: scores of {benchmark.metric.rsplit(',', 1)[0]} reach {worst:g}; "
+            f"the suite says that they lie between 0 and {benchmark.scale:g}. Set `scale:` in the "
+            "suite to the score of a perfect answer, or change `metric:`; answers are kept, so the "
+            "same command goes on from here"
+        )
 
 
 def _json(value: Any) -> str:

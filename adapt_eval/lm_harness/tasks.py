@@ -16,6 +16,7 @@ from adapt_eval import mirror
 from adapt_eval.errors import RunFailed
 from adapt_eval.lm_harness import stock
 from adapt_eval.lm_harness.manager import MirroredTaskManager
+from adapt_eval.lm_harness.metric import check_metric
 from adapt_eval.lm_harness.patches import quiet
 from adapt_eval.lm_harness.seeds import SEEDS
 from adapt_eval.suite import Benchmark
@@ -74,7 +75,7 @@ class Tasks:
             chat: whether generated answers are asked for through the chat template.
 
         Raises:
-            ValueError: there is no such task or metric.
+            ValueError: there is no such task, or its metric cannot be compared item by item.
             RunFailed: the data is neither in a mirror nor on the Hub.
         """
         name = (benchmark.chat_task or benchmark.task) if chat else benchmark.task
@@ -88,6 +89,7 @@ class Tasks:
             raise RunFailed(_no_data(benchmark, self._manager.data, error)) from error
         leaves = dict(_leaves(tasks))
         _check_column(benchmark, leaves)
+        check_metric(benchmark, leaves)
         templated = chat and all(one.OUTPUT_TYPE == "generate_until" for one in leaves.values())
         self._manager.ready[name] = tasks
         return Prepared(
