@@ -52,6 +52,13 @@ def identity_of(model: Model, options: Options) -> Identity:
     )
 
 
+def answers_hash(identity: Identity) -> str:
+    """16 letters for all that an answer depends on besides its request. Not the number of items and
+    not what the suite says of the score: with these changed, the answers are the same."""
+    described = identity.model_dump(exclude={"limit", "profile"})
+    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]
+
+
 def fingerprint_of(identity: Identity, one: Prepared) -> Fingerprint:
     """All that the score of one benchmark depends on, and a hash over it."""
     described = identity.model_dump()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import math
 import time
@@ -10,7 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adapt_eval.errors import RunFailed
-from adapt_eval.identity import fingerprint_of, finished, identity_of, ledger_of, write_manifest
+from adapt_eval.identity import (
+    answers_hash,
+    fingerprint_of,
+    finished,
+    identity_of,
+    ledger_of,
+    write_manifest,
+)
 from adapt_eval.model import Model, check_fits, check_there, resolve
 from adapt_eval.options import Options, check, check_template, pick_device
 from adapt_eval.progress import Reporter
@@ -134,6 +142,7 @@ def _check(options: Options, reporter: Reporter) -> Checked:
 
 def _measure(checked: Checked, reporter: Reporter, done: dict[str, BenchmarkResult]) -> None:
     """Measure and write what is missing; `done` gets it."""
+    from adapt_eval.lm_harness import answers
     from adapt_eval.lm_harness.measure import measure
     from adapt_eval.lm_harness.model import build_model
 
@@ -152,10 +161,14 @@ def _measure(checked: Checked, reporter: Reporter, done: dict[str, BenchmarkResu
             continue
         reporter.begin(task)
         started = time.monotonic()
+        file = checked.folder / f"{task}.answers-{answers_hash(checked.identity)}.jsonl"
+        if options.force:
+            file.unlink(missing_ok=True)
         try:
-            measured = measure(
-                built, one, options.limit, options.allow_code_execution, reporter.items
-            )
+            with answers.kept(built, file):
+                measured = measure(
+                    built, one, options.limit, options.allow_code_execution, reporter.items
+                )
         except MemoryError as error:
             raise RunFailed(f"{task}: out of memory; use a smaller --batch-size") from error
         except RuntimeError as error:
@@ -164,6 +177,8 @@ def _measure(checked: Checked, reporter: Reporter, done: dict[str, BenchmarkResu
             raise RunFailed(f"{task}: out of memory; use a smaller --batch-size") from error
         content = _result(one, fingerprint, measured, round(time.monotonic() - started, 1))
         done[task] = write_result(checked.folder, content, measured.rows)
+        for left in checked.folder.glob(f"{glob.escape(task)}.answers-*.jsonl"):
+            left.unlink()
         reporter.end(task, measured.score)
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
 
-from adapt_eval.comparison.arms import Arm
+from adapt_eval.comparison.arms import Arm, Run
 from adapt_eval.errors import NotComparable
+from adapt_eval.model import Model
 from adapt_eval.schema import BenchmarkResult
 
 # What may differ between comparable runs, but should be known: each moves a few answers.
@@ -31,6 +34,39 @@ def common_tasks(arms: Sequence[Arm]) -> tuple[list[str], list[str]]:
         elif without:
             notes.append(f"{task} is left out: not measured in {', '.join(without)}")
     return common, notes
+
+
+def changed_weights(arms: Sequence[Arm]) -> list[str]:
+    """Notes on models that were replaced after they were measured."""
+    return [
+        f"{run.place}: the model in {run.manifest.model.folders[0]} is another than the one that "
+        "was measured; its scores are those of the old one (adapt-eval run --force measures again)"
+        for arm in arms
+        for run in arm.runs
+        if _replaced(run)
+    ]
+
+
+def _replaced(run: Run) -> bool:
+    """Weights are hashed only if a file of the model is younger than its scores: reading them all
+    for every comparison would take longer than the comparison."""
+    measured, made = run.manifest.model, run.manifest.made
+    folders = [Path(one) for one in measured.folders]
+    if not folders or not made or not all(folder.is_dir() for folder in folders):
+        return False
+    model = Model(measured.name, *folders)
+    # The time of change, too: a file that was copied with its old date has a new one of these.
+    youngest = max(
+        (
+            max(file.stat().st_mtime, file.stat().st_ctime)
+            for folder in folders
+            for file in folder.iterdir()
+            if file.is_file()
+        ),
+        default=0.0,
+    )
+    # The manifest's time is in whole seconds.
+    return youngest >= datetime.fromisoformat(made).timestamp() and model.hash() != measured.hash
 
 
 def check_alike(arms: Sequence[Arm], tasks: Sequence[str], allow: bool) -> list[str]:

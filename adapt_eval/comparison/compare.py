@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from adapt_eval.comparison.arms import Arm
 from adapt_eval.comparison.benchmark import compare_pairs, guess
-from adapt_eval.comparison.checks import check_alike, common_tasks
+from adapt_eval.comparison.checks import changed_weights, check_alike, common_tasks
 from adapt_eval.comparison.overlap import not_compared, overlap_table
 from adapt_eval.comparison.pairing import Items, average, pair, read_items
 from adapt_eval.comparison.pooling import pooled
@@ -70,6 +70,7 @@ def compare(
     others = [arm for arm in arms if arm is not base]
     tasks, notes = common_tasks(arms)
     notes += check_alike(arms, tasks, allow_differences)
+    notes += changed_weights(arms)
     notes += not_compared(arms)
     scores = _read(arms, tasks)
     benchmarks = [

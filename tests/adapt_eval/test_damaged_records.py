@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from adapt_eval.comparison.arms import read_run
+from adapt_eval.comparison.arms import read_arms, read_run
+from adapt_eval.comparison.compare import compare
 from adapt_eval.history import mixture_history
 from adapt_eval.progress import Reporter
 from adapt_eval.results import MANIFEST
@@ -88,6 +89,26 @@ def test_a_damaged_ledger_is_told_before_anything_is_measured(
         plan(options(own), reporter)
     assert str(own / "adapt" / "ledger.json") in str(caught.value)
     assert "restore it, or train again" in str(caught.value)
+
+
+def test_weights_replaced_after_measuring_are_told_by_a_comparison(
+    tiny_runs: list[Path], tmp_path: Path
+) -> None:
+    first, second = (Path(shutil.copytree(run, tmp_path / run.name / "copy")) for run in tiny_runs)
+    for run in (first, second):
+        file = run / "eval" / "tiny" / MANIFEST
+        content = json.loads(file.read_text())
+        content["model"]["folders"] = [str(run)]
+        file.write_text(json.dumps(content))
+
+    def notes() -> list[str]:
+        arms = read_arms([f"a={first}", f"b={second}"], None)
+        return [note for note in compare(arms).notes if "another than the one" in note]
+
+    assert notes() == []
+    shutil.copy2(first / "model.safetensors", second / "model.safetensors")
+    (note,) = notes()
+    assert note.startswith(f"{second}: the model in {second} is another")
 
 
 FIRST = {"tokens": 1, "proportions": {"a": 1.0}}
