@@ -77,7 +77,19 @@ def run(
     ] = "auto",
     backend: Annotated[str, typer.Option(help="hf, or vllm where it is installed.")] = "hf",
     allow_code_execution: Annotated[
-        bool, typer.Option("--allow-code-execution", help="Run programs that the model writes.")
+        bool,
+        typer.Option(
+            "--allow-code-execution",
+            help="Run programs that the model writes, where bubblewrap contains them.",
+        ),
+    ] = False,
+    unsafe: Annotated[
+        bool,
+        typer.Option(
+            "--unsafe",
+            help="With --allow-code-execution: run them without bubblewrap too. They then have "
+            "your rights.",
+        ),
     ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Measure again, and replace finished results.")
@@ -110,6 +122,7 @@ def run(
         dtype=dtype,
         backend=backend,
         allow_code_execution=allow_code_execution,
+        unsafe=unsafe,
         force=force,
     )
     with Reporter() as reporter:

@@ -28,6 +28,8 @@ class Options:
         profile: `chat` asks for generated answers through the chat template.
         batch_size: a number or `auto`.
         backend: `hf` or `vllm`.
+        allow_code_execution: run programs that the model writes, where the kernel contains them.
+        unsafe: run them where it does not, too.
     """
 
     run: str
@@ -43,6 +45,7 @@ class Options:
     dtype: str = "auto"
     backend: str = "hf"
     allow_code_execution: bool = False
+    unsafe: bool = False
     force: bool = False
 
 
@@ -69,11 +72,26 @@ def check(options: Options, suite: Suite, roots: Sequence[Path]) -> None:
             f"{', '.join(coding)}: scoring runs programs that the model writes. Add "
             f"--allow-code-execution (see docs/evaluation.md for what holds them), or {skips}"
         )
+    if coding and not options.unsafe:
+        _need_containment(coding)
     wanting = [one.task for one in suite.benchmarks if PUNKT in one.needs]
     if wanting and not mirror.use_nltk_data(roots):
         raise ValueError(
             f"{', '.join(wanting)}: needs NLTK's punkt_tab; set NLTK_DATA to a folder that has it, "
             f"let adapt-eval fetch get it, or --skip {wanting[0]}"
+        )
+
+
+def _need_containment(coding: Sequence[str]) -> None:
+    from adapt_eval.sandbox.run import bubblewrap_works
+
+    if not bubblewrap_works():
+        skips = " ".join(f"--skip {task}" for task in coding)
+        raise ValueError(
+            f"{', '.join(coding)}: nothing here contains programs that the model writes: "
+            "bubblewrap is not installed, or may not make namespaces. Install `bwrap` and allow "
+            f"user namespaces, or {skips}, or run them with your own rights by --unsafe, in a container "
+            "or a machine that may be lost"
         )
 
 

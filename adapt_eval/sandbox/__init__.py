@@ -1,28 +1,28 @@
 """Run programs that a model wrote: each in a process of its own, that can only fail.
 
-What always holds, for every program:
+With bubblewrap (`bwrap`) the kernel contains them: no network device but a dead loopback, no
+process visible but its own, a file system that is read-only but for a working directory in memory,
+no capabilities, a limit on processes. Run by root, programs become `nobody`. Whatever a program
+does to its interpreter, that holds.
 
-- its own session, so that signals to its process group reach nobody else; the group is killed when
-  the time is over, and again when the program has ended;
-- limits on CPU time, wall-clock time, memory, file size and open files, no core dumps;
+With and without it, for every program:
+
+- its own session; its process group is killed when the time is over, and again when the program has
+  ended;
+- limits on CPU time, memory, file size and open files of each process, no core dumps;
 - an empty environment, an empty directory as the working directory, no input, output thrown away;
-- an audit hook of Python that refuses to start processes, to load foreign code through ctypes, to
-  open sockets, to signal other processes and to write or delete outside of the working directory;
 
-With bubblewrap (`bwrap`, the default where it is installed and may be used) the kernel enforces
-the same: no network device but a dead loopback, no process visible but its own, a file system that
-is read-only but for a working directory in memory, no capabilities, a limit on processes. Run by
-root, programs become `nobody`.
+**Without bubblewrap nothing contains a program**, so `adapt-eval run` runs none unless it is told
+`--unsafe`. An audit hook of Python then refuses to start processes, to open sockets and to write
+outside of the working directory. It stops what models write by accident; whoever knows Python takes
+it off: code that imports a fresh copy of a module, or finds its way round the interpreter, has the
+rights of the user (of `nobody`, if root runs it and `nobody` may run the interpreter). It can read
+and write files, use the network and leave processes behind. Use a container or a machine of its
+own.
 
-What is not guaranteed:
+What is not guaranteed, even with bubblewrap:
 
-- Without bubblewrap the audit hook is what stands between a program and the network, the files and
-  the processes of the user (of `nobody`, if root runs it and `nobody` may run the interpreter). It
-  stops what models write by accident, not an attacker: code that
-  finds a way round the interpreter has the rights of the user. Use a container or a machine of its
-  own for models that you do not trust.
-- In both, a program may read every file that the user may read; with
-  bubblewrap it cannot send it anywhere.
+- A program may read every file that the user may read; it cannot send it anywhere.
 - A program that sets out to forge its verdict can: it shares the interpreter with the code that
   reports it.
 - A bubblewrap sandbox shares the kernel with the host.

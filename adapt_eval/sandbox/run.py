@@ -61,7 +61,7 @@ class Sandbox:
     @property
     def name(self) -> str:
         """How programs are held: goes into the manifest."""
-        return "bubblewrap" if self.bubblewrap else "process limits and audit hook"
+        return "bubblewrap" if self.bubblewrap else "none: process limits and audit hook only"
 
     def run(self, program: str) -> Outcome:
         """Run one program. Whatever it does, this returns within the wall-clock limit and a bit."""

@@ -52,7 +52,9 @@ def tiny_runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     for seed, name in enumerate(("first", "second")):
         run = write_model(tmp_path_factory.mktemp("runs") / name, seed)
         with Reporter() as reporter:
-            run_suite(Options(str(run), suite="tiny", allow_code_execution=True), reporter)
+            run_suite(
+                Options(str(run), suite="tiny", allow_code_execution=True, unsafe=True), reporter
+            )
         runs.append(run)
     return runs
 

@@ -14,7 +14,7 @@ import yaml
 from adapt_eval.model import check_there
 from tests.adapt_eval.conftest import Command
 
-TINY = ["--suite", "tiny", "--allow-code-execution"]
+TINY = ["--suite", "tiny", "--allow-code-execution", "--unsafe"]
 SUMS = [*TINY, "--only", "tiny_sums"]
 
 

@@ -26,7 +26,7 @@ def own(tiny_run: Path, tmp_path: Path) -> Path:
 
 
 def options(run: Path) -> Options:
-    return Options(str(run), suite="tiny", allow_code_execution=True)
+    return Options(str(run), suite="tiny", allow_code_execution=True, unsafe=True)
 
 
 @pytest.mark.parametrize("content", ["{}", '{"suite": null}', "[]", '{"model"', None])

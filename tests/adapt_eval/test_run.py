@@ -25,7 +25,7 @@ from adapt_eval.run import plan, run_suite
 from tests.adapt_eval.conftest import Command
 from tests.support.eval_model import write_model
 
-TINY = ["--suite", "tiny", "--allow-code-execution"]
+TINY = ["--suite", "tiny", "--allow-code-execution", "--unsafe"]
 TASKS = ["tiny_sums", "tiny_passages", "tiny_programs", "tiny_instructions"]
 
 
@@ -53,7 +53,7 @@ class Quiet:
 
 
 def options(run: Path, **changes: Any) -> Options:
-    defaults: dict[str, Any] = {"suite": "tiny", "allow_code_execution": True}
+    defaults: dict[str, Any] = {"suite": "tiny", "allow_code_execution": True, "unsafe": True}
     return Options(run=str(run), **{**defaults, **changes})
 
 
@@ -162,6 +162,15 @@ def test_a_dry_run_names_items_and_detectable_effects_and_writes_nothing(own: Pa
 def test_code_runs_only_when_allowed(own: Path) -> None:
     with pytest.raises(ValueError, match=r"tiny_programs: .* Add --allow-code-execution"):
         run_suite(options(own, allow_code_execution=False), Quiet())  # type: ignore[arg-type]
+
+
+def test_code_runs_without_containment_only_where_that_is_asked_for(
+    own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adapt_eval.sandbox.run.bubblewrap_works", lambda: False)
+    with pytest.raises(ValueError, match=r"tiny_programs: nothing here contains .* by --unsafe"):
+        plan(options(own, unsafe=False), Quiet())  # type: ignore[arg-type]
+    assert plan(options(own), Quiet()).benchmarks  # type: ignore[arg-type]
 
 
 def test_the_chat_profile_templates_generated_answers_only(own: Path) -> None:
