@@ -90,8 +90,8 @@ def _need_containment(coding: Sequence[str]) -> None:
         raise ValueError(
             f"{', '.join(coding)}: nothing here contains programs that the model writes: "
             "bubblewrap is not installed, or may not make namespaces. Install `bwrap` and allow "
-            f"user namespaces, or {skips}, or run them with your own rights by --unsafe, in a container "
-            "or a machine that may be lost"
+            f"user namespaces, or {skips}, or run them with your own rights by --unsafe, in a "
+            "container or a machine that may be lost"
         )
 
 

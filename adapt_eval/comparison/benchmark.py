@@ -11,8 +11,14 @@ from adapt_eval.comparison.pairing import Pairs
 from adapt_eval.comparison.schema import AtChance
 from adapt_eval.statistics import equivalence, mcnemar
 from adapt_eval.statistics.paired import Estimate, estimate
-from adapt_eval.statistics.power import largest_effect, minimum_detectable_effect, planning_error
+from adapt_eval.statistics.power import (
+    detectable,
+    largest_effect,
+    minimum_detectable_effect,
+    planning_error,
+)
 from adapt_eval.statistics.resampling import bootstrap_interval, sign_flip_p_value
+from adapt_eval.statistics.two_level import TwoLevel, mean_of, two_level
 
 
 @dataclass(frozen=True)
@@ -25,12 +31,15 @@ class PairedComparison:
         interval: at 95 %, not corrected for the number of comparisons.
         p_value: two-sided, not corrected; `test` says of what.
         p_equivalence: two one-sided tests, not corrected: that the difference is within the margin.
-        detectable: minimum detectable effect.
+        error: the standard error, or what stands for it where nothing varies.
+        detectable: minimum detectable effect, before correction.
         ruled_out: larger effects are ruled out, at 95 %.
         wins, ties, losses: items on which a is better, equal, worse.
         clusters: how many; None where items are independent.
         p_exact: exact McNemar; None where items are not right or wrong.
         at_chance: whether each arm scores no better than guessing.
+        levels: what the error is made of; None where an arm has one seed, and the error is that of
+            items alone.
     """
 
     a: float
@@ -40,6 +49,7 @@ class PairedComparison:
     p_value: float
     test: str
     p_equivalence: float
+    error: float
     detectable: float
     ruled_out: float
     wins: int
@@ -48,6 +58,7 @@ class PairedComparison:
     clusters: int | None
     p_exact: float | None
     at_chance: AtChance
+    levels: TwoLevel | None = None
 
 
 def guess(chance: float, floor: float | None) -> float:
@@ -60,8 +71,9 @@ def compare_pairs(
 ) -> PairedComparison:
     """Compare two arms item by item.
 
-    Clustered items: Student's test on the clustered error. Others: McNemar's mid-p if both arms
-    scored each item right or wrong; sign flips and the bootstrap for scores between.
+    Several seeds in both arms: the two-level test over seeds and items. Else, clustered items:
+    Student's test on the clustered error. Others: McNemar's mid-p if both arms scored each item
+    right or wrong; sign flips and the bootstrap for scores between.
 
     Args:
         guessing: score of the best kind of guessing.
@@ -70,12 +82,18 @@ def compare_pairs(
         chance: score of random guessing, if that is lower.
     """
     d = pairs.a - pairs.b
-    difference = estimate(d, pairs.clusters)
-    interval, p_value, test = difference.interval(), difference.p_value, "clustered t"
-    wins, losses, p_exact = int(np.sum(d > 0)), int(np.sum(d < 0)), None
+    difference, levels = estimate(d, pairs.clusters), None
     error = planning_error(difference)
-    p_equivalence = equivalence.by_student(difference.mean, error, difference.df, margin)
-    if pairs.clusters is None and len(d) > 1:
+    test = "clustered t"
+    if pairs.seeds is not None:
+        levels = two_level(*pairs.seeds, pairs.clusters, pairs.same_seeds)
+        difference = mean_of([levels])
+        error = difference.standard_error or error
+        test = "two-level t, seeds and items"
+    interval, p_value = difference.interval(), difference.p_value
+    wins, losses, p_exact = int(np.sum(d > 0)), int(np.sum(d < 0)), None
+    p_equivalence = equivalence.of_mean(difference, error, margin)
+    if levels is None and pairs.clusters is None and len(d) > 1:
         if _binary(pairs.a) and _binary(pairs.b):
             p_value, test = mcnemar.mid_p(wins, losses), "McNemar mid-p"
             p_exact = mcnemar.exact(wins, losses)
@@ -83,6 +101,7 @@ def compare_pairs(
         else:
             p_value, test = sign_flip_p_value(d), "sign flips"
             interval = bootstrap_interval(d)
+    bounded = levels.items if levels and difference.standard_error == 0 else difference
     return PairedComparison(
         a=float(pairs.a.mean()),
         b=float(pairs.b.mean()),
@@ -92,8 +111,13 @@ def compare_pairs(
         p_value=p_value,
         test=test,
         p_equivalence=p_equivalence,
-        detectable=minimum_detectable_effect(difference),
-        ruled_out=largest_effect(difference, interval),
+        error=error,
+        detectable=(
+            minimum_detectable_effect(difference)
+            if levels is None
+            else detectable(error, difference.df)
+        ),
+        ruled_out=largest_effect(bounded, interval),
         wins=wins,
         ties=int(np.sum(d == 0)),
         losses=losses,
@@ -103,6 +127,7 @@ def compare_pairs(
             a=_near(pairs.a, pairs, guessing, margin, chance),
             b=_near(pairs.b, pairs, guessing, margin, chance),
         ),
+        levels=levels,
     )
 
 

@@ -29,6 +29,7 @@ class Items:
         keys: n of them.
         scores: (n,).
         targets, prompts, clusters: n strings.
+        by_seed: (S, n), the scores of each seed; None for one.
     """
 
     keys: Sequence[Key]
@@ -36,6 +37,7 @@ class Items:
     targets: Sequence[str]
     prompts: Sequence[str]
     clusters: Sequence[str]
+    by_seed: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)
@@ -46,12 +48,16 @@ class Pairs:
         a, b: (n,) scores, averaged over the seeds of each arm.
         clusters: (n,) numbers, or None where items are independent.
         unmatched: items that only one of the two has.
+        seeds: (S_a, n) and (S_b, n) scores of each seed, where both arms have several.
+        same_seeds: whether row s of one and row s of the other are of the same training seed.
     """
 
     a: NDArray[np.float64]
     b: NDArray[np.float64]
     clusters: NDArray[np.int64] | None
     unmatched: tuple[int, int]
+    seeds: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
+    same_seeds: bool = False
 
 
 def read_items(result: Result) -> Items:
@@ -113,14 +119,18 @@ def average(seeds: Sequence[Items], where: str) -> tuple[Items, list[float]]:
     first = orders[0]
     kept = [[texts[i] for i in first] for texts in (seeds[0].targets, seeds[0].prompts)]
     clusters = [seeds[0].clusters[i] for i in first]
-    averaged = Items(common, scores.mean(axis=0), kept[0], kept[1], clusters)
+    averaged = Items(common, scores.mean(axis=0), kept[0], kept[1], clusters, scores)
     return averaged, [float(one) for one in scores.mean(axis=1)]
 
 
-def pair(a: Items, b: Items, where: str, strict: bool = True) -> Pairs:
+def pair(
+    a: Items, b: Items, where: str, strict: bool = True, seeds: Sequence[int] | None = None
+) -> Pairs:
     """
     Args:
         strict: refuse items whose prompts differ.
+        seeds: for each seed of a, the number of the same training seed in b; None where the arms
+            share none.
 
     Raises:
         NotComparable: no item is in both, or targets or prompts differ.
@@ -137,7 +147,12 @@ def pair(a: Items, b: Items, where: str, strict: bool = True) -> Pairs:
         numbers = [names.setdefault(a.clusters[i], len(names)) for i in left]
         clusters = np.array(numbers, dtype=np.int64)
     unmatched = (len(a.keys) - len(matched), len(b.keys) - len(matched))
-    return Pairs(a.scores[left], b.scores[right], clusters, unmatched)
+    both = None
+    if a.by_seed is not None and b.by_seed is not None:
+        theirs = b.by_seed if seeds is None else b.by_seed[list(seeds)]
+        both = (a.by_seed[:, left], theirs[:, right])
+    same = both is not None and seeds is not None
+    return Pairs(a.scores[left], b.scores[right], clusters, unmatched, both, same)
 
 
 def _check_same(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from pydantic import Field
+
 from adapt_eval.schema import Number, Record
 
 
@@ -111,10 +113,14 @@ class SuiteComparison(Figures):
 
     Attributes:
         on_guesses: it differs only by benchmarks at chance.
+        claim: what the difference is a difference of.
+        seeds_paired: whether the seeds of both arms are the same; None where an arm has one.
         weighted: the companion; None where no benchmark has an error.
     """
 
     on_guesses: bool
+    claim: str = ""
+    seeds_paired: bool | None = None
     weighted: WeightedMean | None = None
 
 
@@ -154,6 +160,20 @@ class OverlapPair(Record):
     items: int | None = None
 
 
+class Rank(Record):
+    """Where an arm stands on the suite, best first: 95 % sure of all of them together.
+
+    Attributes:
+        best, worst: the ranks that the pairwise comparisons leave it.
+        score: mean over benchmarks and seeds.
+    """
+
+    run: str
+    score: float
+    best: int
+    worst: int
+
+
 class MeasuredOn(Record):
     """The suite."""
 
@@ -172,6 +192,7 @@ class Comparison(Record):
         tokens: arm -> what it spent; None without a ledger.
         seeds: arm -> number of seeds.
         seed_scores: arm -> suite score of each seed.
+        ranking: of three arms or more, the best score first.
         smallest_effect: smallest difference that would matter.
         notes: what the reader has to know.
     """
@@ -188,5 +209,6 @@ class Comparison(Record):
     measured_on: MeasuredOn
     seeds: dict[str, int]
     seed_scores: dict[str, list[float]]
+    ranking: list[Rank] = Field(default_factory=list)
     smallest_effect: float
     notes: list[str]

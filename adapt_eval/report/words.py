@@ -40,7 +40,7 @@ def headline(result: Comparison, suite: SuiteComparison) -> str:
         f"{suite.run} against {result.baseline} on {name}: {suite.verdict}. "
         f"Mean difference {points(suite.difference, True)} points, 95 % interval "
         f"{interval(suite)}, {_p(result, suite)}; detectable was "
-        f"{points(suite.detectable_after_holm)}."
+        f"{points(suite.detectable_after_holm)}. {suite.claim[0].upper()}{suite.claim[1:]}."
         + (f" {suite.note[0].upper()}{suite.note[1:]}." if suite.note else "")
     )
 
@@ -68,6 +68,12 @@ def remarks(result: Comparison) -> list[str]:
         f"{name}: suite score by seed {', '.join(points(one) for one in scores)}"
         for name, scores in spreads.items()
     ]
+    if result.ranking:
+        ranks = "; ".join(
+            f"{one.run} {one.best}" + (f" to {one.worst}" if one.worst > one.best else "")
+            for one in result.ranking
+        )
+        lines.append(f"ranks on the suite, 95 % sure of all of them together: {ranks}")
     if any(one.says_nothing for one in result.benchmarks):
         lines.append(
             "at chance: both runs score no better than guessing. Models that guess differ too, by "

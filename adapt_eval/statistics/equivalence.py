@@ -11,18 +11,22 @@ import math
 
 from scipy.special import ndtr, stdtr
 
+from adapt_eval.statistics.paired import Estimate
 
-def by_student(difference: float, error: float, df: float, margin: float) -> float:
-    """p-value for a mean difference with a standard error.
+
+def of_mean(difference: Estimate, error: float, margin: float) -> float:
+    """p-value for a mean difference, by the distribution of its estimate.
 
     Args:
-        error: above 0, as `power.planning_error` gives it; NaN gives NaN.
-        df: degrees of freedom of the error.
+        error: the standard error, or what `power.planning_error` puts in place of 0.
         margin: above 0, in the units of the difference.
     """
-    if math.isnan(error) or df < 1:
+    if math.isnan(error) or difference.df < 1:
         return math.nan
-    return float(stdtr(df, -(margin - abs(difference)) / error))
+    reach = margin - abs(difference.mean)
+    if difference.standard_error == 0:
+        return float(stdtr(difference.df, -reach / error))
+    return difference.tail(reach)
 
 
 def by_score(wins: int, losses: int, items: int, margin: float) -> float:

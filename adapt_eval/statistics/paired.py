@@ -27,6 +27,10 @@ class Estimate:
     df: float
     n: int
 
+    def tail(self, distance: float) -> float:
+        """Probability that an estimate lies more than a distance above the truth."""
+        return float(stdtr(self.df, -distance / self.standard_error))
+
     @property
     def p_value(self) -> float:
         """Two-sided, of Student's test against 0; 1 where nothing varies around 0."""

@@ -143,8 +143,8 @@ def test_seeds_are_averaged_by_item_first_and_their_spread_is_shown(tmp_path: Pa
     a = np.mean([coins(n + 9, 80, 0.5) for n in range(3)], axis=0)
     b = np.mean([coins(n, 80, 0.4) for n in range(3)], axis=0)
     assert line.n == 80
-    assert line.standard_error == pytest.approx(np.std(a - b, ddof=1) / math.sqrt(80), rel=1e-12)
-    assert line.test == "sign flips"
+    assert line.difference == pytest.approx(float(np.mean(a - b)), rel=1e-12)
+    assert line.test == "two-level t, seeds and items"
     seeds = [float(np.mean(coins(n + 9, 80, 0.5))) for n in range(3)]
     assert line.seed_spread.a == pytest.approx(np.std(seeds, ddof=1), rel=1e-12)
     assert result.seed_scores["new"] == pytest.approx(seeds)

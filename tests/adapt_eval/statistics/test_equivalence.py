@@ -43,7 +43,7 @@ def test_few_items_that_differ_do_not_make_the_score_test_sure() -> None:
     """1 of 200, margin of 3 points: as few have a probability of 0.016 if 3 points are true."""
     exact = stats.binom.cdf(1, 200, 0.03)
     assert equivalence.by_score(1, 0, 200, 0.03) == pytest.approx(exact, abs=0.005)
-    students = equivalence.by_student(0.005, 0.005, 199, 0.03)
+    students = equivalence.of_mean(Estimate(0.005, 0.005, 199, 200), 0.005, 0.03)
     assert students < 1e-6
 
 
@@ -52,7 +52,7 @@ def test_students_test_is_scipys_on_the_shifted_differences() -> None:
     above = stats.ttest_1samp(values, 0.03, alternative="less").pvalue
     below = stats.ttest_1samp(values, -0.03, alternative="greater").pvalue
     error = float(np.std(values, ddof=1) / math.sqrt(80))
-    found = equivalence.by_student(float(values.mean()), error, 79, 0.03)
+    found = equivalence.of_mean(Estimate(float(values.mean()), error, 79, 80), error, 0.03)
     assert found == pytest.approx(max(above, below), rel=1e-12)
 
 
