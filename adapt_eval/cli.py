@@ -90,6 +90,7 @@ app.command(
         "compare runs/uniform runs/adapt",
         "compare uniform=runs/u1,runs/u2 adapt=runs/a1,runs/a2 --json",
         "compare old new --fail-on regression",
+        "compare uniform=runs/u1,runs/u2 adapt=runs/a1,runs/a2 --plan --smallest-effect 0.02",
     )
 )(compare)
 app.command(

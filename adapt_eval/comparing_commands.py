@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,7 @@ from adapt_eval.errors import GATE_FAILED
 from adapt_eval.json_option import Json
 
 if TYPE_CHECKING:
+    from adapt_eval.comparison.arms import Arm
     from adapt_eval.comparison.schema import Comparison
 
 Arms = Annotated[
@@ -45,10 +47,18 @@ def compare(
     fail_on: Annotated[
         str | None, typer.Option(help="regression: exit with code 3 if anything got worse.")
     ] = None,
+    plan: Annotated[
+        bool,
+        typer.Option(
+            "--plan",
+            help="Say instead how many seeds and items it takes to find --smallest-effect.",
+        ),
+    ] = False,
 ) -> None:
     """Compare runs with a baseline, paired item by item.
 
-    Differences are run minus baseline.
+    Differences are run minus baseline. With several seeds in both arms the seed is the unit, and
+    the comparison is one of ways of training; else it is one of these models.
     """
     from adapt_eval.comparison.arms import read_arms
     from adapt_eval.comparison.compare import compare as compare_arms
@@ -56,6 +66,11 @@ def compare(
     if fail_on not in (None, "regression"):
         raise ValueError(f"--fail-on {fail_on}: there is regression")
     arms = read_arms(runs, suite)
+    if plan:
+        if fail_on or markdown:
+            raise ValueError("--plan compares nothing: leave out --fail-on and --markdown")
+        _plan(arms, baseline, smallest_effect, allow_differences, as_json)
+        return
     result = compare_arms(arms, baseline, smallest_effect, allow_differences)
     if as_json:
         typer.echo(result.model_dump_json(indent=2))
@@ -119,6 +134,20 @@ def overlap(
     for one in found.not_read:
         typer.echo(f"not read, so not compared: {one.file}: {one.reason}", err=True)
     typer.echo(found.model_dump_json(indent=2) if as_json else overlap_of_run(found))
+
+
+def _plan(
+    arms: Sequence[Arm], baseline: str | None, effect: float, allow: bool, as_json: bool
+) -> None:
+    from adapt_eval.comparison.compare import paired_arms
+    from adapt_eval.comparison.schema import SeedPlan
+    from adapt_eval.comparison.seed_plan import seed_plan
+    from adapt_eval.report.table import seed_plan_table
+
+    paired = paired_arms(arms, baseline, effect, allow)
+    lines = [line for run, one in paired.found.items() for line in seed_plan(run, one, effect)]
+    planned = SeedPlan(effect=effect, lines=lines)
+    typer.echo(planned.model_dump_json(indent=2) if as_json else seed_plan_table(planned))
 
 
 def _gate(result: Comparison) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import itertools
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from adapt_eval.comparison.against import Against, Scores, against
 from adapt_eval.comparison.arms import Arm
@@ -24,6 +25,24 @@ from adapt_eval.comparison.pairing import average, read_items
 from adapt_eval.comparison.ranking import ranking
 from adapt_eval.comparison.schema import Comparison, MeasuredOn, SuiteComparison
 from adapt_eval.comparison.tokens import reallocation, spent
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """Arms with their items read, and each arm against the baseline.
+
+    Attributes:
+        tasks: benchmarks that all arms have.
+        found: arm -> its comparison with the baseline, not corrected.
+        notes: what the reader has to know of how they were measured.
+    """
+
+    arms: Sequence[Arm]
+    base: Arm
+    tasks: Sequence[str]
+    scores: Scores
+    found: Mapping[str, Against]
+    notes: Sequence[str]
 
 
 def compare(
@@ -43,24 +62,14 @@ def compare(
         ValueError: there is no such baseline; results are damaged.
         NotComparable: the runs were not measured the same way.
     """
-    if not 0 < smallest_effect < 1:
-        raise ValueError(f"--smallest-effect {smallest_effect}: a score difference from 0 to 1")
-    base = _baseline(arms, baseline)
+    paired = paired_arms(arms, baseline, smallest_effect, allow_differences)
+    base, tasks, scores, notes = paired.base, paired.tasks, paired.scores, list(paired.notes)
     others = [arm for arm in arms if arm is not base]
-    tasks, notes = common_tasks(arms)
-    notes += check_alike(arms, tasks, allow_differences)
-    notes += changed_weights(arms)
-    notes += not_compared(arms)
-    scores = _read(arms, tasks)
-    found = {
-        arm.name: against(arm, base, tasks, scores, allow_differences, smallest_effect)
-        for arm in others
-    }
-    benchmarks = [one for arm in found.values() for one in arm.benchmarks]
-    families = [one for arm in found.values() for one in arm.families]
+    benchmarks = [one for arm in paired.found.values() for one in arm.benchmarks]
+    families = [one for arm in paired.found.values() for one in arm.families]
     if unmatched := sum(sum(one.unmatched) for one in benchmarks):
         notes.append(f"{unmatched} items are in one run only and were left out")
-    suites = judged([arm.suite for arm in found.values()], smallest_effect)
+    suites = judged([arm.suite for arm in paired.found.values()], smallest_effect)
     suites = [
         one.model_copy(update={"claim": claim(one, arm, base)})
         for one, arm in zip(suites, others, strict=True)
@@ -72,12 +81,8 @@ def compare(
         ]
         for arm in arms
     }
-    means = {
-        arm.name: statistics.fmean(statistics.fmean(scores[arm.name][t][1]) for t in tasks)
-        for arm in arms
-    }
+    means = {name: statistics.fmean(seeds) for name, seeds in seed_scores.items()}
     suite = arms[0].runs[0].manifest.suite
-    pairs = _pairs(arms, base, found, tasks, scores, allow_differences, smallest_effect)
     return Comparison(
         baseline=base.name,
         runs=[arm.name for arm in arms],
@@ -91,10 +96,30 @@ def compare(
         measured_on=MeasuredOn(name=suite.name, note=suite.note),
         seeds={arm.name: len(arm.runs) for arm in arms},
         seed_scores=seed_scores,
-        ranking=ranking(means, pairs),
+        ranking=ranking(means, _pairs(paired, allow_differences, smallest_effect)),
         smallest_effect=smallest_effect,
         notes=[seeds_note(arms), *notes],
     )
+
+
+def paired_arms(
+    arms: Sequence[Arm], baseline: str | None, smallest_effect: float, allow_differences: bool
+) -> Pairing:
+    """What `compare` and `compare --plan` both begin with; arguments and errors are `compare`'s."""
+    if not 0 < smallest_effect < 1:
+        raise ValueError(f"--smallest-effect {smallest_effect}: a score difference from 0 to 1")
+    base = _baseline(arms, baseline)
+    tasks, notes = common_tasks(arms)
+    notes += check_alike(arms, tasks, allow_differences)
+    notes += changed_weights(arms)
+    notes += not_compared(arms)
+    scores = _read(arms, tasks)
+    found = {
+        arm.name: against(arm, base, tasks, scores, allow_differences, smallest_effect)
+        for arm in arms
+        if arm is not base
+    }
+    return Pairing(arms, base, tasks, scores, found, notes)
 
 
 def _baseline(arms: Sequence[Arm], name: str | None) -> Arm:
@@ -118,20 +143,14 @@ def _read(arms: Sequence[Arm], tasks: Sequence[str]) -> Scores:
 
 
 def _pairs(
-    arms: Sequence[Arm],
-    base: Arm,
-    found: Mapping[str, Against],
-    tasks: Sequence[str],
-    scores: Scores,
-    allow: bool,
-    smallest_effect: float,
+    paired: Pairing, allow: bool, smallest_effect: float
 ) -> dict[tuple[str, str], SuiteComparison]:
     """Every arm against every other, for the ranks; two arms have nothing to rank."""
-    if len(arms) < 3:
+    if len(paired.arms) < 3:
         return {}
-    pairs = {(name, base.name): one.suite for name, one in found.items()}
-    others = [arm for arm in arms if arm is not base]
+    pairs = {(name, paired.base.name): one.suite for name, one in paired.found.items()}
+    others = [arm for arm in paired.arms if arm is not paired.base]
     for one, other in itertools.combinations(others, 2):
-        suite = against(one, other, tasks, scores, allow, smallest_effect).suite
-        pairs[one.name, other.name] = suite
+        found = against(one, other, paired.tasks, paired.scores, allow, smallest_effect)
+        pairs[one.name, other.name] = found.suite
     return pairs

@@ -174,6 +174,35 @@ class Rank(Record):
     worst: int
 
 
+class PlannedSeeds(Record):
+    """How many seeds an arm it takes to find the wanted difference, on the suite or a benchmark.
+
+    Attributes:
+        items: at hand.
+        seed_deviation: standard deviation of the score over training seeds, without what items add;
+            of the difference of two runs where seeds are paired.
+        assumed: whether it is not measured, because an arm has one seed.
+        item_error: the error that items leave however many seeds there are.
+        seeds: times the items at hand -> seeds an arm; None where no number of seeds does.
+    """
+
+    run: str
+    what: str
+    items: int
+    seed_deviation: float
+    assumed: bool
+    paired: bool
+    item_error: float
+    seeds: dict[str, int | None]
+
+
+class SeedPlan(Record):
+    """What `compare --plan` prints: to find `effect` in 4 of 5 cases by a test at 5 %."""
+
+    effect: float
+    lines: list[PlannedSeeds]
+
+
 class MeasuredOn(Record):
     """The suite."""
 

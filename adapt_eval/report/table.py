@@ -12,6 +12,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from adapt_eval.comparison.schema import SeedPlan
+from adapt_eval.report import words
 from adapt_eval.schema import Overlap, Plan, Scores
 from adapt_eval.suite import Suite
 
@@ -129,3 +131,35 @@ def overlap_of_run(found: Overlap) -> str:
     title = f"items that share {found.words} words in a row with a training row"
     none = f"no overlap: {', '.join(clean) or 'none of them'}"
     return render(grid(title, columns, rows, 2), none)
+
+
+def seed_plan_table(plan: SeedPlan) -> str:
+    """How many seeds an arm it takes, by how many times the items at hand."""
+    more = list(plan.lines[0].seeds) if plan.lines else []
+    rows = [
+        (
+            line.what if line.run == plan.lines[0].run else f"{line.what}, {line.run}",
+            f"{line.items:,}",
+            words.points(line.seed_deviation) + (" (assumed)" if line.assumed else ""),
+            words.points(line.item_error),
+            *("never" if line.seeds[one] is None else str(line.seeds[one]) for one in more),
+        )
+        for line in plan.lines
+    ]
+    columns = ("", "items", "seed deviation", "error of items", *(f"items x {one}" for one in more))
+    effect = words.points(plan.effect)
+    title = f"seeds an arm to find {effect} points in 4 of 5 cases, test at 5 %"
+    notes = [
+        "seed deviation and error of items are in points; the error of items stays however many "
+        "seeds there are",
+        "never: the items alone hide it, or more than 200 seeds would be needed",
+    ]
+    if any(line.assumed for line in plan.lines):
+        notes.append("assumed: an arm has one seed, so what a seed does is not known")
+    elif plan.lines:
+        notes.append(
+            "the deviation of few seeds is uncertain: that of three, by a factor of 0.5 to 6"
+        )
+    if any(line.paired for line in plan.lines):
+        notes.append("seeds are paired: the deviation is that of the difference of two runs")
+    return render(grid(title, columns, rows, 1), *(f"- {one}" for one in notes))

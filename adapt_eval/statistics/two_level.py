@@ -95,6 +95,7 @@ class TwoLevel:
         items: the error of items alone, from scores averaged over seeds.
         v_items: max(v_items - v_both, 0): what items add to the variance of the difference.
         v_both: the interaction's share.
+        one_seed_both: the same for one seed of each arm instead of S.
     """
 
     a: Array
@@ -103,6 +104,7 @@ class TwoLevel:
     items: Estimate
     v_items: float
     v_both: float
+    one_seed_both: float
 
 
 def two_level(a: Array, b: Array, clusters: NDArray[np.int64] | None, paired: bool) -> TwoLevel:
@@ -114,9 +116,12 @@ def two_level(a: Array, b: Array, clusters: NDArray[np.int64] | None, paired: bo
     """
     assert min(len(a), len(b)) > 1
     items = estimate(a.mean(axis=0) - b.mean(axis=0), clusters)
-    v_both = _both(a - b, clusters) if paired else _both(a, clusters) + _both(b, clusters)
+    sides = [a - b] if paired else [a, b]
+    own = [_both(side, clusters) for side in sides]
+    v_both = sum(own)
     v_items = max(0.0, items.standard_error**2 - v_both)
-    return TwoLevel(a.mean(axis=1), b.mean(axis=1), paired, items, v_items, v_both)
+    alone = sum(len(side) * one for side, one in zip(sides, own, strict=True))
+    return TwoLevel(a.mean(axis=1), b.mean(axis=1), paired, items, v_items, v_both, alone)
 
 
 def mean_of(parts: list[TwoLevel], weights: Array | None = None) -> SeedEstimate:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from adapt_eval.comparison.schema import Comparison
 from adapt_eval.report.words import headline, remarks
 from tests.adapt_eval.comparison.test_compare import compared
+from tests.adapt_eval.conftest import Command
 from tests.support.eval_runs import made_run
 
 ITEMS = 1500
@@ -101,3 +103,24 @@ def test_ranks_leave_open_what_the_pairs_leave_open(tmp_path: Path) -> None:
     assert result.ranking[0].run == "adapt"
     assert any("adapt 1; " in line and "2 to 3" in line for line in remarks(result))
     assert compared(*arms[:2]).ranking == []
+
+
+def test_the_plan_says_how_many_seeds_and_items_it_takes(tmp_path: Path, command: Command) -> None:
+    base = arm(tmp_path, "uniform", 0.40, 0.02, 4)
+    new = arm(tmp_path, "adapt", 0.45, 0.02, 4)
+    done = command("compare", base, new, "--plan", "--json", "--smallest-effect", "0.05")
+    assert done.returncode == 0, done.stderr
+    suite, *lines = json.loads(done.stdout)["lines"]
+    assert [one["what"] for one in lines] == ["sums", "passages"]
+    assert suite["what"] == "the suite"
+    assert not suite["assumed"]
+    assert 0.005 < suite["seed_deviation"] < 0.05
+    assert suite["seeds"]["1"] >= suite["seeds"]["4"] >= 2
+    shown = command("compare", base, new, "--plan", COLUMNS="80")
+    assert "seeds an arm to find 3.0 points in 4 of 5 cases" in shown.stdout
+    single = [one.split(",")[0] for one in (base, new)]
+    assumed = json.loads(command("compare", *single, "--plan", "--json").stdout)["lines"]
+    assert [one["seed_deviation"] for one in assumed[:3]] == [0.005, 0.01, 0.02]
+    assert all(one["assumed"] for one in assumed)
+    refused = command("compare", base, new, "--plan", "--markdown")
+    assert refused.returncode == 2
