@@ -1,6 +1,6 @@
 """How often comparisons over training seeds reject, where nothing and where something is true.
 
-    python benchmarks/seed_simulation.py [simulations]
+    python benchmarks/seed_simulation.py [simulations [seeds ...]]
 
 Two ways of training are drawn, S seeds each, on nine benchmarks of the sizes of the suite's: right
 and wrong, graded, and clustered. Each item has a difficulty, each way of training its own deviation
@@ -96,7 +96,7 @@ def rates(
     return tuple(100 * one / simulations for one in (suite, some, single, items))  # type: ignore[return-value]
 
 
-def main(simulations: int = 2000) -> None:
+def main(simulations: int = 2000, *numbers: int) -> None:
     error = 100 * np.sqrt(0.05 * 0.95 / simulations)
     print(f"{simulations} pairs of ways of training in each line, nominal 5 %")
     print(f"(standard error {error:.1f}); power for {100 * EFFECT:.1f} points, all in %")
@@ -105,7 +105,7 @@ def main(simulations: int = 2000) -> None:
         "| seeds | deviation | kind | suite | any benchmark | a benchmark | power | items alone |"
     )
     print("| ---: | ---: | :--- | ---: | ---: | ---: | ---: | ---: |")
-    for seeds in SEEDS:
+    for seeds in numbers or SEEDS:
         for deviation in DEVIATIONS:
             for shared in (False, True):
                 case = (seeds, deviation, shared)
@@ -118,4 +118,4 @@ def main(simulations: int = 2000) -> None:
 
 
 if __name__ == "__main__":
-    main(*(int(one) for one in sys.argv[1:2]))
+    main(*(int(one) for one in sys.argv[1:]))

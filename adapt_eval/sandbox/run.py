@@ -6,7 +6,6 @@ import contextlib
 import functools
 import json
 import os
-import secrets
 import shutil
 import signal
 import subprocess
@@ -25,6 +24,24 @@ _NOBODY = 65534
 _NOBODY_USER: dict[str, Any] = {"user": _NOBODY, "group": _NOBODY, "extra_groups": []}
 _DEFAULT = Limits()
 _LONGEST_REPORT = 64 << 10
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program and what it is judged by.
+
+    Attributes:
+        text: of the program.
+        checks: run in another process, with what the program defines; they pass if they raise
+            nothing. Without any, a program passes that ends without an exception.
+        given: what checks may use of the program's beginning, but was not written by the model.
+        entry: the name in `given` that the program defines anew.
+    """
+
+    text: str
+    checks: str = ""
+    given: str = ""
+    entry: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,39 +80,54 @@ class Sandbox:
         """How programs are held: goes into the manifest."""
         return "bubblewrap" if self.bubblewrap else "none: process limits and audit hook only"
 
-    def run(self, program: str) -> Outcome:
+    def run(self, program: str | Program) -> Outcome:
         """Run one program. Whatever it does, this returns within the wall-clock limit and a bit."""
-        token = secrets.token_hex(16)
-        order = {
-            "program": program,
-            "limits": asdict(self.limits),
-            "hook": self.hook,
-            "token": token,
-            "become": _NOBODY if self.bubblewrap and os.geteuid() == 0 else None,
-        }
-        with (
-            _room() as room,
+        order = program if isinstance(program, Program) else Program(program)
+        with contextlib.ExitStack() as stack:
+            rooms = [stack.enter_context(_room()) for _ in range(2)]
             # A file, not a pipe: the limit on file sizes then holds for the report too.
-            tempfile.TemporaryFile() as report,
-            tempfile.TemporaryFile() as stdin,
-        ):
-            stdin.write(json.dumps(order).encode())
-            stdin.seek(0)
-            timed_out = self._execute(room, stdin, report)
+            report = stack.enter_context(tempfile.TemporaryFile())
+            stdin = stack.enter_context(tempfile.TemporaryFile())
+            with contextlib.ExitStack() as pipes:
+                # Only the two processes keep their ends: each then sees when the other is gone.
+                hear, send = _pipe(pipes)
+                receive, say = _pipe(pipes)
+                content = {**asdict(order), **self._terms(), "send": send, "receive": receive}
+                content["program"] = content.pop("text")
+                stdin.write(json.dumps(content).encode())
+                stdin.seek(0)
+                self._start(stack, "candidate", rooms[0], stdin=hear, stdout=say)
+                judge = self._start(
+                    stack, "judge", rooms[1], stdin=stdin, stdout=report, pass_fds=(send, receive)
+                )
+            try:
+                judge.wait(timeout=self.limits.seconds)
+            except subprocess.TimeoutExpired:
+                return Outcome(False, f"took more than {self.limits.seconds:g} s")
             report.seek(0)
             said = report.read(_LONGEST_REPORT)
-        if timed_out:
-            return Outcome(False, f"took more than {self.limits.seconds:g} s")
-        return _read_report(said, token)
+        return _read_report(said)
 
-    def run_all(self, programs: Iterable[str], at_once: int | None = None) -> list[Outcome]:
+    def run_all(
+        self, programs: Iterable[str | Program], at_once: int | None = None
+    ) -> list[Outcome]:
         """Run programs, `at_once` at a time (half of the processors by default), in order."""
         workers = at_once or max(1, (os.cpu_count() or 2) // 2)
         with ThreadPoolExecutor(workers) as pool:
             return list(pool.map(self.run, programs))
 
-    def _execute(self, room: str, stdin: Any, report: Any) -> bool:
-        options = ["-I", "-S", "-B", "-c", _inside()]
+    def _terms(self) -> dict[str, Any]:
+        return {
+            "limits": asdict(self.limits),
+            "hook": self.hook,
+            "become": _NOBODY if self.bubblewrap and os.geteuid() == 0 else None,
+        }
+
+    def _start(
+        self, stack: contextlib.ExitStack, role: str, room: str, **channels: Any
+    ) -> subprocess.Popen[bytes]:
+        """Start a process that ends, with all of its group, when the stack is left."""
+        options = ["-I", "-S", "-B", "-c", _text(role)]
         lowered: dict[str, Any] = {}
         if self.bubblewrap:
             command = [*_bubblewrap_command(room, self.limits), *options]
@@ -106,24 +138,30 @@ class Sandbox:
                 os.chown(room, _NOBODY, _NOBODY)
         process = subprocess.Popen(
             command,
-            stdin=stdin,
-            stdout=report,
             stderr=subprocess.DEVNULL,
             cwd=room,
             env={"PATH": os.defpath, "LC_ALL": "C.UTF-8", "HOME": room, "TMPDIR": room},
             start_new_session=True,
+            **channels,
             **lowered,
         )
-        try:
-            process.wait(timeout=self.limits.seconds)
-        except subprocess.TimeoutExpired:
-            return True
-        finally:
-            # Also after a good end: it may have left something running in its group.
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        return False
+        stack.callback(_end, process)
+        return process
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Also after a good end: it may have left something running in its group."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _pipe(stack: contextlib.ExitStack) -> tuple[int, int]:
+    """Ends to read from and to write to, closed here when the stack is left."""
+    read, write = os.pipe()
+    stack.callback(os.close, read)
+    stack.callback(os.close, write)
+    return read, write
 
 
 @contextlib.contextmanager
@@ -137,11 +175,9 @@ def _room() -> Iterator[str]:
         subprocess.run(["rm", "-rf", "--", room], stderr=subprocess.DEVNULL, check=False)
 
 
-def _read_report(said: bytes, token: str) -> Outcome:
+def _read_report(said: bytes) -> Outcome:
     try:
         report = json.loads(said)
-        if report["token"] != token:
-            return Outcome(False, "its report is not genuine")
         # A message may hold what no file can: half of a surrogate pair.
         error = str(report["error"]).encode("utf-8", "backslashreplace").decode()
         return Outcome(bool(report["passed"]), error)
@@ -153,7 +189,7 @@ def _bubblewrap_command(room: str, limits: Limits) -> list[str]:
     """Everything up to and with the interpreter.
 
     An ordinary user gets a user namespace. Root does not, for root escapes the limit on processes
-    even in one: it keeps the right to become nobody, which `inside.py` uses, and finds the
+    even in one: it keeps the right to become nobody, which `confine.py` uses, and finds the
     interpreter under /mnt, because nobody may not be allowed into the folder where it lies.
     """
     isolation = ["bwrap", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
@@ -201,5 +237,12 @@ def bubblewrap_works() -> bool:
 
 
 @functools.cache
-def _inside() -> str:
-    return files("adapt_eval.sandbox").joinpath("inside.py").read_text(encoding="utf-8")
+def _text(role: str) -> str:
+    """The whole text that an interpreter gets for a role, without imports of this package."""
+    folder = files("adapt_eval.sandbox")
+    parts = [
+        folder.joinpath(f"{name}.py").read_text(encoding="utf-8")
+        for name in ("confine", "wire", role)
+    ]
+    lines = "\n".join(parts).splitlines(keepends=True)
+    return "".join(line for line in lines if not line.startswith("from adapt_eval."))

@@ -11,21 +11,25 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from adapt_eval.lm_harness.stock import mbpp_shots as mbpp_shots  # the task files ask for it here
-from adapt_eval.sandbox import Sandbox
+from adapt_eval.sandbox import Program, Sandbox
 
 Document = dict[str, Any]
 Responses = Sequence[Sequence[str]]
 
 
-def humaneval_program(document: Document, completion: str) -> str:
-    """Prompt and completion, then the checks."""
-    checks = f"{document['test']}\ncheck({document['entry_point']})"
-    return f"{document['prompt']}{completion}\n{checks}"
+def humaneval_program(document: Document, completion: str) -> Program:
+    """Prompt and completion, and the checks, which may use what the prompt defines."""
+    return Program(
+        text=f"{document['prompt']}{completion}",
+        checks=f"{document['test']}\ncheck({document['entry_point']})",
+        given=document["prompt"],
+        entry=document["entry_point"],
+    )
 
 
-def mbpp_program(document: Document, completion: str) -> str:
-    """The program, then the three asserts that the prompt showed."""
-    return "\n".join([completion, *document["test_list"][:3]])
+def mbpp_program(document: Document, completion: str) -> Program:
+    """The program, and the three asserts that the prompt showed."""
+    return Program(text=completion, checks="\n".join(document["test_list"][:3]))
 
 
 def block(text: str) -> str:
@@ -48,7 +52,7 @@ def first_block(text: str) -> str:
 def _run(
     responses: Responses,
     documents: Sequence[Document],
-    program: Callable[[Document, str], str],
+    program: Callable[[Document, str], Program],
     extract: Callable[[str], str] = str,
 ) -> list[list[dict[str, Any]]]:
     programs = [
@@ -59,8 +63,8 @@ def _run(
     outcomes = iter(zip(programs, Sandbox().run_all(programs), strict=True))
     return [
         [
-            {"program": text, "passed": outcome.passed, "error": outcome.error}
-            for text, outcome in (next(outcomes) for _ in several)
+            {"program": one.text, "passed": outcome.passed, "error": outcome.error}
+            for one, outcome in (next(outcomes) for _ in several)
         ]
         for several in responses
     ]

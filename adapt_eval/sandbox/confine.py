@@ -1,14 +1,11 @@
-"""What runs inside: lower the limits, bolt the door, execute the program, report.
+"""Lower the limits and bolt the door, before anything that is not ours runs.
 
-This file is handed to the interpreter as text (`python -c`), so that the sandbox needs to see
-neither this package nor its folder. It imports nothing but the standard library.
-
-Input: one JSON object {"program", "limits", "hook", "token", "become"}. Output: one JSON line
-{"token", "passed", "error"} on the standard output, which the program itself does not get.
+These three files are handed to an interpreter as one text (`python -c`), so that the sandbox needs
+to see neither this package nor its folder: this one, `wire.py`, and `candidate.py` or `judge.py`.
+They import nothing but the standard library.
 """
 
 import importlib
-import json
 import os
 import resource
 import sys
@@ -128,29 +125,3 @@ def bolt(room: str) -> None:
         if hasattr(loaded, name):
             setattr(loaded, name, refuse)
     sys.addaudithook(hook)
-
-
-def main() -> None:
-    order = json.load(sys.stdin)
-    report = os.fdopen(os.dup(1), "w")
-    nothing = os.open(os.devnull, os.O_RDWR)
-    for descriptor in (0, 1, 2):
-        os.dup2(nothing, descriptor)
-    limit(order["limits"])
-    if order["become"] is not None:
-        become(order["become"])
-    if order["hook"]:
-        bolt(os.getcwd())
-    error = ""
-    try:
-        exec(compile(order["program"], "<program>", "exec"), {})
-    except BaseException as failure:  # noqa: BLE001  whatever it raised, exits included, is its failure
-        error = f"{type(failure).__name__}: {failure}"[:500]
-    report.write(json.dumps({"token": order["token"], "passed": not error, "error": error}))
-    report.flush()
-    # Threads and exit handlers that the program left have no say in when this process ends.
-    os._exit(0)
-
-
-if __name__ == "__main__":
-    main()
