@@ -96,7 +96,7 @@ app.command(
 app.command(
     epilog=_examples(
         "report runs/uniform runs/adapt",
-        "report uniform=runs/uniform adapt=runs/adapt --output adapt.html",
+        "report uniform=runs/uniform adapt=runs/adapt --output adapt.html --charts charts",
     )
 )(report)
 app.command(epilog=_examples("overlap runs/adapt", "overlap runs/adapt --train data"))(overlap)

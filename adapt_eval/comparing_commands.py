@@ -93,6 +93,13 @@ def report(
     suite: OneSuite = None,
     smallest_effect: Smallest = 0.03,
     allow_differences: Differences = False,
+    charts: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for charts as PNG and SVG: differences with their intervals, and scores "
+            "against tokens and training time."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write a comparison as one HTML file with plots, without scripts or links."""
@@ -103,7 +110,15 @@ def report(
     arms = read_arms(runs, suite)
     result = compare_arms(arms, baseline, smallest_effect, allow_differences)
     write_page(output, result, arms)
-    typer.echo(json.dumps({"report": str(output)}) if as_json else str(output))
+    written = [output]
+    if charts is not None:
+        from adapt_eval.report.charts import write_charts
+        from adapt_eval.training_time import training_seconds
+
+        seconds = {arm.name: training_seconds([run.place for run in arm.runs]) for arm in arms}
+        written += write_charts(charts, result, seconds)
+    said = {"report": str(output), "charts": [str(one) for one in written[1:]]}
+    typer.echo(json.dumps(said) if as_json else "\n".join(map(str, written)))
 
 
 def overlap(
