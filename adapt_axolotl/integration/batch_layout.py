@@ -93,5 +93,5 @@ def _check_places(tokens: np.ndarray, places: Tensor, labels: Tensor) -> None:
     if torch.bincount(inside, minlength=len(tokens)).tolist() != tokens.tolist():
         raise ValueError(
             "a batch does not hold its rows where they were drawn to; the collator or another "
-            "plugin moves them: turn it off, or set adapt.learned.estimator: finite_difference"
+            "plugin moves them: turn it off, or set adapt.learned.measure: loss_falls"
         )

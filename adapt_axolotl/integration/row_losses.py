@@ -16,6 +16,7 @@ from torch.distributed.tensor import DTensor
 from adapt_axolotl.integration.compat import get_logger
 from adapt_axolotl.integration.eval_mode import evaluation_mode
 from adapt_axolotl.metagradient.losses import row_losses_of
+from adapt_axolotl.metagradient.supervised_head import head_sees
 from adapt_axolotl.metagradient.task_batch import TaskBatch
 
 LOG = get_logger("axolotl.adapt")
@@ -28,18 +29,20 @@ class RowLosses:
     """Takes them, forward by forward.
 
     Args:
-        model: the trained module, not wrapped.
+        model: the trained module, not wrapped. What its decoder gives is kept from here on, because
+            whether the loss is a fused one shows in the first forward only.
     """
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model
-        self._fused = False
+        self._checked = False
         self._states: Tensor | None = None
+        decoder = getattr(model, "get_decoder", lambda: None)()
+        if isinstance(decoder, nn.Module):
+            decoder.register_forward_hook(self._keep)
 
-    def take(
-        self, outputs: Any, inputs: dict[str, Any], batch: TaskBatch
-    ) -> tuple[Tensor, Tensor] | None:
-        """As `row_losses` gives them; None for the forward in which a fused loss was first noticed.
+    def take(self, outputs: Any, inputs: dict[str, Any], batch: TaskBatch) -> tuple[Tensor, Tensor]:
+        """As `row_losses` gives them.
 
         Args:
             outputs: of the forward.
@@ -49,53 +52,59 @@ class RowLosses:
         Raises:
             ValueError: the forward gives nothing that they could be taken from.
         """
+        states, self._states = self._states, None
         logits = outputs.get("logits") if isinstance(outputs, dict) else None
         if logits is not None:
             return row_losses_of(logits, batch)
-        if not self._fused:
-            self._listen(inputs)
-            return None
-        states, self._states = self._states, None
-        assert states is not None, "a forward went around the decoder"
+        if states is None or states.shape[:2] != batch.labels.shape:
+            raise ValueError(_WITHOUT_LOGITS)
+        if not self._checked:
+            self._check(inputs)
         return row_losses_of(states, batch, self._head())
 
     def _head(self) -> Any:
-        return self._model.get_output_embeddings()  # type: ignore[operator]
-
-    def _listen(self, inputs: dict[str, Any]) -> None:
-        """From the next forward on keep what the decoder gives, if the head alone makes the logits
-        of it."""
-        find = getattr(self._model, "get_decoder", None)
-        decoder = None if find is None else find()
-        if decoder is None or isinstance(self._head().weight, DTensor):
+        head = getattr(self._model, "get_output_embeddings", lambda: None)()
+        weight = getattr(head, "weight", None)
+        # Sharded, it is whole within the model's own forward only.
+        whole = isinstance(weight, Tensor) and weight.ndim == 2 and not hasattr(weight, "ds_id")
+        if not whole or isinstance(weight, DTensor):
             raise ValueError(_WITHOUT_LOGITS)
-        decoder.register_forward_hook(self._keep)
-        self._fused = True
+        return head
+
+    def _check(self, inputs: dict[str, Any]) -> None:
+        """Whether the head alone makes the model's logits, by the last token of one sequence."""
+        head = self._head()
         first = {
             name: value[:1]
             for name, value in inputs.items()
-            if isinstance(value, Tensor) and value.ndim > 1 and name != "labels"
+            if isinstance(value, Tensor) and value.ndim == 2 and name != "labels"
         }
-        with torch.no_grad(), evaluation_mode(self._model):
-            logits = self._model(**first).logits[:, -1]
-            states, self._states = self._states, None
-            assert states is not None
-            head = self._head()
-            ours = head(states[:, -1].to(head.weight.dtype))
+        seen: list[Tensor] = []
+
+        def last(states: Tensor) -> Tensor:
+            seen.append(states[:, -1:])
+            return seen[0]
+
+        with torch.no_grad(), evaluation_mode(self._model), head_sees(head, last):
+            logits = self._model(**first).logits
+            ours = head.forward(seen[0].to(head.weight.dtype))
         if not torch.allclose(ours.float(), logits.float(), rtol=TOLERANCE, atol=TOLERANCE):
             raise ValueError(_WITHOUT_LOGITS)
+        self._checked = True
         LOG.info(
             "learned mixture: a fused loss gives no logits, so the losses of rows are taken from "
             "what the head would see"
         )
 
     def _keep(self, module: nn.Module, args: Any, output: Any) -> None:
-        states = output[0] if isinstance(output, tuple) else output.last_hidden_state
-        self._states = states.detach()
+        if not module.training:
+            return
+        states = output[0] if isinstance(output, tuple) else getattr(output, "last_hidden_state", 0)
+        self._states = states.detach() if isinstance(states, Tensor) else None
 
 
 _WITHOUT_LOGITS = (
     "adapt.learned.measure: training_losses needs the logits of the training forward; this model's "
-    "fused loss gives none, and its head alone does not make them; set measure: loss_falls, or "
-    "switch the fused loss off"
+    "fused loss gives none, and its head alone, or a part of it where parameters are sharded, does "
+    "not make them; set measure: loss_falls, or switch the fused loss off"
 )

@@ -42,7 +42,7 @@ class AdaptTrainer(AxolotlTrainer):
         self._loss_gradient = 1.0
         self._token_weight = 0.0
         self._rows: TaskBatch | None = None  # of the micro-batch that trains
-        self._row_losses = RowLosses(self.model)
+        self._row_losses: RowLosses | None = None
 
     def attach(self, run: AdaptRun, evaluation: Evaluation) -> None:
         """Give the trainer the run that it serves, and how its evaluations are summed up.
@@ -54,6 +54,8 @@ class AdaptTrainer(AxolotlTrainer):
             evaluation.check_best_metric(self.args.metric_for_best_model)
         self._run = run
         self._evaluation = evaluation
+        if run.curves is not None:
+            self._row_losses = RowLosses(self.model)
         self.add_callback(BudgetCallback(self, run))
 
     @property
@@ -146,12 +148,11 @@ class AdaptTrainer(AxolotlTrainer):
 
     def _take_row_losses(self, curves: CurveLearner, outputs: Any, inputs: Any) -> None:
         assert self._rows is not None
-        losses = self._row_losses.take(outputs, inputs, self._rows)
-        if losses is not None:
-            sums, tokens = losses
-            curves.take_rows(
-                self._rows.task_of_row.cpu().numpy(), sums.cpu().numpy(), tokens.cpu().numpy()
-            )
+        assert self._row_losses is not None
+        sums, tokens = self._row_losses.take(outputs, inputs, self._rows)
+        curves.take_rows(
+            self._rows.task_of_row.cpu().numpy(), sums.cpu().numpy(), tokens.cpu().numpy()
+        )
 
     def _keep_loss_gradient(self, gradient: Tensor) -> None:
         # What accumulation and loss scaling multiply the loss by before it is differentiated.

@@ -3,14 +3,15 @@
     rows of a training step -> their losses, of new ones only -> learning curves -> mixture
 
 The forward that trains on a row gives its loss. So a meta step reads no tokens, makes no pass over
-the model and stores six numbers a task for each stretch of the run (`mixture/learning_curves.py`).
-A row that was trained on before is not counted, because the model may remember it: a task that has
-no new rows left keeps the line that its last ones gave.
+the model and stores seven numbers a task for each stretch of the run
+(`mixture/learning_curves.py`). A row that was trained on before is not counted, because the model
+may remember it: a task that has no new rows left keeps the line that its last ones gave.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -19,10 +20,11 @@ import numpy as np
 import torch
 
 from adapt_axolotl.meta_step.step import on_all_ranks
-from adapt_axolotl.meta_step.validation import warn_of_unusable
 from adapt_axolotl.metagradient.ranks import Ranks
 from adapt_axolotl.mixture.learned import LearnedMixture, MetaUpdate
 from adapt_axolotl.mixture.learning_curves import MOMENTS, LearningCurves, row_moments
+
+LOG = logging.getLogger("axolotl.adapt.meta_step")
 
 NAME = "training_losses"
 
@@ -68,7 +70,6 @@ class CurveLearner:
     """
 
     measures = NAME
-    reads_rows = True
 
     def __init__(
         self,
@@ -84,6 +85,7 @@ class CurveLearner:
         self._curves = LearningCurves(len(mixture.tasks))
         self._step = np.zeros((len(MOMENTS), len(mixture.tasks)))  # this rank's rows of a step
         self._trained = 0.0
+        self._warned = np.zeros(len(mixture.tasks), dtype=bool)
 
     def due(self, step: int, progress: float) -> bool:
         """Whether optimizer step `step` begins a stretch, and those before can be fitted."""
@@ -111,7 +113,12 @@ class CurveLearner:
             return
         summed = self._ranks.sum(torch.as_tensor(moments, device=self._device)).cpu().numpy()
         usable = np.isfinite(summed).all(axis=0)
-        warn_of_unusable(self.mixture.tasks, summed[MOMENTS.index("s")], ~usable)
+        for task in np.flatnonzero(~usable & ~self._warned):
+            LOG.warning(
+                f"task {self.mixture.tasks[task]!r}: the loss of some of its rows is not finite; "
+                "what it shows in such steps is left out, training goes on"
+            )
+        self._warned |= ~usable
         self._curves.add(max(1.0, before), np.where(usable & new, summed, 0.0))
 
     def begin(self, step: int) -> CurveStep:

@@ -60,7 +60,7 @@ def supervised_token_losses(
         if plain:
             return _in_chunks(head, hidden, labels, max(1, CHUNK // vocabulary))
         _say_once(model)
-    with _head_sees(head, lambda states: states[:, :-1][predicts]):
+    with head_sees(head, lambda states: states[:, :-1][predicts]):
         return _losses(model(**inputs).logits, labels)
 
 
@@ -72,7 +72,7 @@ def _head(model: nn.Module) -> Any:
 
 
 @contextlib.contextmanager
-def _head_sees(head: nn.Module, choose: Callable[[Tensor], Tensor]) -> Iterator[None]:
+def head_sees(head: nn.Module, choose: Callable[[Tensor], Tensor]) -> Iterator[None]:
     """Within it the head gets `choose` of its (B, T, H) input."""
 
     def replace(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -96,7 +96,7 @@ def _hidden(
         kept.append(states[:, :-1][predicts])
         return kept[0][:1]
 
-    with _head_sees(head, keep):
+    with head_sees(head, keep):
         first = model(**inputs).logits
     return kept[0], first
 

@@ -10,10 +10,12 @@ the initial shares p0 (ours)
 
     h_k = w_k f_k / p0_k
 
-so that it stands for the same thing whatever the shares were meanwhile, and the best mixture is in
-proportion to p0_k h_k. It is exact as well where tasks help each other mutually (the fall of j by
-tokens of k is that of k by tokens of j, as along one gradient step) with weights like their shares,
-w ~ p0. Its mean over shares, sum_k w_k f_k, is what training on the mixture did, always.
+so that it stands for the same thing while shares are steady, and the best mixture is in proportion
+to p0_k h_k. (After a share moved, the fall counts the move too: at lambda 1 logits go up to a third
+further than they should, simulated.) It is exact as well where tasks help each other mutually (the
+fall of j by tokens of k is that of k by tokens of j, as along one gradient step) with weights like
+their shares, w ~ p0. Its mean over shares, sum_k w_k f_k, is what training on the mixture did,
+always.
 """
 
 from __future__ import annotations

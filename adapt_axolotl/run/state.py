@@ -28,11 +28,11 @@ from adapt_axolotl.run.plan import RunPlan
 LOG = logging.getLogger("axolotl.adapt.run")
 
 # Of the run's state in a checkpoint; raise it when an older one can no longer be read.
-VERSION = 3
-READABLE = (1, 2, VERSION)
+VERSION = 4
+READABLE = (1, 2, 3, VERSION)
 
 # The first one whose learned mixtures can be read: what is learned from is kept in another form.
-LEARNED_SINCE = 3
+LEARNED_SINCE = 4
 
 # A loss scale that starts at 2^32 and halves is below any that float16 needs by then.
 SKIPPED_IN_A_ROW = 64

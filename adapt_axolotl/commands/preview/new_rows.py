@@ -24,16 +24,16 @@ class NewRows:
         self._so_far = np.zeros(len(plan.pools.tasks), dtype=np.int64)
         self.first = np.zeros_like(self._so_far)
         self.last = np.zeros_like(self._so_far)
-        # As `LearningCurves` does it: the tokens at the begin of the last stretch; how many.
-        self._begin: int | None = None
-        self._stretches = 0
+        # As in `LearningCurves`: the tokens at the begin of each stretch.
+        self._begins: list[int] = []
 
     def _ends(self, trained: int) -> bool:
-        return self._begin is None or trained >= GROWTH * self._begin
+        return not self._begins or trained >= GROWTH * self._begins[-1]
 
     def due(self, trained: int) -> bool:
         """Whether the step before which so many tokens are trained on moves the mixture."""
-        due = self._stretches >= LEAST_INTERVALS and self._ends(trained)
+        inside = [at for at in self._begins if at * WINDOW * GROWTH >= self._begins[-1]]
+        due = len(inside) >= LEAST_INTERVALS and self._ends(trained)
         if due and not self.first.any():
             self.first = self._so_far.copy()
         return due
@@ -44,8 +44,7 @@ class NewRows:
         if progress < self._settings.start_after:
             return
         if self._ends(before):
-            self._begin = max(1, before)
-            self._stretches += 1
+            self._begins.append(max(1, before))
         pools = self._plan.pools
         drawn = np.bincount(pools.task_of_row[rows], minlength=len(self._so_far))
         new = np.where(ledger.examples_of_tasks <= pools.rows_of_task, drawn, 0)

@@ -137,7 +137,7 @@ def test_a_loss_that_is_not_finite_leaves_its_task_out_of_the_step(
         update = None if begun is None else begun.finish()
     assert update is None or np.isfinite(update.proportions).all()
     assert np.isfinite(learner.mixture.proportions).all()
-    assert caplog.text.count("task 'b'") == 1
+    assert caplog.text.count("task 'b': the loss of some of its rows is not finite") == 1
 
 
 def test_every_setting_is_part_of_what_a_resume_compares() -> None:

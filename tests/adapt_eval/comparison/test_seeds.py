@@ -105,6 +105,7 @@ def test_ranks_leave_open_what_the_pairs_leave_open(tmp_path: Path) -> None:
     assert compared(*arms[:2]).ranking == []
 
 
+@pytest.mark.slow
 def test_the_plan_says_how_many_seeds_and_items_it_takes(tmp_path: Path, command: Command) -> None:
     base = arm(tmp_path, "uniform", 0.40, 0.02, 4)
     new = arm(tmp_path, "adapt", 0.45, 0.02, 4)
