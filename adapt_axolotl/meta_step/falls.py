@@ -24,12 +24,12 @@ from torch import Tensor, nn
 
 from adapt_axolotl.data.random_streams import RandomStream
 from adapt_axolotl.meta_step.rows import MeasuringRows
-from adapt_axolotl.meta_step.step import on_all_ranks
+from adapt_axolotl.meta_step.step import MeasuredStep, on_all_ranks
 from adapt_axolotl.meta_step.validation import warn_of_unusable
 from adapt_axolotl.metagradient.losses import row_losses
 from adapt_axolotl.metagradient.ranks import Ranks
 from adapt_axolotl.metagradient.scores import scores_from_rows
-from adapt_axolotl.mixture.learned import LearnedMixture, MetaUpdate
+from adapt_axolotl.mixture.learned import LearnedMixture
 from adapt_axolotl.mixture.nan_as_null import as_array, as_list
 
 NAME = "loss_falls"
@@ -53,25 +53,6 @@ class FallSettings:
     def due(self, step: int, progress: float) -> bool:
         """Whether optimizer step `step` has a meta step, whatever was spent by then."""
         return step in self.steps
-
-
-@dataclass
-class FallStep:
-    """A meta step that has measured; see `MetaStep` for what a run asks of it."""
-
-    measured: Callable[[], MetaUpdate]
-    reading: bool = False
-
-    def training_backward(self, *_: Any) -> contextlib.AbstractContextManager[None]:
-        raise AssertionError("nothing is read of the training backward")
-
-    def finish(self) -> MetaUpdate:
-        """Move the mixture.
-
-        Raises:
-            RuntimeError: the processes of the run hold different mixtures.
-        """
-        return self.measured()
 
 
 class FallLearner:
@@ -135,7 +116,7 @@ class FallLearner:
         """Supervised tokens that the meta step at `step` reads."""
         return self._validation.tokens(self.rows(step))
 
-    def begin(self, step: int) -> FallStep:
+    def begin(self, step: int) -> MeasuredStep:
         """Measure at the current weights; step: the optimizer step, from 0."""
         rows = self.rows(step)
         with self._measuring():
@@ -153,7 +134,7 @@ class FallLearner:
             falls, errors = fallen.inner_products.numpy(), fallen.standard_errors.numpy()
         self._last_step = step
         self._last = sums[np.searchsorted(rows, self._new_rows(step))]
-        return FallStep(
+        return MeasuredStep(
             lambda: on_all_ranks(
                 self.mixture.update_by_falls(falls, errors, step=step),
                 step,

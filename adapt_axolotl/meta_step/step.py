@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -86,6 +87,30 @@ class MetaStep:
         except BypassedModule as error:
             self.choice.drop(str(error))
             return None
+
+
+@dataclass
+class MeasuredStep:
+    """A meta step that has measured before the forward and reads nothing of the training; see
+    `MetaStep` for what a run asks of it.
+
+    Attributes:
+        learn: moves the mixture.
+    """
+
+    learn: Callable[[], MetaUpdate]
+    reading: bool = False
+
+    def training_backward(self, *_: Any) -> contextlib.AbstractContextManager[None]:
+        raise AssertionError("nothing is read of the training backward")
+
+    def finish(self) -> MetaUpdate:
+        """Move the mixture.
+
+        Raises:
+            RuntimeError: the processes of the run hold different mixtures.
+        """
+        return self.learn()
 
 
 def on_all_ranks(update: MetaUpdate, step: int, ranks: Ranks, device: torch.device) -> MetaUpdate:

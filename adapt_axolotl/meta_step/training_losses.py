@@ -10,16 +10,14 @@ may remember it: a task that has no new rows left keeps the line that its last o
 
 from __future__ import annotations
 
-import contextlib
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
-from adapt_axolotl.meta_step.step import on_all_ranks
+from adapt_axolotl.meta_step.step import MeasuredStep, on_all_ranks
 from adapt_axolotl.metagradient.ranks import Ranks
 from adapt_axolotl.mixture.learned import LearnedMixture, MetaUpdate
 from adapt_axolotl.mixture.learning_curves import MOMENTS, LearningCurves, row_moments
@@ -38,25 +36,6 @@ class CurveSettings:
     """
 
     start_after: float
-
-
-@dataclass
-class CurveStep:
-    """A meta step whose measurement is there before it begins; see `BegunStep`."""
-
-    learn: Callable[[], MetaUpdate]
-    reading: bool = False
-
-    def training_backward(self, *_: Any) -> contextlib.AbstractContextManager[None]:
-        raise AssertionError("nothing is read of the training backward")
-
-    def finish(self) -> MetaUpdate:
-        """Move the mixture.
-
-        Raises:
-            RuntimeError: the processes of the run hold different mixtures.
-        """
-        return self.learn()
 
 
 class CurveLearner:
@@ -121,7 +100,7 @@ class CurveLearner:
         self._warned |= ~usable
         self._curves.add(max(1.0, before), np.where(usable & new, summed, 0.0))
 
-    def begin(self, step: int) -> CurveStep:
+    def begin(self, step: int) -> MeasuredStep:
         """Take the falls of the losses so far."""
         fit = self._curves.fit()
         assert fit is not None, "not due"
@@ -133,7 +112,7 @@ class CurveLearner:
             )
             return on_all_ranks(update, step, self._ranks, self._device)
 
-        return CurveStep(learn)
+        return MeasuredStep(learn)
 
     def fingerprint(self) -> dict[str, Any]:
         """What must be the same for a checkpoint to go on learning the same mixture."""
