@@ -287,15 +287,20 @@ class OracleLearner(CurveLearner):
         super().__init__(mixture, settings, Ranks(), torch.device("cpu"))
         self._model = model
         self._validation = validation
-        self._rows = validation.sample(rows_per_task, seed=0)
+        self._rows_per_task = rows_per_task
+        self._measured = 0
 
     def take_rows(self, tasks: np.ndarray, sums: np.ndarray, tokens: np.ndarray) -> None:
         """It has its own."""
 
-    def end_step(self, trained: int, progress: float, new: np.ndarray) -> None:
-        if progress >= self._settings.start_after and self._curves.ends(self._trained):
+    def end_step(self, trained: np.ndarray, progress: float, new: np.ndarray) -> None:
+        # What is measured after this step is of the model that all these tokens made.
+        self._trained = trained.astype(float)
+        if progress >= self._settings.start_after and self._curves.ends(float(trained.sum())):
+            rows = self._validation.sample(self._rows_per_task, seed=self._measured)
+            self._measured += 1
             with torch.no_grad(), evaluation_mode(self._model):
-                for batch in self._validation.batches(self._rows):
+                for batch in self._validation.batches(rows):
                     sums, tokens = row_losses(self._model, batch)
                     super().take_rows(batch.task_of_row.numpy(), sums.numpy(), tokens.numpy())
         super().end_step(trained, progress, np.ones_like(new))

@@ -38,7 +38,9 @@ def test_the_budget_is_kept_to_the_token_and_shared_out(learned: tuple[Path, str
 def test_the_learning_rate_ends_with_the_budget(learned: tuple[Path, str]) -> None:
     rates = [line["learning_rate"] for line in log_lines(learned[0]) if "learning_rate" in line]
     assert max(rates) == pytest.approx(3e-3, rel=0.05)
-    assert rates[-1] < 0.01 * 3e-3
+    # The last step begins with less than two of the largest batches left, 14 % of the budget: there
+    # a cosine is below 5 % of its top.
+    assert rates[-1] < 0.05 * 3e-3
 
 
 def test_every_meta_step_is_recorded_and_the_mixture_moves(learned: tuple[Path, str]) -> None:
