@@ -14,7 +14,8 @@ rows dealt out to 20 tasks at random), `noise` (the answers of four tasks shuffl
 Arms: `uniform`, `proportional`, `temperature` (3); `learned` (the defaults), and by other measures,
 rules and objectives (`ARMS`); `oracle`, which measures 100 validation rows of each task wherever
 the default looks at what training gave it; controls: `replay` (the average of `learned` of the same
-seed, as a static mixture), `permuted` (the same with its tasks permuted).
+seed, as a static mixture), `permuted` (the same with its tasks permuted); and what a search for the
+best static mixture runs and finds (`static_search.py`).
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import static_search
 import torch
 from scipy import stats
 from study import Data, Example, Learning, Outcome, StudyRows, read, tokenizer_of, train
@@ -58,6 +60,8 @@ ARMS: dict[str, Learning | None] = {
     "products": Learning(measure="products"),
     "products, steps": Learning(measure="products", rule="steps", objective="relative"),
 }
+SEARCH = (*static_search.RANDOM, *static_search.PROPOSED, *static_search.FOUND)
+ARMS |= dict.fromkeys(SEARCH)
 
 Line = dict[str, Any]
 
@@ -170,7 +174,11 @@ def one_run(data: Data, key: Line, known: list[Line]) -> Outcome:
         budget=int(key["budget"] * pools.available_tokens.sum()),
         bins=key["bins"],
         charged=key["charged"],
-        initial=static(arm, pools.available_tokens, {**key, "arm": "learned"}, known),
+        initial=(
+            static_search.mixture(arm, key, known, len(pools.tasks))
+            if arm in SEARCH
+            else static(arm, pools.available_tokens, {**key, "arm": "learned"}, known)
+        ),
         learning=ARMS[arm],
     )
 
@@ -246,6 +254,7 @@ def lines(file: Path) -> list[Line]:
 def tables(known: list[Line]) -> str:
     """A table for each regime and budget: what the arms reached, and how alike seeds are."""
     out = []
+    known = [line for line in known if line["seed"] != static_search.SEED]
     groups = dict.fromkeys((line["regime"], line["budget"], line["bins"]) for line in known)
     for name, budget, bins in groups:
         group = [
@@ -276,8 +285,7 @@ def reached(line: Line) -> tuple[float, float]:
     losses = np.array(line["losses"])
     if line["regime"] == "noise":
         losses = losses[[task not in NOISE for task in line["tasks"]]]
-    quarter = np.sort(losses)[-max(1, len(losses) // 4) :]
-    return float(losses.mean()), float(quarter.mean())
+    return float(losses.mean()), static_search.quarter(losses)
 
 
 def row(arm: str, group: list[Line]) -> str:
