@@ -72,7 +72,7 @@ check: env
 	$(BIN)/python recipes/grid.py --check
 	$(BIN)/python docs/keys.py --check
 	$(BIN)/python docs/cost.py --check
-	$(BIN)/python benchmarks/learned_signal.py page --check
+	$(BIN)/python benchmarks/signal_tables.py --check
 
 # A file's tests stay in one process, so that they share what they trained.
 test: export OMP_NUM_THREADS ?= 1
