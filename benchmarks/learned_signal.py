@@ -8,7 +8,8 @@ there, so that it can be stopped, and started twice for two cores (with other se
 say is written by `signal_tables.py`.
 
 Regimes: `study` (20 tasks), `clones` (each of them split in two of one distribution), `null` (all
-rows dealt out to 20 tasks at random), `noise` (the answers of four tasks shuffled).
+rows dealt out to 20 tasks at random), `noise` (the answers of four tasks shuffled), `duplicates`
+(four tasks have copies of 60 training rows only).
 
 Arms: `uniform`, `proportional`, `temperature` (3); `learned` (the defaults), and by other measures,
 rules and objectives (`ARMS`); `oracle`, which measures 100 validation rows of each task wherever
@@ -27,12 +28,13 @@ from pathlib import Path
 import numpy as np
 import static_search
 import torch
-from signal_tables import FILE, NOISE, Line, lines
+from signal_tables import FILE, SPOILED, Line, lines
 from study import Outcome, train
 from study_data import Data, Example, StudyRows, read, tokenizer_of
 from study_learners import Learning
 
-REGIMES = ("study", "clones", "null", "noise")
+REGIMES = ("study", "clones", "null", "noise", "duplicates")
+COPIED_ROWS = 60
 
 ARMS: dict[str, Learning | None] = {
     "uniform": None,
@@ -42,6 +44,7 @@ ARMS: dict[str, Learning | None] = {
     "permuted": None,
     "learned": Learning(),
     "learned, mean": Learning(objective="mean"),
+    "learned, targets": Learning(objective="targets"),
     "oracle": Learning(oracle_rows=100),
     "loss_falls": Learning(measure="loss_falls"),
     "products": Learning(measure="products"),
@@ -154,9 +157,16 @@ def changed(examples: list[Example], name: str, split: str) -> list[Example]:
         for task in dict.fromkeys(task for task, _, _ in examples):
             own = [example for example in examples if example[0] == task]
             answers = [answer for _, _, answer in own]
-            if task in NOISE:
+            if task in SPOILED:
                 answers = [answers[place] for place in rng.permutation(len(answers))]
             result += [(task, own[i][1], answer) for i, answer in enumerate(answers)]
+        return result
+    if name == "duplicates" and split == "train":
+        result = []
+        for task in dict.fromkeys(task for task, _, _ in examples):
+            own = [example for example in examples if example[0] == task]
+            distinct = COPIED_ROWS if task in SPOILED else len(own)
+            result += [own[i % distinct] for i in range(len(own))]
         return result
     return examples
 

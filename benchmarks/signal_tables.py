@@ -27,8 +27,8 @@ START, END = (
     "<!-- end of tables -->",
 )
 
-# In the regime `noise`; of all sizes.
-NOISE = ("g2p_greek", "g2p_hungarian", "inflect_finnish", "inflect_maltese")
+# The tasks that the regimes `noise` and `duplicates` spoil; of all sizes.
+SPOILED = ("g2p_greek", "g2p_hungarian", "inflect_finnish", "inflect_maltese")
 
 Line = dict[str, Any]
 
@@ -136,8 +136,8 @@ def learns(line: Line) -> bool:
 def reached(line: Line) -> tuple[float, float]:
     """(mean loss, mean of the worst quarter) over the tasks that can be learned."""
     losses = np.array(line["losses"])
-    if line["regime"] == "noise":
-        losses = losses[[task not in NOISE for task in line["tasks"]]]
+    if line["regime"] in ("noise", "duplicates"):
+        losses = losses[[task not in SPOILED for task in line["tasks"]]]
     return float(losses.mean()), static_search.quarter(losses)
 
 
@@ -182,7 +182,9 @@ def like_the_oracle(runs: list[Line], group: list[Line]) -> str:
     found = [
         np.corrcoef(np.log(line["final"]), np.log(oracle[line["seed"]]))[0, 1]
         for line in runs
-        if line["seed"] in oracle and np.ptp(line["final"]) > 1e-9
+        if line["seed"] in oracle
+        and np.ptp(line["final"]) > 1e-9
+        and np.ptp(oracle[line["seed"]]) > 1e-9
     ]
     return f"{np.mean(found):.2f}" if found else ""
 
@@ -211,10 +213,36 @@ def special(name: str, group: list[Line]) -> Iterator[str]:
             )
         elif name == "null":
             yield f"{arm}: shares from {relative.min():.2f} to {relative.max():.2f} of uniform."
-        elif name == "noise":
-            tasks = group[0]["tasks"]
-            noise = relative[:, [task in NOISE for task in tasks]]
-            yield f"{arm}: tasks of noise end at {noise.mean():.2f} of their uniform share."
+        elif name in ("noise", "duplicates"):
+            spoiled = relative[:, [task in SPOILED for task in group[0]["tasks"]]]
+            yield f"{arm}: the spoiled tasks end at {spoiled.mean():.2f} of their uniform share."
+    if name == "study" and any(line["arm"].endswith("targets") for line in group):
+        yield from targets(group)
+
+
+def targets(group: list[Line]) -> Iterator[str]:
+    """Of the runs for which four tasks are all that counts."""
+    yield "Where the mean loss of four small tasks is all that counts:\n"
+    yield "| arm | seeds | loss of the four | over uniform | their share at the end |"
+    yield "| --- | ---: | ---: | ---: | ---: |"
+    four = np.array([task in static_search.TARGETS for task in group[0]["tasks"]])
+    values = {
+        (line["arm"], line["seed"]): static_search.of_targets(
+            np.array(line["losses"]), line["tasks"]
+        )
+        for line in group
+    }
+    for arm in ("uniform", "learned", "learned, targets", "searched, targets"):
+        runs = [line for line in group if line["arm"] == arm]
+        pairs = [line["seed"] for line in runs if ("uniform", line["seed"]) in values]
+        over = [values[arm, seed] - values["uniform", seed] for seed in pairs]
+        if runs:
+            yield (
+                f"| {arm} | {len(runs)} | "
+                f"{np.mean([values[arm, line['seed']] for line in runs]):.3f} | "
+                f"{difference(np.array(over)) if arm != 'uniform' else ''} | "
+                f"{np.mean([np.array(line['final'])[four].sum() for line in runs]):.2f} |"
+            )
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from static_search import TARGETS
 
 from adapt_axolotl.data.pools import TaskPools
 from adapt_axolotl.integration.eval_mode import evaluation_mode
@@ -25,10 +26,24 @@ from adapt_axolotl.metagradient.per_task import PER_TASK
 from adapt_axolotl.metagradient.ranks import Ranks
 from adapt_axolotl.mixture.gradient_steps import GradientSteps
 from adapt_axolotl.mixture.learned import LearnedMixture, MetaUpdate
-from adapt_axolotl.mixture.objectives import objective
+from adapt_axolotl.mixture.objectives import Objective, objective
 from adapt_axolotl.run.plan import RunPlan
 
 LEARNING_RATE = 3e-3
+
+
+@dataclass(frozen=True)
+class OnTargets(Objective):
+    """The mean loss of some of the tasks, (K,) bool."""
+
+    targets: np.ndarray | None = None
+
+    def weights(self, utilities: np.ndarray) -> np.ndarray:
+        assert self.targets is not None
+        return self.targets / self.targets.sum()
+
+    def value(self, utilities: np.ndarray) -> float:
+        return float(self.weights(utilities) @ utilities)
 
 
 @dataclass(frozen=True)
@@ -55,7 +70,11 @@ def make_learner(
 ) -> Learner:
     """As a recipe would make it."""
     count, estimate = len(plan.pools.tasks), plan.estimate()
-    chosen = objective(learning.objective)
+    if learning.objective == "targets":
+        mask = np.array([task in TARGETS for task in plan.pools.tasks])
+        chosen: Objective = OnTargets("targets", beta=0.0, targets=mask)
+    else:
+        chosen = objective(learning.objective)
     steps = GradientSteps() if learning.rule == "steps" else None
     weight = learning.entropy_weight
     mixture = LearnedMixture(
