@@ -44,6 +44,8 @@ ARMS: dict[str, Learning | None] = {
     "permuted": None,
     "learned": Learning(),
     "learned, mean": Learning(objective="mean"),
+    "learned, lambda 0.5": Learning(entropy_weight=0.5),
+    "learned, lambda 0.25": Learning(entropy_weight=0.25),
     "learned, targets": Learning(objective="targets"),
     "oracle": Learning(oracle_rows=100),
     "loss_falls": Learning(measure="loss_falls"),
