@@ -119,6 +119,22 @@ def test_a_training_row_that_validates_another_task_is_dropped(
     assert tasks.pools.rows_of_task.tolist() == [40 - 5 - len(carved), 40]
 
 
+@pytest.mark.parametrize("deduplicated", [False, True])
+def test_many_copies_are_told_with_the_remedy(
+    deduplicated: bool, config: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    copied = [(f"c {number % 30}", "answer") for number in range(60)]
+    config["datasets"].append(
+        {**config["datasets"][0], "path": write(tmp_path / "c.jsonl", copied), "task": "c"}
+    )
+    config["dataset_exact_deduplication"] = deduplicated
+    tasks = load(config, tmp_path)
+    rows = tasks.pools.rows_of_task[2]
+    told = f"task 'c': {rows // 2} of {rows} training rows are copies" in caplog.text
+    assert told != deduplicated
+    assert "task 'a'" not in caplog.text
+
+
 def test_the_second_load_reads_the_prepared_folder_and_an_edit_does_not(
     config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
