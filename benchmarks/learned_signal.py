@@ -45,7 +45,7 @@ ARMS: dict[str, Learning | None] = {
     "learned": Learning(),
     "learned, mean": Learning(objective="mean"),
     "learned, lambda 0.5": Learning(entropy_weight=0.5),
-    "learned, lambda 0.25": Learning(entropy_weight=0.25),
+    "learned, lambda 1": Learning(entropy_weight=1.0),
     "learned, targets": Learning(objective="targets"),
     "oracle": Learning(oracle_rows=100),
     "loss_falls": Learning(measure="loss_falls"),

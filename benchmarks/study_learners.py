@@ -26,6 +26,7 @@ from adapt_axolotl.metagradient.per_task import PER_TASK
 from adapt_axolotl.metagradient.ranks import Ranks
 from adapt_axolotl.mixture.gradient_steps import GradientSteps
 from adapt_axolotl.mixture.learned import LearnedMixture, MetaUpdate
+from adapt_axolotl.mixture.learning_curves import ENTROPY_WEIGHT
 from adapt_axolotl.mixture.objectives import Objective, objective
 from adapt_axolotl.run.plan import RunPlan
 
@@ -77,6 +78,8 @@ def make_learner(
         chosen = objective(learning.objective)
     steps = GradientSteps() if learning.rule == "steps" else None
     weight = learning.entropy_weight
+    if weight is None and learning.measure == "training_losses":
+        weight = ENTROPY_WEIGHT
     mixture = LearnedMixture(
         plan.pools.tasks,
         chosen,

@@ -197,7 +197,9 @@ class LearnedMixture:
         fresh = self._fresh(falls, standard_errors)
         measurement = None
         if fresh.sum() >= 2:
-            measurement = of_falls(falls, standard_errors, fresh, self.weights, self._initial)
+            measurement = of_falls(
+                falls, standard_errors, fresh, self.weights, self._initial, self._row_tokens
+            )
         worth = np.full(len(falls), np.nan) if measurement is None else measurement.advantages
         ages = np.where(fresh & (True if seen is None else seen), 0, self._ages + 1)
         return self._learn(worth, fresh, ages, measurement, self._initial, step, freedom)

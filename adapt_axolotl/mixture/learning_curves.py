@@ -30,6 +30,10 @@ GROWTH = 1.15
 WINDOW = 3.0
 LEAST_INTERVALS = 4
 
+# lambda of the rule `evidence` with these falls. They are over a task's own tokens and do not
+# change with its share, so little is needed to hold the mixture.
+ENTROPY_WEIGHT = 0.25
+
 # A task's rows count beside so many typical ones in how much rows differ (a moderated variance,
 # Smyth, 2004): a handful of rows may be alike by chance.
 TYPICAL_ROWS = 4

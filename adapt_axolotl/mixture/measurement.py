@@ -115,20 +115,23 @@ def of_falls(
     standard_errors: np.ndarray,
     measured: np.ndarray,
     weights: np.ndarray,
-    shares: np.ndarray,
+    initial: np.ndarray,
+    row_tokens: np.ndarray | None,
 ) -> Measurement:
-    """From falls of the losses.
+    """From falls of the losses. Shares are those of the training loss; where proportions count
+    rows, the best of them stand to the initial ones as the best shares of the loss do.
 
     Args:
         falls: (K,) f.
         standard_errors: (K,).
         measured: (K,) bool, two or more.
         weights: (K,) w.
-        shares: (K,) p0, all above 0.
+        initial: (K,) p0, all above 0.
+        row_tokens: (K,) mean supervised tokens of a row, where proportions count rows; else None.
     """
     part = np.where(measured, weights * falls, 0.0)
     errors = np.where(measured, weights * standard_errors, np.nan)
-    p0 = np.where(measured, shares, 1.0)
+    p0 = np.where(measured, loss_shares(initial, row_tokens), 1.0)
     mean = float(part.sum() / p0[measured].sum())
     return Measurement(
         np.where(measured, part / p0 - mean, np.nan),
