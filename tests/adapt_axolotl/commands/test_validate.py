@@ -166,6 +166,12 @@ def test_a_checkpoint_that_is_not_there_is_a_mistake_and_no_danger(raw: dict[str
     ]
 
 
+def test_a_folder_that_is_no_checkpoint_of_this_plugin_is_a_mistake(raw: dict[str, Any]) -> None:
+    Path("theirs").mkdir()
+    (mistake,) = validate(write({**raw, "resume_from_checkpoint": "theirs"})).mistakes
+    assert mistake.startswith("resume_from_checkpoint: theirs has no adapt_state.json")
+
+
 def test_a_link_that_leads_away_and_a_deepspeed_file_are_looked_at(raw: dict[str, Any]) -> None:
     Path("away").symlink_to("/etc")
     Path("ds.json").write_text(json.dumps({"comet": {"enabled": True}, "x": 1}))

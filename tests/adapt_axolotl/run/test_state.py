@@ -216,6 +216,16 @@ def test_a_checkpoint_of_an_earlier_version_goes_on_and_says_what_it_cannot_chec
         make_run().load_state_dict(state)
 
 
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_a_learned_checkpoint_of_an_earlier_version_is_refused_and_says_so(version: int) -> None:
+    run = make_run()
+    run.start()
+    train(run, stop=2)
+    state = {**run.state_dict(), "version": version, "meta": {"mixture": {}}}
+    with pytest.raises(ValueError, match="an earlier version of this package wrote this check"):
+        make_run().load_state_dict(state)
+
+
 @pytest.mark.parametrize("version", [None, 0, 5])
 def test_a_checkpoint_of_an_unknown_version_is_refused(version: int | None) -> None:
     run = make_run()

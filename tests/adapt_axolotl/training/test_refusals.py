@@ -56,12 +56,6 @@ def test_a_budget_below_one_batch_stops_before_the_model_is_loaded(
     assert "Loading model" not in output
 
 
-def test_a_schedule_that_counts_steps_itself_is_refused(tiny: Path, tmp_path: Path) -> None:
-    output = train(recipe(tiny, tmp_path, lr_scheduler="rex"), tmp_path, fails=True)
-    assert "lr_scheduler: RexLR cannot follow a token budget" in output.rstrip().splitlines()[-1]
-    assert "Traceback" not in output
-
-
 def test_an_option_that_axolotl_drops_stops_the_run(tiny: Path, tmp_path: Path) -> None:
     options = ["--adapt.token_budget", "10%"]
     output = train(recipe(tiny, tmp_path), tmp_path, fails=True, options=options)

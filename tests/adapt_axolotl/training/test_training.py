@@ -190,3 +190,14 @@ def test_an_edited_data_file_is_read_again(tiny: Path, tmp_path: Path) -> None:
         train(config, tmp_path / "run")
         available.append(ledger(tmp_path / "run")["tasks"]["copy"]["available"])
     assert available[1] < 0.6 * available[0]
+
+
+def test_a_mixture_is_learned_where_layers_are_trained_in_turns(tiny: Path, tmp_path: Path) -> None:
+    """LISA freezes and thaws layers every few steps; losses do not mind."""
+    lisa = {"lisa_n_layers": 1, "lisa_step_interval": 2, "lisa_layers_attr": "model.layers"}
+    train(recipe(tiny, tmp_path, **lisa), tmp_path)
+    lines = history(tmp_path)
+    assert len(lines) > 5
+    assert lines[-1]["over_noise"] > 1
+    report = ledger(tmp_path)
+    assert 0 <= report["left"] < 16 * 11
