@@ -15,6 +15,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import requires, version
+from importlib.util import find_spec
 from typing import Any
 
 from packaging.requirements import Requirement
@@ -207,6 +208,9 @@ RECIPE_KEYS = (
 # The same, of values that the config computes.
 COMPUTED_KEYS = ("attn_supports_packing",)
 
+# A package whose modules are listed and not imported: the dataset types.
+DATASET_TYPES = "axolotl.prompt_strategies"
+
 _USED = {one.name: one for one in _NAMES}
 
 
@@ -268,6 +272,8 @@ def other_versions() -> Iterator[tuple[str, SpecifierSet, str]]:
 
 def changed_names() -> Iterator[str]:
     """A sentence for each thing in the table that is not as expected."""
+    if find_spec(DATASET_TYPES) is None:
+        yield f"{DATASET_TYPES} is gone"
     for used in _NAMES:
         place = f"{used.module}.{used.name}"
         try:
