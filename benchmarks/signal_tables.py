@@ -105,6 +105,7 @@ def lines(file: Path) -> list[Line]:
 def tables(known: list[Line]) -> str:
     """A table for each regime and budget: what the arms reached, and how alike seeds are."""
     out = []
+    search = [line for line in known if line["seed"] == static_search.SEED]
     known = [line for line in known if line["seed"] != static_search.SEED]
     groups: dict[tuple[Any, ...], list[Line]] = {}
     for line in known:
@@ -121,6 +122,8 @@ def tables(known: list[Line]) -> str:
         out.append("| --- " + "| ---: " * 11 + "|")
         out += [row(arm, group) for arm in dict.fromkeys(map(named, group))]
         out += ["", *([] if choice else special(name, group)), ""]
+        if search and not choice and name == "study" and budget == search[0]["budget"]:
+            out += [searched(search), ""]
     return "\n".join(out)
 
 
@@ -223,6 +226,27 @@ def special(name: str, group: list[Line]) -> Iterator[str]:
         yield from regret(group)
         if any(line["arm"].endswith("targets") for line in group):
             yield from targets(group)
+
+
+def searched(search: list[Line]) -> str:
+    """What the runs of the search for a static mixture say, random ones and proposed ones."""
+    uniform = next(reached(line) for line in search if line["arm"] == "uniform")
+    over = {
+        line["arm"]: np.subtract(reached(line), uniform)
+        for line in search
+        if line["arm"] != "uniform"
+    }
+    random = np.array([over[arm] for arm in over if arm in static_search.RANDOM])
+    proposed = [
+        f"`{arm}` {over[arm][0]:+.3f} and {over[arm][1]:+.3f}"
+        for arm in static_search.PROPOSED
+        if arm in over
+    ]
+    return (
+        f"The search (seed {static_search.SEED}): over uniform mixing, the mean loss and the worst "
+        f"quarter of {len(random)} random mixtures end {difference(random[:, 0])} and "
+        f"{difference(random[:, 1])}; {', '.join(proposed)}."
+    )
 
 
 def regret(group: list[Line]) -> Iterator[str]:
