@@ -8,7 +8,8 @@ clean as the first.
 
 What differs from a process of its own: what a library reads from the environment while it is
 imported was read when the server started, and so was the seed of Python's hashes; what the imports
-print is not in the output. Forked after CUDA was looked for, a process cannot use it.
+print is not in the output; no interpreter is torn down. Forked after CUDA was looked for, a process
+cannot use it.
 
 This file is both ends: tests use `server`; the server is the file run as a script.
 """
@@ -118,9 +119,11 @@ class Server:
 
 
 @functools.cache
-def server() -> Server:
-    """One for each test process, from the first run on."""
-    return Server(os.environ | {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"})
+def server(variables: frozenset[tuple[str, str]] = frozenset()) -> Server:
+    """One for each test process, from the first run on; and another for each set of variables that
+    a test adds to the environment, because an import may read them."""
+    every = {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
+    return Server(os.environ | every | dict(variables))
 
 
 def serve(connection: socket.socket) -> None:

@@ -97,8 +97,7 @@ def start(
     Args:
         together: the processes form one run.
         shim: a file beside this one that is launched instead of `axolotl train`.
-        environment: is added to this process's. What libraries read there while they are imported
-            asks for a process of its own.
+        environment: is added to this process's.
         options: are added to the command line.
         as_typed: the command is what a user types, `axolotl train RECIPE`, so that accelerate
             launches it.
@@ -120,8 +119,9 @@ def start(
         if together:
             variables |= {"ACCELERATE_USE_CPU": "1", "ACCELERATE_TORCH_DEVICE": "cpu"}
     arguments = ["train", str(file), *options, *launcher]
-    if not (processes > 1 or shim or environment or as_typed or torch.cuda.is_available()):
-        return fork_server.server().run(arguments, variables)
+    if not (processes > 1 or shim or as_typed or torch.cuda.is_available()):
+        server = fork_server.server(frozenset((environment or {}).items()))
+        return server.run(arguments, variables)
     command = [str(Path(sys.executable).with_name("axolotl")), *arguments]
     if shim is not None:
         command = [
