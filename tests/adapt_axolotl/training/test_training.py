@@ -86,6 +86,19 @@ def test_progress_metrics_and_table_are_shown(learned: tuple[Path, str]) -> None
     assert "What was measured of the tasks differs" in output
 
 
+def test_the_command_as_it_is_typed_trains_the_same_run(
+    learned: tuple[Path, str], tiny: Path, tmp_path: Path
+) -> None:
+    """In a process of its own, started by accelerate, against the one forked after its imports."""
+    config = recipe(tiny, tmp_path, save_strategy="steps", save_steps=1000)
+    output = train(config, tmp_path, as_typed=True)
+    assert ledger(tmp_path) == ledger(learned[0])
+    assert history(tmp_path) == history(learned[0])
+    assert log_lines(tmp_path) == log_lines(learned[0])
+    for said in ("adapt/proportion/copy", "first loss", "Model successfully saved to"):
+        assert output.count(said) == learned[1].count(said) > 0
+
+
 def shares(report: dict[str, Any]) -> list[float]:
     return [task["tokens"] / report["used"] for task in report["tasks"].values()]
 
@@ -119,7 +132,7 @@ def test_packing_accumulation_checkpointing_and_lora_together(tiny: Path, tmp_pa
         sample_packing=True,
         micro_batch_size=2,
         gradient_checkpointing=True,
-        eval_steps=10,
+        eval_steps=20,
         adapter="lora",
         lora_r=4,
         lora_alpha=8,
