@@ -112,3 +112,9 @@ def test_adapt_eval_and_adapt_common_do_not_import_the_plugin(repository: Path) 
     for package in ("adapt_eval", "adapt_common"):
         for file in (repository / package).rglob("*.py"):
             assert not [module for module, _ in imports(file) if module.startswith(PACKAGE)], file
+
+
+def test_what_tests_share_is_no_test(repository: Path) -> None:
+    for file in (repository / "tests" / "adapt_axolotl").rglob("*.py"):
+        for module, _ in imports(file):
+            assert not re.match(r"tests\..*\btest_", module), f"{file} imports {module}"

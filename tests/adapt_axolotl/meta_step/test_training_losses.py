@@ -13,7 +13,7 @@ from adapt_axolotl.metagradient.losses import row_losses, row_losses_of
 from adapt_axolotl.metagradient.ranks import Ranks
 from adapt_axolotl.mixture.learned import LearnedMixture
 from adapt_axolotl.mixture.objectives import objective
-from tests.adapt_axolotl.meta_step.test_step import TASKS
+from tests.support.measuring_rows import TASKS
 from tests.support.models import make_model, make_rows, packed, padded
 
 ALL_NEW = np.ones(3, dtype=bool)
