@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from adapt_eval.errors import GATE_FAILED
+from adapt_eval.installed import need
 from adapt_eval.json_option import Json
 
 if TYPE_CHECKING:
@@ -142,6 +143,7 @@ def overlap(
     The result is kept beside the run's scores, and `adapt-eval compare` shows it. Training data
     that cannot be read is named on stderr.
     """
+    need("overlap", "datasets")
     from adapt_eval.comparison.arms import read_run
     from adapt_eval.comparison.overlap import write_overlap
     from adapt_eval.comparison.training_texts import texts_below, training_texts

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from adapt_eval.installed import need
 from adapt_eval.json_option import Json
 
 SuiteOption = Annotated[str, typer.Option(help="A suite's name, or a YAML file of your own.")]
@@ -104,6 +105,7 @@ def run(
 
     After an interruption the same command continues with the benchmarks that are not finished.
     """
+    need("run", "lm_eval", "torch", "transformers")
     from adapt_eval.progress import Reporter
     from adapt_eval.report.table import plan_table, scores_table
     from adapt_eval.run import Options, plan, run_suite
@@ -145,6 +147,7 @@ def fetch(
     as_json: Json = False,
 ) -> None:
     """Copy the datasets of a suite from the Hub into DIRECTORY. Needs a network."""
+    need("fetch", "lm_eval", "torch", "huggingface_hub")
     from adapt_eval.fetch import fill
     from adapt_eval.progress import Reporter
     from adapt_eval.suite import load_suite

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import compress
+
+import numpy as np
 
 from adapt_eval.comparison.items import Items, keys_of
 from adapt_eval.results import Result
@@ -30,13 +33,14 @@ def read_items(result: Result) -> Items:
     columns = ["subtask", "filter", "doc_hash", "target_hash", "prompt_hash", "cluster", "score"]
     file = result.samples_file
     try:
-        table = pyarrow.parquet.read_table(
-            file, columns=columns, filters=[("primary", "=", True)], memory_map=True
-        )
+        # Not read_table, filter and to_numpy: where pandas is installed, they import it.
+        with pyarrow.parquet.ParquetFile(file, memory_map=True) as stored:
+            table = stored.read([*columns, "primary"])
     except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError, OSError) as error:
         raise ValueError(f"{file}: cannot be read ({error}); run adapt-eval run --force") from error
-    text = {name: table[name].to_pylist() for name in columns[:-1]}
-    scores = table["score"].to_numpy()
+    primary = table["primary"].to_pylist()
+    text = {name: list(compress(table[name].to_pylist(), primary)) for name in columns[:-1]}
+    scores = np.array(list(compress(table["score"].to_pylist(), primary)), dtype=np.float64)
     if not len(scores):
         raise ValueError(f"{file}: has no items; run adapt-eval run --force")
     mean, said = float(scores.mean()), result.content.score

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -159,3 +160,10 @@ def made_lighteval_details(
     }
     (results / f"results_{TIME}.json").write_text(json.dumps(content))
     return folder
+
+
+if __name__ == "__main__":
+    for number, place in enumerate(sys.argv[1:]):
+        made_lm_eval_output(
+            Path(place), {"sums": [1.0] * (10 + 5 * number) + [0.0] * (20 - 5 * number)}
+        )
