@@ -50,7 +50,7 @@ def suite_of_logs(logs: Sequence[Log]) -> LogSuite:
     """All tasks of the logs that are no part of another.
 
     Raises:
-        ValueError: a task has no metric that can be compared item by item.
+        ValueError: no task has a metric that can be compared item by item.
     """
     known = {
         name: benchmark
@@ -60,18 +60,31 @@ def suite_of_logs(logs: Sequence[Log]) -> LogSuite:
         if name
     }
     found: dict[str, Benchmark] = {}
+    left_out: dict[str, LoggedTask] = {}
     for log in logs:
         for task in log.tasks.values():
             entry = known.get(task.name)
             if task.inside or task.name in found or (entry and entry.task in found):
                 continue
-            if entry is None or entry.metric not in task.metrics:
-                entry = _guessed(task)
-            found[entry.task] = entry
+            if entry is not None and entry.metric in task.metrics:
+                found[entry.task] = entry
+            elif task.comparable:
+                found[task.name] = _guessed(task)
+            else:
+                left_out[task.name] = task
+    if not found:
+        name, task = next(iter(left_out.items()))
+        raise ValueError(
+            f"{task.file}: {name} has no metric that is a mean over items and of which more is "
+            f"better ({', '.join(task.metrics) or 'it has none'}); compare other tasks, or name a "
+            "metric in a suite (--suite FILE)"
+        )
+    note = "as the logs have them; the choice of benchmarks is theirs"
+    if left_out:
+        note += f"; left out, for want of a mean over items: {', '.join(left_out)}"
     # lm-eval sorts its tasks by name; a suite's order is that of its families.
     places = {benchmark.task: place for place, benchmark in enumerate(known.values())}
     ordered = sorted(found.values(), key=lambda one: places.get(one.task, len(places)))
-    note = "as the logs have them; the choice of benchmarks is theirs"
     suite = Suite(name="the tasks of the logs", note=note, benchmarks=tuple(ordered))
     return _whole(suite, None)
 
@@ -109,12 +122,7 @@ def _described(content: BenchmarkResult) -> Benchmark:
 
 
 def _guessed(task: LoggedTask) -> Benchmark:
-    if not task.comparable:
-        raise ValueError(
-            f"{task.file}: {task.name} has no metric that is a mean over items and of which more "
-            f"is better ({', '.join(task.metrics) or 'it has none'}); leave it out by --suite FILE "
-            "with the benchmarks to compare"
-        )
+    """What a log tells of a task that is in no suite."""
     metric = task.comparable[0]
     chance = 0.0
     if metric.rpartition(",")[0] in _RIGHT_OR_WRONG:

@@ -1,4 +1,4 @@
-"""What lm-eval's own command leaves (`lm_eval --output_path DIR --log_samples`, version 0.4.5 on).
+"""What lm-eval's own command leaves (`lm_eval run --output_path DIR --log_samples`, 0.4.11).
 
     DIR/<model>/results_<time>.json
     DIR/<model>/samples_<task>_<time>.jsonl
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -91,23 +91,20 @@ def _identity(one: Results) -> Identity:
 
 def _tasks(file: Path, one: Results) -> list[LoggedTask]:
     """Tasks and groups that have a score of their own."""
-    inside = {name for parts in one.group_subtasks.values() for name in parts}
+    metrics = {name: _metrics(reported) for name, reported in one.results.items()}
+    groups = {name for name, parts in one.group_subtasks.items() if parts and metrics.get(name)}
+    inside = {leaf for name in groups for leaf in _parts(name, one)}
     tasks = []
-    for name, reported in one.results.items():
+    for name, found in metrics.items():
         leaves = _leaves(name, one)
-        if not leaves:
+        if not leaves or (name not in groups and name not in one.configs):
             continue
-        metrics = {
-            key: float(value)
-            for key, value in reported.items()
-            if "," in key and "_stderr," not in key and isinstance(value, int | float)
-        }
         tasks.append(
             LoggedTask(
                 name=name,
                 file=file,
-                metrics=metrics,
-                comparable=[key for key in metrics if _comparable(key, leaves, one)],
+                metrics=found,
+                comparable=[key for key in found if _comparable(key, leaves, one)],
                 settings=_settings(name, leaves, one),
                 limit=one.limit(leaves),
                 read=partial(_items, file, leaves, one),
@@ -116,6 +113,20 @@ def _tasks(file: Path, one: Results) -> list[LoggedTask]:
             )
         )
     return tasks
+
+
+def _metrics(reported: Mapping[str, Any]) -> dict[str, float]:
+    return {
+        key: float(value)
+        for key, value in reported.items()
+        if "," in key and "_stderr," not in key and isinstance(value, int | float)
+    }
+
+
+def _parts(name: str, one: Results) -> set[str]:
+    """All that lies in a group, groups and tasks."""
+    parts = one.group_subtasks.get(name) or []
+    return {*parts, *(below for part in parts for below in _parts(part, one))}
 
 
 def _leaves(name: str, one: Results) -> list[str]:

@@ -179,7 +179,40 @@ def test_a_metric_of_which_less_is_better_or_that_is_no_mean_is_not_chosen(
         name = str(next(iter(listed.values())))
         other = made_lm_eval_output(tmp_path / name, SCORES, listed=listed)
         with pytest.raises(ValueError, match=r"has no metric that is a mean over items.*--suite"):
-            compared(other, base)
+            compared(other, other)
+
+
+def test_a_task_without_such_a_metric_is_left_out_and_named(base: Path, tmp_path: Path) -> None:
+    listed = {"aggregation": "perplexity"}
+    time = TIME.replace("03-04", "04-04")
+    for run in (base, other := made_lm_eval_output(tmp_path / "other", SCORES)):
+        made_lm_eval_output(run, {"text": [3.0, 4.0]}, listed=listed, time=time)
+    result = compared(base, other)
+    assert [one.task for one in result.benchmarks] == ["sums", "logic"]
+    assert result.measured_on.note.endswith("left out, for want of a mean over items: text")
+
+
+def test_a_group_is_one_benchmark_of_clusters_and_a_group_without_a_score_is_none(
+    tmp_path: Path,
+) -> None:
+    runs = [
+        made_lm_eval_output(
+            tmp_path / name,
+            {"sums": scores, "logic": scores},
+            changes={"group_subtasks": {"all": ["pair"], "pair": ["sums", "logic"]}},
+        )
+        for name, scores in (("a", [1.0, 0.0] * 6), ("b", [1.0] * 12))
+    ]
+    for run in runs:
+        (file,) = run.rglob("results_*.json")
+
+        def group(content: dict[str, Any]) -> None:
+            score = content["results"]["sums"]["acc,none"]
+            content["results"] |= {"all": {"alias": "all"}, "pair": {"acc,none": score}}
+
+        edit(file, group)
+    (one,) = compared(*runs).benchmarks
+    assert (one.task, one.n, one.clusters, one.chance) == ("pair", 24, 2, 0.25)
 
 
 def test_seeds_of_logs_are_an_arm(tmp_path: Path) -> None:
