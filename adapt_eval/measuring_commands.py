@@ -71,12 +71,29 @@ def run(
             help="base, or chat, which applies the chat template where answers are generated."
         ),
     ] = "base",
-    batch_size: Annotated[str, typer.Option(help="A number, or auto.")] = "auto",
+    apply_chat_template: Annotated[
+        bool,
+        typer.Option(
+            "--apply-chat-template",
+            help="Apply the chat template to every benchmark, as lm-eval's option does.",
+        ),
+    ] = False,
+    fewshot_as_multiturn: Annotated[
+        bool, typer.Option(help="With a chat template, examples are turns of the conversation.")
+    ] = True,
+    batch_size: Annotated[str, typer.Option(help="A number, auto, or auto:N.")] = "auto",
     device: Annotated[str, typer.Option(help="cuda, cuda:1, cpu, mps, or auto.")] = "auto",
     dtype: Annotated[
         str, typer.Option(help="auto (the model's own), float32, bfloat16...")
     ] = "auto",
     backend: Annotated[str, typer.Option(help="hf, or vllm where it is installed.")] = "hf",
+    model_args: Annotated[
+        str | None,
+        typer.Option(
+            help="More arguments of lm-eval's model, as parallelize=True (several GPUs), or with "
+            "vllm tensor_parallel_size=2,gpu_memory_utilization=0.8."
+        ),
+    ] = None,
     allow_code_execution: Annotated[
         bool,
         typer.Option(
@@ -119,10 +136,13 @@ def run(
         data_roots=data_root or (),
         limit=limit,
         profile=profile,
+        apply_chat_template=apply_chat_template,
+        fewshot_as_multiturn=fewshot_as_multiturn,
         batch_size=batch_size,
         device=device,
         dtype=dtype,
         backend=backend,
+        model_args=model_args,
         allow_code_execution=allow_code_execution,
         unsafe=unsafe,
         force=force,

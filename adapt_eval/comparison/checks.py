@@ -13,7 +13,16 @@ from adapt_eval.model import Model
 from adapt_eval.schema import BenchmarkResult
 
 # What may differ between comparable runs, but should be known: each moves a few answers.
-_CIRCUMSTANCES = ("backend", "batch_size", "data", "device", "dtype", "limit", "versions")
+_CIRCUMSTANCES = (
+    "backend",
+    "batch_size",
+    "data",
+    "device",
+    "dtype",
+    "limit",
+    "model_args",
+    "versions",
+)
 
 
 def common_tasks(arms: Sequence[Arm]) -> tuple[list[str], list[str]]:

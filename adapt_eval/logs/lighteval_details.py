@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from adapt_eval.logs.log import Log, LoggedItem, LoggedTask, hash_of
 from adapt_eval.parsing import parse
@@ -40,8 +40,6 @@ _DECIDING = (
 
 
 class _General(Record):
-    model_config = ConfigDict(protected_namespaces=())
-
     model_name: str
     # The name that pydantic keeps for itself.
     config_of_model: dict[str, Any] = Field({}, alias="model_config")

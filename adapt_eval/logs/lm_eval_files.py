@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from adapt_eval.logs.log import LoggedItem
 from adapt_eval.parsing import parse
@@ -17,8 +17,6 @@ from adapt_eval.schema import Record
 
 class Config(Record):
     """How `lm_eval` was called."""
-
-    model_config = ConfigDict(protected_namespaces=())
 
     model: str | None = None
     model_args: Any = None
@@ -31,12 +29,12 @@ class Config(Record):
     torch_seed: int | None = None
     fewshot_seed: int | None = None
 
-    def argument(self, name: str) -> Any:
-        """One of the model's arguments, which are a mapping or, in older logs, `a=b,c=d`."""
+    def arguments(self) -> dict[str, Any]:
+        """Of the model; they are a mapping or, in older logs, `a=b,c=d`."""
         if isinstance(self.model_args, Mapping):
-            return self.model_args.get(name)
-        pairs = (one.partition("=") for one in str(self.model_args or "").split(","))
-        return next((value for key, _, value in pairs if key == name), None)
+            return dict(self.model_args)
+        pairs = (one.partition("=") for one in str(self.model_args or "").split(",") if one)
+        return {key: value for key, _, value in pairs}
 
     def seeds(self) -> dict[str, int | None]:
         """By the names that `adapt-eval run` gives them."""
@@ -57,8 +55,6 @@ class Results(Record):
         group_subtasks: group -> its parts; task -> nothing.
         task_hashes: task -> hash over the hashes of all its samples; only with --log_samples.
     """
-
-    model_config = ConfigDict(protected_namespaces=())
 
     results: dict[str, dict[str, Any]]
     configs: dict[str, dict[str, Any]]

@@ -23,6 +23,8 @@ from adapt_eval.schema import Identity, MeasuredModel
 
 HARNESS = "lm-eval"
 REMEDY = "measure again with lm_eval run --log_samples, or restore the file"
+# Arguments of the model that are known by other names.
+_NAMED = {"pretrained", "peft", "lora_local_path", "tokenizer", "dtype", "device", "batch_size"}
 _TIME = re.compile(r"_(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(?:\.\d+)?)\.json$")
 
 
@@ -78,13 +80,16 @@ def _model(one: Results) -> MeasuredModel:
 
 def _identity(one: Results) -> Identity:
     config = one.config
+    arguments = config.arguments()
+    more = [f"{key}={arguments[key]}" for key in sorted(arguments) if key not in _NAMED]
     versions = {"lm_eval": one.lm_eval_version, "transformers": one.transformers_version}
     return Identity(
         model=_model(one).hash,
         batch_size=str(config.batch_size),
         device=None if config.device is None else str(config.device),
-        dtype=str(config.argument("dtype") or "auto"),
+        dtype=str(arguments.get("dtype") or "auto"),
         backend=config.model,
+        model_args=",".join(more) or None,
         versions={name: version for name, version in versions.items() if version},
     )
 
