@@ -77,8 +77,8 @@ def check(options: Options, suite: Suite, roots: Sequence[Path]) -> None:
         raise ValueError(f"--limit {options.limit}: at least 1")
     if not re.fullmatch(r"[1-9][0-9]*|auto(:[1-9][0-9]*)?", options.batch_size):
         raise ValueError(
-            f"--batch-size {options.batch_size}: a number of 1 or more, auto, or auto:N, which "
-            "searches N times"
+            f"--batch-size {options.batch_size}: a number of 1 or more, or auto (auto:N "
+            "searches N times)"
         )
     parse_model_args(options.model_args)
     if options.dtype not in _DTYPES:

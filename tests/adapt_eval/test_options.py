@@ -48,7 +48,9 @@ def test_a_batch_size_may_be_searched_several_times() -> None:
     for size in ("8", "auto", "auto:4"):
         checked(batch_size=size)
     for size in ("0", "auto:", "auto:0", "4:auto"):
-        with pytest.raises(ValueError, match=f"--batch-size {size}: a number of 1 or more, auto"):
+        with pytest.raises(
+            ValueError, match=f"--batch-size {size}: a number of 1 or more, or auto"
+        ):
             checked(batch_size=size)
 
 
