@@ -73,16 +73,18 @@ check: env
 	$(BIN)/python recipes/grid.py --check
 	$(BIN)/python docs/keys.py --check
 	$(BIN)/python docs/cost.py --check
-	$(BIN)/python benchmarks/learned_signal.py page --check
+	$(BIN)/python benchmarks/signal_tables.py --check
 
-# A file's tests stay in one process, so that they share what they trained.
+# A file's tests stay in one process, so that they share what they trained. Files in their own order:
+# xdist would put those of few tests last, which are the longest, and one process would wait.
+SPREAD = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 test: export OMP_NUM_THREADS ?= 1
 test: env
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest $(SPREAD)
 
 test-fast: export OMP_NUM_THREADS ?= 1
 test-fast: env
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest $(SPREAD) -m "not slow"
 
 # In a folder of its own, where this checkout cannot be imported.
 wheel: env

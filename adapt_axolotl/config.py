@@ -24,6 +24,7 @@ from adapt_axolotl.budget.amount import TokenBudget
 from adapt_axolotl.mixture.gradient_steps import ENTROPY_WEIGHT as STEPS_ENTROPY_WEIGHT
 from adapt_axolotl.mixture.gradient_steps import STEP_SIZE, check_step
 from adapt_axolotl.mixture.learned import ENTROPY_WEIGHT, FLOOR
+from adapt_axolotl.mixture.learning_curves import ENTROPY_WEIGHT as CURVES_ENTROPY_WEIGHT
 from adapt_axolotl.mixture.objectives import OBJECTIVES
 
 MixtureName = Literal["learned", "uniform", "proportional", "temperature", "weights", "round_robin"]
@@ -139,10 +140,10 @@ class LearnedConfig(Block):
         default=None,
         ge=0,
         description="Pull towards the initial mixture. With `rule: evidence` (default "
-        f"{ENTROPY_WEIGHT:g}) a task that is worth r times the mean at the initial mixture gets r "
-        "to the power of 1 / (1 + this), as a multiple of its initial share; with `rule: steps` "
-        f"(default {STEPS_ENTROPY_WEIGHT:g}) it settles at a log ratio of its standardised score "
-        "over this.",
+        f"{CURVES_ENTROPY_WEIGHT:g} with `training_losses`, else {ENTROPY_WEIGHT:g}) a task that "
+        "is worth r times the mean at the initial mixture gets r to the power of 1 / (1 + this), "
+        f"as a multiple of its initial share; with `rule: steps` (default "
+        f"{STEPS_ENTROPY_WEIGHT:g}) it settles at a log ratio of its standardised score over this.",
     )
     look_ahead: bool = Field(
         default=False,
@@ -177,10 +178,12 @@ class LearnedConfig(Block):
 
     @property
     def pull(self) -> float:
-        """The entropy weight of the rule in force."""
+        """The entropy weight of the rule and the measure in force."""
         if self.entropy_weight is not None:
             return self.entropy_weight
-        return ENTROPY_WEIGHT if self.rule == "evidence" else STEPS_ENTROPY_WEIGHT
+        if self.rule == "steps":
+            return STEPS_ENTROPY_WEIGHT
+        return CURVES_ENTROPY_WEIGHT if self.measure == "training_losses" else ENTROPY_WEIGHT
 
     @model_validator(mode="after")
     def _the_rule_settles(self) -> LearnedConfig:

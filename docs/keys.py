@@ -63,8 +63,7 @@ those held out for validation.
 ## What is refused
 
 A run with one of these stops with a message that says what to change, most of them before the model
-is loaded. `adapt-axolotl validate` finds those that the recipe alone shows, without `lr_scheduler`
-and `metric_for_best_model`.
+is loaded. `adapt-axolotl validate` finds those that the recipe alone shows.
 
 {refusals}
 

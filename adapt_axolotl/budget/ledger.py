@@ -44,6 +44,11 @@ class TokenLedger:
         return self._examples.copy()
 
     @property
+    def tokens_of_tasks(self) -> np.ndarray:
+        """(K,) supervised tokens that have changed the weights."""
+        return self._tokens.copy()
+
+    @property
     def used(self) -> int:
         """Supervised tokens that have changed the weights."""
         return int(self._tokens.sum())

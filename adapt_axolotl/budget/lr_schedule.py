@@ -13,6 +13,8 @@ from typing import Any
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
+from adapt_axolotl.budget.counting_schedules import counts_steps
+
 
 def follow_budget(
     scheduler: LRScheduler,
@@ -32,11 +34,7 @@ def follow_budget(
         ValueError: the schedule is not a function of the step alone.
     """
     if not isinstance(scheduler, LambdaLR):
-        raise ValueError(
-            f"lr_scheduler: {type(scheduler).__name__} cannot follow a token budget, because it "
-            "counts steps itself; use cosine, linear, constant, polynomial or another "
-            "warm-up-and-decay schedule of Transformers"
-        )
+        raise ValueError(counts_steps(type(scheduler).__name__))
     curves = scheduler.lr_lambdas
     for group in optimizer.param_groups:
         # The first scheduler has already scaled the rate; start again from the configured one.

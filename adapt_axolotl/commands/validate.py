@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from collections.abc import Collection
@@ -21,6 +20,7 @@ from adapt_axolotl.recipe.edit import repeated_keys
 from adapt_axolotl.recipe.read import PLUGIN, mistakes, wrong_kinds
 from adapt_axolotl.recipe.safety.dangers import KINDS, Danger, dangers
 from adapt_axolotl.recipe.safety.licences import hub_datasets, licence
+from adapt_axolotl.run.checkpoint import read_checkpoint
 
 # Sentences that say the same of other datasets are counted above so many.
 ALIKE = 3
@@ -144,12 +144,19 @@ def _plugin(recipe: dict[str, Any]) -> list[str]:
 
 def _checkpoint(recipe: dict[str, Any]) -> list[str]:
     folder = recipe.get("resume_from_checkpoint")
-    if not isinstance(folder, str) or os.path.isdir(os.path.expanduser(folder)):
+    if not isinstance(folder, str):
         return []
-    return [
-        f"resume_from_checkpoint: there is no folder {folder}; correct the path, or remove the key "
-        "to start anew"
-    ]
+    place = Path(folder).expanduser()
+    if not place.is_dir():
+        return [
+            f"resume_from_checkpoint: there is no folder {folder}; correct the path, or remove the "
+            "key to start anew"
+        ]
+    try:
+        read_checkpoint(place)
+    except ValueError as error:
+        return [str(error)]
+    return []
 
 
 def _base_model(recipe: dict[str, Any]) -> list[str]:

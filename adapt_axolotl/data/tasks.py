@@ -23,6 +23,9 @@ from adapt_axolotl.data.split import CarveRequest, carve_validation, without_lea
 
 LOG = logging.getLogger("axolotl.adapt.tasks")
 
+# Of a task's training rows: fewer copies hardly matter.
+MANY_COPIES = 0.05
+
 Split = Literal["train", "validation"]
 
 _MODEL_COLUMNS = ("input_ids", "attention_mask", "labels", "position_ids", "token_type_ids")
@@ -138,6 +141,8 @@ def _build(
         validation[name] = train[name].select(np.flatnonzero(held_out))
         train[name] = train[name].select(np.flatnonzero(~held_out))
     _drop_leaks(train, validation)
+    if not request.deduplicate:
+        _tell_copies(train)
     prepared = DatasetDict(
         {
             split: _concatenate(rows, names)
@@ -194,6 +199,17 @@ def _drop_leaks(train: dict[str, Dataset], validation: dict[str, Dataset]) -> No
                 "carved"
             )
         train[name] = rows.select(np.flatnonzero(safe))
+
+
+def _tell_copies(train: dict[str, Dataset]) -> None:
+    """Copies are drawn, and learned from, as if they were new rows."""
+    for name, rows in train.items():
+        copies = len(rows) - len(np.unique(fingerprints(rows)))
+        if copies > MANY_COPIES * len(rows):
+            LOG.warning(
+                f"task {name!r}: {copies:,} of {len(rows):,} training rows are copies of others "
+                "and count as rows of their own; dataset_exact_deduplication: true keeps each once"
+            )
 
 
 def _join(parts: list[Dataset]) -> Dataset:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from adapt_axolotl.integration.compat import (
     Accelerator,
@@ -14,14 +14,22 @@ from adapt_axolotl.integration.compat import (
 )
 from adapt_axolotl.run.state import AdaptRun
 
-if TYPE_CHECKING:
-    from adapt_axolotl.integration.trainer import AdaptTrainer
+
+class StepsOfRun(Protocol):
+    """What the callback asks of the trainer."""
+
+    accelerator: Accelerator
+    state: TrainerState
+    callback_handler: Any
+
+    def begin_step(self) -> None:
+        """Before the first forward of an optimizer step."""
 
 
 class BudgetCallback(TrainerCallback):
     """Tells the run when steps begin and end, and ends the training with the budget."""
 
-    def __init__(self, trainer: AdaptTrainer, run: AdaptRun) -> None:
+    def __init__(self, trainer: StepsOfRun, run: AdaptRun) -> None:
         self._trainer = trainer
         self._run = run
         self._pass_ended = False

@@ -14,15 +14,18 @@ import inspect
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import version
+from importlib.metadata import requires, version
+from importlib.util import find_spec
 from typing import Any
 
+from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 LOG = logging.getLogger("axolotl.adapt")
 
-# Axolotl pins the other packages to exact versions, so its own version is enough.
+# Axolotl pins the other packages to exact versions; where another one is installed it is told.
 MADE_FOR = SpecifierSet(">=0.19,<0.20")
+PINNED = ("accelerate", "peft", "transformers", "trl")
 
 
 @dataclass(frozen=True)
@@ -205,13 +208,25 @@ RECIPE_KEYS = (
 # The same, of values that the config computes.
 COMPUTED_KEYS = ("attn_supports_packing",)
 
+# A package whose modules are listed and not imported: the dataset types.
+DATASET_TYPES = "axolotl.prompt_strategies"
+
 _USED = {one.name: one for one in _NAMES}
 
 
 def __getattr__(name: str) -> Any:
-    if name in _USED:
-        return getattr(importlib.import_module(_USED[name].module), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _USED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        return _found(_USED[name])
+    except (ImportError, AttributeError):
+        # Axolotl goes on without a plugin that cannot be imported, so this is the last chance.
+        check_environment()
+        raise
+
+
+def _found(used: Used) -> Any:
+    return getattr(importlib.import_module(used.module), used.name)
 
 
 def check_environment() -> None:
@@ -238,14 +253,31 @@ def check_environment() -> None:
             f"adapt-axolotl was made and tested for axolotl {MADE_FOR}; {installed} is installed. "
             "Everything that is used is there, so training goes on"
         )
+    for package, pin, found in other_versions():
+        LOG.warning(
+            f"axolotl {installed} asks for {package}{pin}, and {found} is installed. Everything "
+            "that is used is there, so training goes on"
+        )
+
+
+def other_versions() -> Iterator[tuple[str, SpecifierSet, str]]:
+    """(package, Axolotl's pin, version) of those installed in another version than it pins."""
+    for asked in map(Requirement, requires("axolotl") or []):
+        here = asked.marker is None or asked.marker.evaluate({"extra": ""})
+        if asked.name in PINNED and here:
+            found = version(asked.name)
+            if not asked.specifier.contains(found, prereleases=True):
+                yield asked.name, asked.specifier, found
 
 
 def changed_names() -> Iterator[str]:
     """A sentence for each thing in the table that is not as expected."""
+    if find_spec(DATASET_TYPES) is None:
+        yield f"{DATASET_TYPES} is gone"
     for used in _NAMES:
         place = f"{used.module}.{used.name}"
         try:
-            found = getattr(importlib.import_module(used.module), used.name)
+            found = _found(used)
         except (ImportError, AttributeError):
             yield f"{place} is gone"
             continue
@@ -256,7 +288,10 @@ def changed_names() -> Iterator[str]:
                 yield f"{place}.{name} is gone"
             else:
                 yield from _changed_parameters(f"{place}.{name}", method, parameters)
-    schema = __getattr__("AxolotlInputConfig")
+    try:
+        schema = _found(_USED["AxolotlInputConfig"])
+    except (ImportError, AttributeError):
+        return  # told above
     for key in RECIPE_KEYS:
         if key not in schema.model_fields:
             yield f"the recipe key {key} is gone"

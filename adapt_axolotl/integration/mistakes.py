@@ -75,5 +75,5 @@ def _about_the_launcher() -> str:
         return ""
     return (
         "\n\nIf a traceback follows, it is accelerate's and says only that training has ended; "
-        "`axolotl train RECIPE --launcher python` does without it."
+        "`axolotl train RECIPE --launcher python` does without it, and so does adding `-- --quiet`."
     )

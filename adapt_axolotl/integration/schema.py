@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from adapt_axolotl.config import axolotl_says
-from adapt_axolotl.integration.compat import AxolotlInputConfig, SFTDataset
+from adapt_axolotl.integration.compat import DATASET_TYPES, AxolotlInputConfig, SFTDataset
 from adapt_axolotl.recipe.read import PLUGIN
 from adapt_axolotl.recipe.safety.dangers import names_own_package
 
@@ -101,7 +101,7 @@ def preference_types(recipe: dict[str, Any]) -> list[str]:
 def _modules(package: str = "") -> set[str]:
     """Names of the modules in a package of Axolotl's dataset types, by listing: nothing is
     imported."""
-    spec = importlib.util.find_spec("axolotl.prompt_strategies")
+    spec = importlib.util.find_spec(DATASET_TYPES)
     assert spec is not None
     assert spec.submodule_search_locations is not None
     folders = [str(Path(place, package)) for place in spec.submodule_search_locations]

@@ -45,13 +45,7 @@ class AdaptTrainer(AxolotlTrainer):
         self._row_losses: RowLosses | None = None
 
     def attach(self, run: AdaptRun, evaluation: Evaluation) -> None:
-        """Give the trainer the run that it serves, and how its evaluations are summed up.
-
-        Raises:
-            ValueError: `metric_for_best_model` is none that an evaluation gives.
-        """
-        if self.args.metric_for_best_model is not None:
-            evaluation.check_best_metric(self.args.metric_for_best_model)
+        """Give the trainer the run that it serves, and how its evaluations are summed up."""
         self._run = run
         self._evaluation = evaluation
         if run.curves is not None:

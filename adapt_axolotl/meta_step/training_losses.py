@@ -3,7 +3,7 @@
     rows of a training step -> their losses, of new ones only -> learning curves -> mixture
 
 The forward that trains on a row gives its loss. So a meta step reads no tokens, makes no pass over
-the model and stores seven numbers a task for each stretch of the run
+the model and stores seven numbers a task for each interval of the run
 (`mixture/learning_curves.py`). A row that was trained on before is not counted, because the model
 may remember it: a task that has no new rows left keeps the line that its last ones gave.
 """
@@ -63,12 +63,15 @@ class CurveLearner:
         self._device = device
         self._curves = LearningCurves(len(mixture.tasks))
         self._step = np.zeros((len(MOMENTS), len(mixture.tasks)))  # this rank's rows of a step
-        self._trained = 0.0
+        self._trained = np.zeros(len(mixture.tasks))
+        self._seen = np.zeros(len(mixture.tasks), dtype=bool)  # since the last meta step
         self._warned = np.zeros(len(mixture.tasks), dtype=bool)
 
     def due(self, step: int, progress: float) -> bool:
-        """Whether optimizer step `step` begins a stretch, and those before can be fitted."""
-        return self._curves.ends(self._trained) and self._curves.fit() is not None
+        """Whether optimizer step `step` begins an interval, there were new rows since the last meta
+        step, and all that is kept can be fitted."""
+        ends = self._curves.ends(float(self._trained.sum()))
+        return ends and bool(self._seen.any()) and self._curves.fit() is not None
 
     def tokens(self, step: int) -> int:
         """None are read."""
@@ -78,16 +81,16 @@ class CurveLearner:
         """Losses of rows of a training micro-batch of this rank, (R,) each, as `row_moments`."""
         self._step += row_moments(tasks, sums, tokens, len(self.mixture.tasks))
 
-    def end_step(self, trained: int, progress: float, new: np.ndarray) -> None:
+    def end_step(self, trained: np.ndarray, progress: float, new: np.ndarray) -> None:
         """After an optimizer step.
 
         Args:
-            trained: supervised tokens trained on so far, with it.
+            trained: (K,) supervised tokens of each task trained on so far, with it.
             progress: share of the budget spent so far, with it.
             new: (K,) bool, tasks of which no row was trained on before it.
         """
         moments, self._step = self._step, np.zeros_like(self._step)
-        before, self._trained = self._trained, float(trained)
+        before, self._trained = self._trained, trained.astype(float)
         if progress < self._settings.start_after:
             return
         summed = self._ranks.sum(torch.as_tensor(moments, device=self._device)).cpu().numpy()
@@ -98,17 +101,20 @@ class CurveLearner:
                 "what it shows in such steps is left out, training goes on"
             )
         self._warned |= ~usable
-        self._curves.add(max(1.0, before), np.where(usable & new, summed, 0.0))
+        kept = np.where(usable & new, summed, 0.0)
+        self._seen |= kept[0] > 0
+        self._curves.add(before, kept)
 
     def begin(self, step: int) -> MeasuredStep:
         """Take the falls of the losses so far."""
         fit = self._curves.fit()
         assert fit is not None, "not due"
         self.mixture.observe(fit.levels, np.isfinite(fit.levels))
+        seen, self._seen = self._seen, np.zeros_like(self._seen)
 
         def learn() -> MetaUpdate:
             update = self.mixture.update_by_falls(
-                fit.falls, fit.errors, step=step, freedom=fit.freedom
+                fit.falls, fit.errors, step=step, freedom=fit.freedom, seen=seen
             )
             return on_all_ranks(update, step, self._ranks, self._device)
 
@@ -127,10 +133,12 @@ class CurveLearner:
         return {
             "mixture": self.mixture.state_dict(),
             "curves": self._curves.state_dict(),
-            "trained": self._trained,
+            "trained": self._trained.tolist(),
+            "seen": self._seen.tolist(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.mixture.load_state_dict(state["mixture"])
         self._curves.load_state_dict(state["curves"])
-        self._trained = state["trained"]
+        self._trained = np.array(state["trained"])
+        self._seen = np.array(state["seen"])

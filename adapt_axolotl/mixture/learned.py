@@ -170,7 +170,8 @@ class LearnedMixture:
             measurement = of_products(
                 inner_products, standard_errors, fresh, self.proportions, self._row_tokens
             )
-        return self._learn(inner_products, fresh, measurement, self.proportions, step)
+        ages = np.where(fresh, 0, self._ages + 1)
+        return self._learn(inner_products, fresh, ages, measurement, self.proportions, step)
 
     def update_by_falls(
         self,
@@ -179,6 +180,7 @@ class LearnedMixture:
         *,
         step: int,
         freedom: int | None = None,
+        seen: np.ndarray | None = None,
     ) -> MetaUpdate:
         """Move the logits by how far the losses of the tasks have fallen over the same stretch.
 
@@ -189,13 +191,18 @@ class LearnedMixture:
             freedom: degrees of freedom from which the errors are known; the falls are then all that
                 is known. None: the errors are known from repeated measurements only, and these are
                 pooled.
+            seen: (K,) bool, tasks of which the falls hold something new; the others count, but
+                grow older. All by default.
         """
         fresh = self._fresh(falls, standard_errors)
         measurement = None
         if fresh.sum() >= 2:
-            measurement = of_falls(falls, standard_errors, fresh, self.weights, self._initial)
+            measurement = of_falls(
+                falls, standard_errors, fresh, self.weights, self._initial, self._row_tokens
+            )
         worth = np.full(len(falls), np.nan) if measurement is None else measurement.advantages
-        return self._learn(worth, fresh, measurement, self._initial, step, freedom)
+        ages = np.where(fresh & (True if seen is None else seen), 0, self._ages + 1)
+        return self._learn(worth, fresh, ages, measurement, self._initial, step, freedom)
 
     def _fresh(self, values: np.ndarray, errors: np.ndarray) -> np.ndarray:
         """(K,) bool: measured now, and to be believed."""
@@ -207,6 +214,7 @@ class LearnedMixture:
         self,
         worth: np.ndarray,
         fresh: np.ndarray,
+        ages: np.ndarray,
         measurement: Measurement | None,
         shares: np.ndarray,
         step: int,
@@ -215,10 +223,11 @@ class LearnedMixture:
         """Nothing moves unless two tasks or more were measured: a score is worth something only
         beside another one. shares: (K,) those for which the measurement gives returns."""
         self._scores = np.where(fresh, -worth, self._scores)
-        self._ages = np.where(fresh, 0, self._ages + 1)
+        self._ages = ages
         returns = errors = np.full(len(self.tasks), np.nan)
         if measurement is not None:
-            returns, errors = (values * shares / self._initial for values in measurement.returns())
+            found = measurement.returns(errors_known=freedom is not None)
+            returns, errors = (values * shares / self._initial for values in found)
         posterior = self._believed(returns, errors, freedom)
         if self._steps is None:
             if np.isfinite(posterior.over_noise):

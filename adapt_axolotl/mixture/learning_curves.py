@@ -5,17 +5,19 @@ forward that trains on it, is an unbiased measurement of the task's validation l
 (prequential, Dawid, 1984). There are far more of them than a meta step could afford, and they are
 free. Losses fall about as the logarithm of what was trained, so over the last part of a run
 
-    V_k(N) = a_k - f_k log N            N tokens trained, all tasks together
+    V_k = a_k - f_k log n_k             n_k tokens of task k trained on
 
-with f_k the fall of task k for each e-fold of training (ours; ADO, arXiv 2410.11820, fits power
-laws of each task's own tokens over the whole run). The fit is by least squares over intervals of
-log N in which means and variances over rows are kept; so its state does not grow with the run. Its
-standard errors are those of the rows, scaled up where the intervals scatter about the lines by
-more than their rows do (the ratio of Birge, 1932).
+with f_k the fall of task k for each e-fold of its own tokens (ours; ADO, arXiv 2410.11820, fits
+power laws over the whole run). Over its own tokens, because a share that was raised makes the loss
+fall faster over all tokens, and would ask for more again. The fit is by least squares over
+intervals of training in which means and variances over rows are kept; so its state does not grow
+with the run. Its standard errors are those of the rows, scaled up where the intervals scatter about
+the lines by more than their rows do (the ratio of Birge, 1932).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +30,14 @@ GROWTH = 1.15
 WINDOW = 3.0
 LEAST_INTERVALS = 4
 
+# lambda of the rule `evidence` with these falls. They are over a task's own tokens and do not
+# change with its share, so little is needed to hold the mixture.
+ENTROPY_WEIGHT = 0.25
+
+# A task's rows count beside so many typical ones in how much rows differ (a moderated variance,
+# Smyth, 2004): a handful of rows may be alike by chance.
+TYPICAL_ROWS = 4
+
 # Sums over rows with w supervised tokens and a sum of token losses s, in this order.
 MOMENTS = ("1", "w", "w^2", "s", "s w", "s^2")
 
@@ -37,7 +47,7 @@ class Falls:
     """Arrays are (K,); NaN for a task with too little to be fitted.
 
     Attributes:
-        falls: f_k, nats a token for each e-fold of training.
+        falls: f_k, nats a token for each e-fold of the task's own tokens.
         errors: their standard errors.
         levels: V_k where the task's line ends now.
         freedom: degrees of freedom from which the noise is known, all tasks together.
@@ -47,6 +57,18 @@ class Falls:
     errors: np.ndarray
     levels: np.ndarray
     freedom: int
+
+
+def begins_interval(begins: Sequence[float], tokens: float) -> bool:
+    """Whether a step with so many tokens trained before it begins a new interval. begins: tokens
+    at the begin of those so far."""
+    return not begins or tokens >= GROWTH * begins[-1]
+
+
+def in_window(begins: np.ndarray, last: np.ndarray) -> np.ndarray:
+    """Whether intervals count beside one that began at `last` tokens."""
+    counts: np.ndarray = begins * WINDOW * GROWTH >= last
+    return counts
 
 
 def row_moments(tasks: np.ndarray, sums: np.ndarray, tokens: np.ndarray, count: int) -> np.ndarray:
@@ -63,6 +85,27 @@ def row_moments(tasks: np.ndarray, sums: np.ndarray, tokens: np.ndarray, count: 
     return np.stack([np.bincount(tasks, weights=part, minlength=count) for part in parts])
 
 
+def moderated(
+    squares: np.ndarray, freedom: np.ndarray, token_squares: np.ndarray, fitted: np.ndarray
+) -> np.ndarray:
+    """(K,) variances of rows: a task's own, and `TYPICAL_ROWS` of the median task at its rows'
+    lengths; 1 for tasks that are not fitted.
+
+    Args:
+        squares: (K,) sums of squared residuals.
+        freedom: (K,) their degrees of freedom.
+        token_squares: (K,) sums of w^2: longer rows differ by more nats.
+        fitted: (K,) bool.
+    """
+    if not fitted.any():
+        return np.ones(len(squares))
+    freedom = np.where(fitted, freedom, 1)
+    lengths = np.where(fitted, token_squares, 1.0) / freedom
+    typical = float(np.median((squares / freedom / lengths)[fitted])) * lengths
+    variances = (squares + TYPICAL_ROWS * typical) / (freedom + TYPICAL_ROWS)
+    return np.where(fitted, variances, 1.0)
+
+
 class LearningCurves:
     """Losses of rows over what was trained.
 
@@ -72,28 +115,29 @@ class LearningCurves:
 
     def __init__(self, count: int) -> None:
         self._count = count
-        # Of each interval: the tokens at its begin, (K,) sums of w log N, and (6, K).
+        # Of each interval: the tokens at its begin, (K,) sums of w log n, and (6, K).
         self._begins: list[float] = []
         self._logs: list[np.ndarray] = []
         self._moments: list[np.ndarray] = []
 
     def ends(self, tokens: float) -> bool:
         """Whether a step with so many tokens trained before it begins a new interval."""
-        return not self._begins or tokens >= GROWTH * self._begins[-1]
+        return begins_interval(self._begins, tokens)
 
-    def add(self, tokens: float, moments: np.ndarray) -> None:
+    def add(self, trained: np.ndarray, moments: np.ndarray) -> None:
         """Take in a step.
 
         Args:
-            tokens: N, trained before it, above 0.
+            trained: (K,) n, tokens of each task trained before it.
             moments: (6, K) of its rows, as `row_moments` gives them.
         """
+        tokens = max(1.0, float(trained.sum()))
         if self.ends(tokens):
             self._begins.append(tokens)
             self._logs.append(np.zeros(self._count))
             self._moments.append(np.zeros((len(MOMENTS), self._count)))
             self._forget()
-        self._logs[-1] += moments[MOMENTS.index("w")] * np.log(tokens)
+        self._logs[-1] += moments[MOMENTS.index("w")] * np.log(np.maximum(1.0, trained))
         self._moments[-1] += moments
 
     def _forget(self) -> None:
@@ -109,8 +153,7 @@ class LearningCurves:
         has rows of it, so that a task that has no new rows keeps its line. rows: (I, K)."""
         begins = np.array(self._begins)[:, None]
         last = np.where(rows > 0, begins, 0.0).max(axis=0)
-        window: np.ndarray = (rows > 0) & (begins * WINDOW * GROWTH >= last)
-        return window
+        return (rows > 0) & in_window(begins, last)
 
     def fit(self) -> Falls | None:
         """The lines; None before there are `LEAST_INTERVALS`."""
@@ -124,11 +167,12 @@ class LearningCurves:
         # Mean squared residual of a row about its interval's mean, pooled over intervals.
         squares = np.where(inside, ss - 2 * means * sw + means**2 * ww, 0.0).sum(axis=0)
         spare = n.sum(axis=0) - inside.sum(axis=0)
-        row_variance = squares.clip(min=0) / np.where(spare > 0, spare, 1)
+        squares = squares.clip(min=0)
         intervals = inside.sum(axis=0)
-        fitted = (intervals >= LEAST_INTERVALS) & (spare >= LEAST_INTERVALS) & (row_variance > 0)
+        fitted = (intervals >= LEAST_INTERVALS) & (spare >= LEAST_INTERVALS) & (squares > 0)
+        row_variance = moderated(squares, spare, np.where(inside, ww, 0.0).sum(axis=0), fitted)
         weights = np.where(inside & fitted, w**2 / np.where(inside, n, 1.0), 0.0)
-        weights = weights / np.where(fitted, row_variance, 1.0)
+        weights = weights / row_variance
         total = np.where(fitted, weights.sum(axis=0), 1.0)
         x_mean, mean = (weights * x).sum(axis=0) / total, (weights * means).sum(axis=0) / total
         across = np.where(fitted, (weights * (x - x_mean) ** 2).sum(axis=0), 1.0)

@@ -3,19 +3,18 @@
 Two things can be measured. Gradient products h_k = <v, grad L_k> give dJ/dp_k directly; a mean over
 shares is what the mixture as a whole is worth.
 
-Falls f_k are those of the losses V_k over one stretch of training. A task that is taught by its own
-n_k tokens, with losses that fall as their logarithm, V_k = a_k - f_k log n_k, makes sum_k w_k V_k,
-for the weights w of the objective, fall by w_k f_k / p_k for a bit of its share. We take that at
-the initial shares p0 (ours)
+Falls f_k are those of the losses V_k. A task that is taught by its own n_k tokens, with losses that
+fall as their logarithm, V_k = a_k - f_k log n_k, makes sum_k w_k V_k, for the weights w of the
+objective, fall by w_k f_k / p_k for a bit of its share. We take that at the initial shares (ours)
 
     h_k = w_k f_k / p0_k
 
-so that it stands for the same thing while shares are steady, and the best mixture is in proportion
-to p0_k h_k. (After a share moved, the fall counts the move too: at lambda 1 logits go up to a third
-further than they should, simulated.) It is exact as well where tasks help each other mutually (the
-fall of j by tokens of k is that of k by tokens of j, as along one gradient step) with weights like
-their shares, w ~ p0. Its mean over shares, sum_k w_k f_k, is what training on the mixture did,
-always.
+so that it stands for the same thing whatever the shares are now, and the best mixture is in
+proportion to p0_k h_k. (Where falls are over a stretch of the run and not over the task's own
+tokens, `measure: loss_falls`, that holds while shares are steady.) It is exact as well where tasks
+help each other mutually (the fall of j by tokens of k is that of k by tokens of j, as along one
+gradient step) with weights like their shares, w ~ p0. Its mean over shares, sum_k w_k f_k, is what
+training on the mixture did, always.
 """
 
 from __future__ import annotations
@@ -58,11 +57,12 @@ class Measurement:
         measured: np.ndarray = np.isfinite(self.advantages)
         return measured
 
-    def returns(self) -> tuple[np.ndarray, np.ndarray]:
+    def returns(self, *, errors_known: bool) -> tuple[np.ndarray, np.ndarray]:
         """(what a share of each task is worth as a multiple of the mixture's, standard errors),
         (K,): 1 as much, 0 nothing, less harms. NaN for all where the mixture's own worth is within
         noise. A task without an error gets the median of the others, `LEAST_ERROR` where none has
-        one: the scale of errors is found from repeated measurements."""
+        one. errors_known: each error is taken as it is; else they come from a handful of rows, and
+        their scale is found from repeated measurements."""
         nothing = np.full(len(self.advantages), np.nan)
         if not max(BEYOND_NOISE * self.mean_error, 1 / LARGEST) < self.mean < LARGEST:
             return nothing, nothing
@@ -72,9 +72,11 @@ class Measurement:
         measured = np.isfinite(values)
         known = measured & (self.errors > LEAST_ERROR * self.mean)
         typical = float(np.median(self.errors[known])) / self.mean if known.any() else LEAST_ERROR
-        # A handful of rows tells an error poorly: half is what is typical (in squares).
         errors = np.where(known, self.errors / self.mean, typical)
-        squares = (errors**2 + typical**2) / 2 + (values * self.mean_error / self.mean) ** 2
+        if not errors_known:
+            # A handful of rows tells an error poorly: half is what is typical (in squares).
+            errors = np.sqrt((errors**2 + typical**2) / 2)
+        squares = errors**2 + (values * self.mean_error / self.mean) ** 2
         return values, np.where(measured, np.sqrt(squares), np.nan)
 
 
@@ -99,7 +101,7 @@ def of_products(
     shares = shares / shares.sum()
     advantages = per_share * centred(inner_products, shares, measured)
     mean = float((shares * np.where(measured, inner_products, 0.0)).sum())
-    mean_error = float(np.sqrt(np.nansum((shares * standard_errors)[measured] ** 2)))
+    mean_error = float(np.sqrt(np.nansum((shares[measured] * standard_errors[measured]) ** 2)))
     return Measurement(
         np.where(measured, advantages, np.nan),
         np.where(measured, per_share * standard_errors, np.nan),
@@ -113,20 +115,23 @@ def of_falls(
     standard_errors: np.ndarray,
     measured: np.ndarray,
     weights: np.ndarray,
-    shares: np.ndarray,
+    initial: np.ndarray,
+    row_tokens: np.ndarray | None,
 ) -> Measurement:
-    """From falls of the losses.
+    """From falls of the losses. Shares are those of the training loss; where proportions count
+    rows, the best of them stand to the initial ones as the best shares of the loss do.
 
     Args:
         falls: (K,) f.
         standard_errors: (K,).
         measured: (K,) bool, two or more.
         weights: (K,) w.
-        shares: (K,) p0, all above 0.
+        initial: (K,) p0, all above 0.
+        row_tokens: (K,) mean supervised tokens of a row, where proportions count rows; else None.
     """
     part = np.where(measured, weights * falls, 0.0)
     errors = np.where(measured, weights * standard_errors, np.nan)
-    p0 = np.where(measured, shares, 1.0)
+    p0 = np.where(measured, loss_shares(initial, row_tokens), 1.0)
     mean = float(part.sum() / p0[measured].sum())
     return Measurement(
         np.where(measured, part / p0 - mean, np.nan),

@@ -20,6 +20,7 @@ import yaml
 from adapt_axolotl.config import AdaptConfig
 from adapt_axolotl.mixture.static import from_weights, static_proportions
 from adapt_axolotl.recipe.block import parse_adapt_block
+from adapt_axolotl.recipe.late_keys import check_late_keys
 from adapt_common.hub import looks_like_hub_name
 from adapt_common.plain_values import plain
 
@@ -116,6 +117,7 @@ def _checks(cfg: MutableMapping[str, Any], adapt: AdaptConfig) -> Iterator[Calla
     yield lambda: _check_tasks(adapt, train_tasks, test_tasks)
     yield lambda: _held_out_share(cfg, adapt)
     yield lambda: _check_budget(cfg, adapt)
+    yield lambda: check_late_keys(cfg, _names(cfg))
 
 
 def _task_names(cfg: Mapping[str, Any], key: str) -> list[str]:

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from adapt_axolotl.mixture.objectives import Objective
-
-LOSS, WORST_LOSS, OBJECTIVE = "eval_loss", "eval_worst_loss", "eval_objective"
+from adapt_axolotl.recipe.late_keys import LOSS, OBJECTIVE, WORST_LOSS
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,23 +48,3 @@ class Evaluation:
             objective = self.objective.over(both)
             value = objective.value(objective.utilities(losses[both], first[both]))
         return {LOSS: mean, WORST_LOSS: worst, OBJECTIVE: value}
-
-    def check_best_metric(self, name: str) -> None:
-        """
-        Args:
-            name: `metric_for_best_model`, with or without `eval_`.
-
-        Raises:
-            ValueError: an evaluation gives no such metric.
-        """
-        known = [LOSS, WORST_LOSS, OBJECTIVE, *(f"eval_{task}_loss" for task in self.tasks)]
-        if full_name(name) not in known:
-            raise ValueError(
-                f"metric_for_best_model: {name}: an evaluation of this recipe gives no such "
-                f"metric; choose from {', '.join(known)}"
-            )
-
-
-def full_name(metric: str) -> str:
-    """A metric as Trainer looks it up."""
-    return metric if metric.startswith("eval_") else f"eval_{metric}"

@@ -128,7 +128,7 @@ class AdaptRun:
         self._average.add(self.mixture.proportions, self.ledger.used - before)
         if self.curves is not None:
             new = self.ledger.examples_of_tasks <= self.plan.pools.rows_of_task
-            self.curves.end_step(self.ledger.used, self.progress, new)
+            self.curves.end_step(self.ledger.tokens_of_tasks, self.progress, new)
 
     def end_step(self, step: int, *, record: bool) -> bool:
         """After the optimizer step: learn, keep records, look ahead.

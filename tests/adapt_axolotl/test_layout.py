@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,18 @@ def test_every_folder_imports_only_floors_below_it(repository: Path) -> None:
                 assert FLOORS.index(other) <= FLOORS.index(own), f"{file} imports {module}"
 
 
+def test_no_file_imports_itself_through_others(repository: Path) -> None:
+    """Imports inside functions and for types included."""
+    paths = [*files(repository), *(repository / "adapt_eval").rglob("*.py")]
+    modules = {".".join(file.relative_to(repository).with_suffix("").parts) for file in paths}
+    graph: dict[str, set[str]] = {}
+    for file in paths:
+        own = ".".join(file.relative_to(repository).with_suffix("").parts)
+        found = {name for pair in imports(file) for name in (pair[0], ".".join(pair))}
+        graph[own] = found & modules
+    list(TopologicalSorter(graph).static_order())  # CycleError names the files
+
+
 def test_compat_alone_imports_internals_of_axolotl_and_trainer(repository: Path) -> None:
     strays = []
     for file in files(repository):
@@ -99,3 +112,9 @@ def test_adapt_eval_and_adapt_common_do_not_import_the_plugin(repository: Path) 
     for package in ("adapt_eval", "adapt_common"):
         for file in (repository / package).rglob("*.py"):
             assert not [module for module, _ in imports(file) if module.startswith(PACKAGE)], file
+
+
+def test_what_tests_share_is_no_test(repository: Path) -> None:
+    for file in (repository / "tests" / "adapt_axolotl").rglob("*.py"):
+        for module, _ in imports(file):
+            assert not re.match(r"tests\..*\btest_", module), f"{file} imports {module}"

@@ -1,17 +1,25 @@
-"""Run `axolotl train` on the tiny model, as a user would, in a process of its own."""
+"""Run `axolotl train` on the tiny model, as a user would.
+
+A run on one process is forked from a server that has done its imports (see fork_server.py), unless
+it asks for a process of its own.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
+
+from tests.support import fork_server
 
 TASKS = ("constant", "copy", "yes_no", "reverse", "noise")
 
@@ -83,7 +91,8 @@ def start(
     shim: str | None = None,
     environment: Mapping[str, str] | None = None,
     options: Sequence[str] = (),
-) -> subprocess.Popen[str]:
+    as_typed: bool = False,
+) -> subprocess.Popen[str] | fork_server.Run:
     """Start a run; its output is one stream of lines.
 
     Args:
@@ -91,11 +100,13 @@ def start(
         shim: a file beside this one that is launched instead of `axolotl train`.
         environment: is added to this process's.
         options: are added to the command line.
+        as_typed: the command is what a user types, `axolotl train RECIPE`, so that accelerate
+            launches it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "recipe.yml"
     file.write_text(yaml.safe_dump(config), encoding="utf-8")
-    launcher = ["--launcher", "python"]
+    launcher = [] if as_typed else ["--launcher", "python"]
     variables = {
         **os.environ,
         "OMP_NUM_THREADS": "1",
@@ -108,13 +119,11 @@ def start(
         launcher = ["--launcher", "torchrun", "--", f"--nproc_per_node={processes}"]
         if together:
             variables |= {"ACCELERATE_USE_CPU": "1", "ACCELERATE_TORCH_DEVICE": "cpu"}
-    command = [
-        str(Path(sys.executable).with_name("axolotl")),
-        "train",
-        str(file),
-        *options,
-        *launcher,
-    ]
+    arguments = ["train", str(file), *options, *launcher]
+    if not (processes > 1 or shim or as_typed or torch.cuda.is_available()):
+        server = fork_server.server(frozenset((environment or {}).items()))
+        return server.run(arguments, variables)
+    command = [str(Path(sys.executable).with_name("axolotl")), *arguments]
     if shim is not None:
         command = [
             str(Path(sys.executable).with_name("torchrun")),
@@ -144,6 +153,7 @@ def train(
     shim: str | None = None,
     environment: Mapping[str, str] | None = None,
     options: Sequence[str] = (),
+    as_typed: bool = False,
 ) -> str:
     """Run to the end; gives the output. Asserts the exit code."""
     process = start(
@@ -153,9 +163,11 @@ def train(
         shim=shim,
         environment=environment,
         options=options,
+        as_typed=as_typed,
     )
-    output, _ = process.communicate()
-    assert (process.returncode != 0) == fails, output[-6000:]
+    assert process.stdout is not None
+    output = process.stdout.read()
+    assert (process.wait() != 0) == fails, output[-6000:]
     return output
 
 
@@ -199,3 +211,9 @@ def log_lines(folder: Path) -> list[dict[str, Any]]:
         }
         for line in lines
     ]
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])

@@ -9,8 +9,8 @@ import numpy as np
 
 from adapt_axolotl.records.write import RunDirectory
 from adapt_axolotl.run.state import AdaptRun
-from tests.adapt_axolotl.run.test_state import make_plan
-from tests.adapt_axolotl.run.test_state import train as train_all_steps
+from tests.support.plain_runs import make_plan
+from tests.support.plain_runs import train as train_all_steps
 
 RECIPE = """\
 # A recipe.

@@ -13,6 +13,9 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
+from adapt_axolotl.metagradient.in_backward import InBackward
+from adapt_axolotl.metagradient.losses import row_losses
+from adapt_axolotl.metagradient.scores import scores_from_rows
 from adapt_axolotl.metagradient.task_batch import TaskBatch
 
 FAMILIES = ("qwen3", "llama", "gemma3")
@@ -139,3 +142,21 @@ def random_v(parameters: list[torch.nn.Parameter], seed: int = 7) -> list[torch.
         torch.randn(p.shape, generator=generator, dtype=torch.float64).to(p.dtype)
         for p in parameters
     ]
+
+
+def read_in_backward(model, parameters, batches, v, scale=1.0, context=torch.enable_grad):
+    """Scores from backwards of `scale` times the sum of token losses."""
+    reader = InBackward(model, parameters, v)
+    products = []
+    try:
+        for batch in batches:
+            reader.begin(batch.row_of_token)
+            with context():
+                sums, _ = row_losses(model, batch, whole_logits=True)
+            torch.autograd.grad(scale * sums.sum(), parameters, allow_unused=True)
+            products.append(reader.collect(scale, len(batch.task_of_row)))
+    finally:
+        reader.remove()
+    tokens = torch.cat([batch.tokens_of_rows() for batch in batches])
+    tasks = torch.cat([batch.task_of_row for batch in batches])
+    return scores_from_rows(torch.cat(products), tokens, tasks, 4)

@@ -6,7 +6,12 @@ import numpy as np
 
 from adapt_axolotl.budget.ledger import TokenLedger
 from adapt_axolotl.meta_step.training_losses import CurveSettings
-from adapt_axolotl.mixture.learning_curves import GROWTH, LEAST_INTERVALS, WINDOW
+from adapt_axolotl.mixture.learning_curves import (
+    LEAST_INTERVALS,
+    WINDOW,
+    begins_interval,
+    in_window,
+)
 from adapt_axolotl.run.plan import RunPlan
 
 
@@ -24,16 +29,17 @@ class NewRows:
         self._so_far = np.zeros(len(plan.pools.tasks), dtype=np.int64)
         self.first = np.zeros_like(self._so_far)
         self.last = np.zeros_like(self._so_far)
-        # As in `LearningCurves`: the tokens at the begin of each stretch.
-        self._begins: list[int] = []
-
-    def _ends(self, trained: int) -> bool:
-        return not self._begins or trained >= GROWTH * self._begins[-1]
+        # As in `LearningCurves`: the tokens at the begin of each interval.
+        self._begins: list[float] = []
+        self._new_since = False
 
     def due(self, trained: int) -> bool:
         """Whether the step before which so many tokens are trained on moves the mixture."""
-        inside = [at for at in self._begins if at * WINDOW * GROWTH >= self._begins[-1]]
-        due = len(inside) >= LEAST_INTERVALS and self._ends(trained)
+        begins = np.array(self._begins)
+        inside = int(in_window(begins, begins[-1:]).sum())
+        enough = inside >= LEAST_INTERVALS and self._new_since
+        due = enough and begins_interval(self._begins, trained)
+        self._new_since &= not due
         if due and not self.first.any():
             self.first = self._so_far.copy()
         return due
@@ -43,11 +49,12 @@ class NewRows:
         progress = self._plan.progress(ledger)
         if progress < self._settings.start_after:
             return
-        if self._ends(before):
+        if begins_interval(self._begins, max(1, before)):
             self._begins.append(max(1, before))
         pools = self._plan.pools
         drawn = np.bincount(pools.task_of_row[rows], minlength=len(self._so_far))
         new = np.where(ledger.examples_of_tasks <= pools.rows_of_task, drawn, 0)
         self._so_far += new
+        self._new_since |= bool(new.any())
         if progress >= 1 / WINDOW:
             self.last += new

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -38,3 +39,13 @@ def test_help_tells_what_the_arguments_are_and_ends_with_an_example(name: str, s
     text = said(name, "--help")
     assert " ".join(text.split()).count(says) == 1
     assert f"\n  Example: adapt-axolotl {name} " in text
+
+
+def test_a_mistake_shows_its_traceback_under_axolotls_debug_switch_only() -> None:
+    call = [sys.executable, "-m", "adapt_axolotl.commands.cli", "show", "no_such_run"]
+    for level, shown in (("INFO", False), ("DEBUG", True)):
+        environment = {**os.environ, "AXOLOTL_LOG_LEVEL": level}
+        done = subprocess.run(call, capture_output=True, text=True, env=environment)
+        assert done.returncode == 2
+        assert ("Traceback" in done.stderr) == shown
+        assert done.stderr.rstrip().splitlines()[-1].startswith("adapt-axolotl: no_such_run")

@@ -10,48 +10,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import yaml
 
 from adapt_axolotl.commands.validate import validate
 from adapt_axolotl.integration.plugin import AdaptPlugin
-from adapt_axolotl.recipe.read import PLUGIN, mistakes, read_recipe
-from adapt_axolotl.recipe.safety import licences
-from adapt_axolotl.recipe.safety.dangers import dangers
+from adapt_axolotl.recipe.read import mistakes, read_recipe
 from tests.support.launch import recipe
+from tests.support.written_recipe import write
 
-CHAT = {"messages": [{"role": role, "content": "x"} for role in ("user", "assistant")]}
 RECIPES = Path(__file__).resolve().parents[3] / "recipes"
-
-
-@pytest.fixture
-def raw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """A recipe that is fine, beside its data."""
-    monkeypatch.chdir(tmp_path)
-    for name in ("a", "b"):
-        Path(f"{name}.jsonl").write_text(f"{json.dumps(CHAT)}\n" * 8)
-    entries = [{"path": f"{name}.jsonl", "type": "chat_template", "task": name} for name in "ab"]
-    return {
-        "base_model": "org/model",
-        "plugins": ["adapt_axolotl.AdaptPlugin"],
-        "trainer_cls": "adapt_axolotl.trainer.AdaptTrainer",
-        "adapt": {"token_budget": "5%"},
-        "datasets": entries,
-        "output_dir": "out",
-        "micro_batch_size": 1,
-        "gradient_accumulation_steps": 1,
-        "learning_rate": 1e-4,
-        "sequence_len": 64,
-        "num_epochs": 1,
-        "optimizer": "adamw_torch",
-        "lr_scheduler": "cosine",
-    }
-
-
-def write(raw: dict[str, Any]) -> Path:
-    Path("recipe.yml").write_text(yaml.safe_dump(raw))
-    return Path("recipe.yml")
 
 
 def test_a_good_recipe_passes(raw: dict[str, Any]) -> None:
@@ -91,72 +59,6 @@ def test_what_is_refused_in_training_is_a_mistake_here(raw: dict[str, Any]) -> N
     assert mistake == str(error.value)
 
 
-@pytest.mark.parametrize(
-    ("change", "kind", "key"),
-    [
-        ({"trust_remote_code": True}, "remote_code", "trust_remote_code"),
-        ({"plugins": [PLUGIN, "evil.P"]}, "plugins", "plugins[1]"),
-        ({"trainer_cls": "evil.Trainer"}, "plugins", "trainer_cls"),
-        ({"attn_implementation": "evil/kernel"}, "remote_code", "attn_implementation"),
-        ({"use_kernels": True}, "remote_code", "use_kernels"),
-        (
-            {"plugins": [PLUGIN, "axolotl.integrations.nemo_gym.NemoGymPlugin"]},
-            "plugins",
-            "plugins[1]",
-        ),
-        (
-            {"plugins": [PLUGIN, "axolotl.integrations.lm_eval.LMEvalPlugin"]},
-            "plugins",
-            "plugins[1]",
-        ),
-        (
-            {"overrides_of_model_config": {"_attn_implementation": "them/kernel"}},
-            "remote_code",
-            "overrides_of_model_config._attn_implementation",
-        ),
-        ({"resume_from_checkpoint": "theirs"}, "remote_code", "resume_from_checkpoint"),
-        (
-            {"datasets": [{"path": "a.pkl", "ds_type": "pandas", "type": "alpaca"}]},
-            "remote_code",
-            "datasets[0].ds_type",
-        ),
-        (
-            {"datasets": [{"path": "a", "type": "evil_package.loader"}]},
-            "imports",
-            "datasets[0].type",
-        ),
-        (
-            {"datasets": [{"path": "a", "type": "alpaca:evil.strategy"}]},
-            "imports",
-            "datasets[0].type",
-        ),
-        ({"torchdistx_path": "vendor"}, "imports", "torchdistx_path"),
-        ({"vllm": {"serve_module": "evil"}}, "imports", "vllm.serve_module"),
-        ({"deepspeed": {"wandb": {"enabled": True}}}, "uploads", "deepspeed.wandb.enabled"),
-        ({"trl": {"reward_funcs": ["evil.f"]}}, "imports", "trl.reward_funcs[0]"),
-        ({"datasets": [{"path": "a", "type": "evil.strategy"}]}, "imports", "datasets[0].type"),
-        ({"datasets": [{"path": "/etc/x", "type": "alpaca"}]}, "paths", "datasets[0].path"),
-        ({"output_dir": "../up"}, "paths", "output_dir"),
-        ({"dataset_prepared_path": "~/x"}, "paths", "dataset_prepared_path"),
-        ({"base_model": "https://host/x"}, "paths", "base_model"),
-        ({"deepspeed": "${HOME}/ds.json"}, "paths", "deepspeed"),
-        ({"hub_model_id": "them/model"}, "uploads", "hub_model_id"),
-        ({"push_dataset_to_hub": "them/data"}, "uploads", "push_dataset_to_hub"),
-        ({"wandb_project": "theirs"}, "uploads", "wandb_project"),
-        ({"use_mlflow": True}, "uploads", "use_mlflow"),
-    ],
-)
-def test_each_danger_is_listed_and_must_be_allowed(
-    raw: dict[str, Any], change: dict[str, Any], kind: str, key: str
-) -> None:
-    Path("theirs").mkdir()
-    file = write({**raw, **change})
-    (danger,) = validate(file).dangers
-    assert (danger.kind, danger.key) == (kind, key)
-    assert not validate(file, allow=[kind]).dangers
-    assert not validate(file, allow=["all"]).dangers
-
-
 def test_a_checkpoint_that_is_not_there_is_a_mistake_and_no_danger(raw: dict[str, Any]) -> None:
     found = validate(write({**raw, "resume_from_checkpoint": "out/checkpoint-9"}))
     assert not found.dangers
@@ -166,13 +68,10 @@ def test_a_checkpoint_that_is_not_there_is_a_mistake_and_no_danger(raw: dict[str
     ]
 
 
-def test_a_link_that_leads_away_and_a_deepspeed_file_are_looked_at(raw: dict[str, Any]) -> None:
-    Path("away").symlink_to("/etc")
-    Path("ds.json").write_text(json.dumps({"comet": {"enabled": True}, "x": 1}))
-    raw |= {"dataset_prepared_path": "away/x", "output_dir": "away", "deepspeed": "ds.json"}
-    found = [(one.kind, one.key) for one in dangers(raw)]
-    assert ("paths", "output_dir") in found
-    assert ("uploads", "deepspeed[1].comet.enabled") in found
+def test_a_folder_that_is_no_checkpoint_of_this_plugin_is_a_mistake(raw: dict[str, Any]) -> None:
+    Path("theirs").mkdir()
+    (mistake,) = validate(write({**raw, "resume_from_checkpoint": "theirs"})).mistakes
+    assert mistake.startswith("resume_from_checkpoint: theirs has no adapt_state.json")
 
 
 @pytest.mark.parametrize(
@@ -293,44 +192,6 @@ def test_what_follows_a_types_name_is_read_as_axolotl_does(
     assert (validate(write(raw)).mistakes == []) is fine
 
 
-def test_what_ordinary_recipes_have_is_no_danger(raw: dict[str, Any]) -> None:
-    raw["plugins"].append("axolotl.integrations.liger.LigerPlugin")
-    raw["datasets"][0]["type"] = "sharegpt.load_role"
-    raw["datasets"][1]["type"] = {"system_prompt": "", "format": "{instruction}"}
-    raw |= {"trust_remote_code": False, "wandb_project": None, "use_wandb": False}
-    raw["attn_implementation"] = "flash_attention_2"
-    assert dangers(raw) == []
-
-
-@pytest.mark.parametrize(
-    ("trackers", "sends"),
-    [
-        ({"wandb_mode": "offline", "wandb_project": "mine", "use_wandb": True}, []),
-        ({"wandb_mode": "disabled", "wandb_project": "mine", "wandb_log_model": "end"}, []),
-        ({"wandb_mode": "online", "use_wandb": True}, ["use_wandb", "wandb_mode"]),
-        ({"use_wandb": False, "wandb_name": "mine", "wandb_entity": "mine"}, []),
-        # Axolotl switches wandb on where a project is named, whatever use_wandb says.
-        ({"use_wandb": False, "wandb_project": "mine"}, ["wandb_project"]),
-        ({"wandb_mode": "offline", "comet_project_name": "mine"}, ["comet_project_name"]),
-        ({"comet_online": False, "comet_project_name": "mine", "use_comet": True}, []),
-        ({"swanlab_mode": "local", "swanlab_project": "mine"}, []),
-        (
-            {"swanlab_mode": "offline", "swanlab_lark_webhook_url": "mine"},
-            ["swanlab_lark_webhook_url"],
-        ),
-        ({"use_mlflow": True, "mlflow_tracking_uri": "./mlruns"}, []),
-        ({"use_mlflow": True, "mlflow_tracking_uri": "databricks"}, ["mlflow_tracking_uri"]),
-        ({"trackio_project_name": "mine"}, ["trackio_project_name"]),
-        ({"wandb_mode": "offline", "hub_model_id": "mine/model"}, ["hub_model_id"]),
-    ],
-)
-def test_a_tracker_that_is_off_or_offline_sends_nothing(
-    raw: dict[str, Any], trackers: dict[str, Any], sends: list[str]
-) -> None:
-    found = [one.key for one in dangers({**raw, **trackers}) if one.kind == "uploads"]
-    assert sorted(set(found) - {"use_mlflow"}) == sends
-
-
 def test_an_unknown_kind_to_allow_is_refused(raw: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="--allow everything: no such kind; there are all"):
         validate(write(raw), allow=["everything"])
@@ -345,25 +206,6 @@ def test_files_that_are_no_recipes_say_so(tmp_path: Path) -> None:
         (tmp_path / "x.yml").write_text(text)
         assert says in validate(tmp_path / "x.yml").mistakes[0]
     assert "no such file" in validate(tmp_path / "none.yml").mistakes[0]
-
-
-def test_a_small_file_that_repeats_itself_without_end_is_gone_through(raw: dict[str, Any]) -> None:
-    lines = ["a0: &a0 [/x]"]
-    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 30)]
-    assert len(dangers(yaml.safe_load("\n".join(lines)))) == 1
-
-
-def test_an_alias_hides_no_danger() -> None:
-    found = dangers(
-        yaml.safe_load(
-            "lora_target_modules: &names [evil.Plugin]\nplugins: *names\n"
-            "wandb: &on {enabled: true}\ndeepspeed: {wandb: *on}\n"
-        )
-    )
-    assert [(one.kind, one.key) for one in found] == [
-        ("plugins", "plugins[0]"),
-        ("uploads", "deepspeed.wandb.enabled"),
-    ]
 
 
 HOSTILE = """
@@ -412,34 +254,6 @@ def test_nothing_of_a_hostile_recipe_is_imported_or_executed(tmp_path: Path) -> 
     # The trap works.
     subprocess.run([sys.executable, "-c", "import evil_module"], cwd=tmp_path, check=True)
     assert (tmp_path / "IMPORTED").exists()
-
-
-def test_licences_are_those_of_the_hubs_cards(
-    raw: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import huggingface_hub
-
-    def card(name: str, **_: Any) -> Any:
-        if name == "org/away":
-            raise httpx.ConnectError("no route")
-        data = {"org/free": {"license": "mit"}, "org/none": {}}[name]
-        return type("Info", (), {"card_data": data})()
-
-    monkeypatch.setattr(huggingface_hub, "dataset_info", card)
-    raw["datasets"] += [
-        {"path": f"org/{name}", "type": "alpaca", "task": name}
-        for name in ("free", "none", "away", "free")
-    ]
-    found = validate(write(raw))
-    assert found.passed
-    assert found.licences == {
-        "org/free": "mit",
-        "org/none": "none stated on its card",
-        "org/away": "unknown: the hub cannot be reached",
-    }
-    assert licences.hub_datasets({"datasets": [{"path": "data.jsonl"}, {"path": "/x"}]}) == []
-    # No name of the hub's, which would not be asked about it but refuse it.
-    assert licences.hub_datasets({"datasets": [{"path": "data/one/two"}]}) == []
 
 
 @pytest.mark.slow

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import tomllib
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +56,38 @@ def test_a_change_is_named_with_what_to_install(
     with pytest.raises(ValueError, match=re.escape(says)) as error:
         compat.check_environment()
     assert f"install axolotl {compat.MADE_FOR}" in str(error.value)
+
+
+GONE = """
+import axolotl.utils.data.shared as shared
+del shared.datasets_with_name_generator
+import adapt_axolotl
+adapt_axolotl.AdaptPlugin
+"""
+
+
+def test_a_name_that_is_gone_stops_the_import_of_the_plugin_with_a_sentence() -> None:
+    """An ImportError would be caught by Axolotl, which then trains without the plugin."""
+    done = subprocess.run([sys.executable, "-c", GONE], capture_output=True, text=True)
+    last = done.stderr.rstrip().splitlines()
+    assert done.returncode == 1
+    assert any(line.startswith("ValueError: axolotl ") for line in last)
+    assert "  - axolotl.utils.data.shared.datasets_with_name_generator is gone" in last
+    assert last[-1].startswith(f"install axolotl {compat.MADE_FOR}")
+
+
+def test_a_package_of_another_version_than_axolotl_pins_is_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert list(compat.other_versions()) == []
+    monkeypatch.setattr(
+        compat, "version", lambda name: "0.0.1" if name == "trl" else metadata.version(name)
+    )
+    with caplog.at_level("WARNING", logger="axolotl.adapt"):
+        compat.check_environment()
+    (said,) = caplog.messages
+    assert "asks for trl==" in said
+    assert "0.0.1 is installed" in said
 
 
 def test_a_recipe_key_that_axolotl_renamed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -14,66 +15,116 @@ from adapt_axolotl.budget.amount import TokenBudget
 from adapt_axolotl.integration.mistakes import is_mistake
 from adapt_axolotl.recipe.read import read_recipe
 
-
-def run(
-    tmp_path: Path, statement: str, environment: dict[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
-    """A process that ends with what a statement raises."""
-    script = tmp_path / "script.py"
-    script.write_text(
-        "from axolotl.logging_config import configure_logging\n"
-        "from adapt_axolotl.integration.mistakes import show_mistakes_alone\n"
-        "from adapt_axolotl.budget.amount import TokenBudget\n"
-        "configure_logging()\nshow_mistakes_alone()\nshow_mistakes_alone()\n"
-        f"print('training')\n{statement}\n"
-    )
-    return subprocess.run(
-        [sys.executable, str(script)],
-        env={**os.environ, **(environment or {})},
-        capture_output=True,
-        text=True,
-    )
-
-
 MISTAKE = "TokenBudget.parse('0%')"
+BUG = "TokenBudget.resolve(TokenBudget(), 5)"
 SAYS = "'0%' buys"
 
+# A process for each case, forked after the imports, which take longer than all that follows.
+SCRIPT = """
+import json, os, sys
+from pathlib import Path
+from typing import NamedTuple
+from axolotl.logging_config import configure_logging
+from adapt_axolotl.integration.mistakes import show_mistakes_alone
+from adapt_axolotl.budget.amount import TokenBudget
 
-def test_a_mistake_ends_the_process_with_its_message_alone(tmp_path: Path) -> None:
-    done = run(tmp_path, MISTAKE)
+for name, (statement, environment) in json.loads(sys.argv[1]).items():
+    if child := os.fork():
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        Path(name, "code").write_text(str(code))
+        continue
+    for stream, file in ((1, "stdout"), (2, "stderr")):
+        os.dup2(os.open(Path(name, file), os.O_CREAT | os.O_WRONLY), stream)
+    os.environ.update(environment)
+    configure_logging()
+    show_mistakes_alone()
+    show_mistakes_alone()
+    print("training")
+    exec(statement)
+    break
+"""
+
+
+class Ended(NamedTuple):
+    """How a process ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file into which a process under torchrun says what was wrong."""
+    return tmp_path_factory.mktemp("torchrun") / "error.json"
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory, reported: Path) -> dict[str, Ended]:
+    """Processes that ended with what a statement raised."""
+    cases: dict[str, tuple[str, dict[str, str]]] = {
+        "mistake": (MISTAKE, {}),
+        "bug": (BUG, {}),
+        "torchrun": (MISTAKE, {"TORCHELASTIC_ERROR_FILE": str(reported)}),
+        "accelerate": (MISTAKE, {"ACCELERATE_DYNAMO_BACKEND": "NO"}),
+    }
+    return run(tmp_path_factory.mktemp("ended"), cases)
+
+
+def run(
+    folder: Path, cases: dict[str, tuple[str, dict[str, str]]], **environment: str
+) -> dict[str, Ended]:
+    """A process for each case: a statement, and variables beside those that imports may read."""
+    for name in cases:
+        (folder / name).mkdir()
+    call = [sys.executable, "-c", SCRIPT, json.dumps(cases)]
+    subprocess.run(call, cwd=folder, env={**os.environ, **environment}, check=True)
+    return {
+        name: Ended(
+            int((folder / name / "code").read_text()),
+            (folder / name / "stdout").read_text(),
+            (folder / name / "stderr").read_text(),
+        )
+        for name in cases
+    }
+
+
+def test_a_mistake_ends_the_process_with_its_message_alone(ended: dict[str, Ended]) -> None:
+    done = ended["mistake"]
     assert done.returncode == 1
     assert done.stderr.startswith(f"adapt-axolotl: {SAYS}")
     assert done.stderr.count("\n") == 1
 
 
-def test_a_bug_keeps_its_traceback(tmp_path: Path) -> None:
-    done = run(tmp_path, "TokenBudget.resolve(TokenBudget(), 5)")
+def test_a_bug_keeps_its_traceback(ended: dict[str, Ended]) -> None:
+    done = ended["bug"]
     assert done.returncode == 1
     assert "Traceback" in done.stderr
     assert "AssertionError" in done.stderr
 
 
 def test_axolotls_log_level_shows_where_a_mistake_was_found(tmp_path: Path) -> None:
-    done = run(tmp_path, MISTAKE, {"AXOLOTL_LOG_LEVEL": "DEBUG"})
+    done = run(tmp_path, {"debug": (MISTAKE, {})}, AXOLOTL_LOG_LEVEL="DEBUG")["debug"]
     assert "Traceback" in done.stdout
     assert done.stderr.startswith(f"adapt-axolotl: {SAYS}")
 
 
-def test_under_torchrun_the_message_is_in_what_it_reports(tmp_path: Path) -> None:
-    file = tmp_path / "error.json"
-    done = run(tmp_path, MISTAKE, {"TORCHELASTIC_ERROR_FILE": str(file)})
+def test_under_torchrun_the_message_is_in_what_it_reports(
+    ended: dict[str, Ended], reported: Path
+) -> None:
+    done = ended["torchrun"]
     assert done.returncode == 1
     assert done.stderr == ""
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 
-    failure = ProcessFailure(local_rank=0, pid=1, exitcode=1, error_file=str(file))
+    failure = ProcessFailure(local_rank=0, pid=1, exitcode=1, error_file=str(reported))
     told = str(ChildFailedError("train", {0: failure}))
     assert told.rstrip().splitlines()[-2].startswith(f"  traceback : {SAYS}")
-    assert json.loads(file.read_text())["message"]["message"].startswith(SAYS)
+    assert json.loads(reported.read_text())["message"]["message"].startswith(SAYS)
 
 
-def test_under_accelerate_it_says_whose_traceback_follows(tmp_path: Path) -> None:
-    done = run(tmp_path, MISTAKE, {"ACCELERATE_DYNAMO_BACKEND": "NO"})
+def test_under_accelerate_it_says_whose_traceback_follows(ended: dict[str, Ended]) -> None:
+    done = ended["accelerate"]
     assert "If a traceback follows, it is accelerate's" in done.stderr.splitlines()[-1]
 
 

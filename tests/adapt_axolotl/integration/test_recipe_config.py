@@ -8,7 +8,7 @@ import pytest
 import yaml
 from axolotl.integrations.base import PluginManager
 
-from adapt_axolotl.integration.recipe_config import resolved_config
+from adapt_axolotl.integration.recipe_config import planned_run, resolved_config
 from tests.support.launch import recipe
 
 BROKEN = """
@@ -93,3 +93,17 @@ def test_a_base_model_whose_folder_is_not_there_is_told_as_validate_does(
     file.write_text(yaml.safe_dump(recipe(tiny, tmp_path / "run", base_model=folder)))
     with pytest.raises(ValueError, match=f"recipe.yml: base_model: there is no folder {folder}; "):
         resolved_config(file)
+
+
+@pytest.mark.parametrize(("kernel", "told"), [(None, True), (False, False)])
+def test_plan_tells_a_lora_kernel_that_needs_cuda(
+    kernel: bool | None, told: bool, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    lora = {"adapter": "lora", "lora_r": 4, "lora_alpha": 8, "lora_target_linear": True}
+    keys = lora if kernel is None else {**lora, "lora_mlp_kernel": kernel}
+    file = tmp_path / "recipe.yml"
+    file.write_text(yaml.safe_dump(recipe(tiny, tmp_path / "run", **keys)))
+    here = planned_run(file, 1).here
+    assert len(here) == told
+    assert all(line.startswith("lora_mlp_kernel") for line in here)

@@ -119,6 +119,22 @@ def test_a_training_row_that_validates_another_task_is_dropped(
     assert tasks.pools.rows_of_task.tolist() == [40 - 5 - len(carved), 40]
 
 
+@pytest.mark.parametrize("deduplicated", [False, True])
+def test_many_copies_are_told_with_the_remedy(
+    deduplicated: bool, config: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    copied = [(f"c {number % 30}", "answer") for number in range(60)]
+    config["datasets"].append(
+        {**config["datasets"][0], "path": write(tmp_path / "c.jsonl", copied), "task": "c"}
+    )
+    config["dataset_exact_deduplication"] = deduplicated
+    tasks = load(config, tmp_path)
+    rows = tasks.pools.rows_of_task[2]
+    told = f"task 'c': {rows // 2} of {rows} training rows are copies" in caplog.text
+    assert told != deduplicated
+    assert "task 'a'" not in caplog.text
+
+
 def test_the_second_load_reads_the_prepared_folder_and_an_edit_does_not(
     config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -133,6 +149,21 @@ def test_the_second_load_reads_the_prepared_folder_and_an_edit_does_not(
     edited = load(config, tmp_path)
     assert built
     assert edited.pools.rows_of_task[0] < first.pools.rows_of_task[0]
+
+
+def test_an_edit_of_the_same_size_gives_another_digest(
+    config: dict[str, Any], tmp_path: Path
+) -> None:
+    """By it a checkpoint is known to be of other rows: counts and lengths do not show it."""
+    first = load(config, tmp_path)
+    rows = [(f"a {number}", f"answer {number}") for number in range(40)]
+    rows[7], rows[8] = ("a 7", "answer 8"), ("a 8", "answer 7")
+    write(tmp_path / "a.jsonl", rows)
+    edited = load(config, tmp_path, fresh=True)
+    assert (edited.pools.rows_of_task == first.pools.rows_of_task).all()
+    assert (edited.pools.available_tokens == first.pools.available_tokens).all()
+    assert edited.digest != first.digest
+    assert load(config, tmp_path).digest == edited.digest
 
 
 def test_keys_that_decide_about_rows_are_not_served_from_the_cache(

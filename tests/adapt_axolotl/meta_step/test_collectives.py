@@ -16,7 +16,7 @@ from adapt_axolotl.metagradient.ranks import Ranks
 from adapt_axolotl.metagradient.scores import TaskScores
 from adapt_axolotl.mixture.learned import LearnedMixture
 from adapt_axolotl.mixture.objectives import objective
-from tests.adapt_axolotl.meta_step.test_step import TASKS, make_measuring_rows
+from tests.support.measuring_rows import TASKS, make_measuring_rows
 from tests.support.models import make_model, trained
 
 OF_RANKS = {"sum", "any", "agree"}

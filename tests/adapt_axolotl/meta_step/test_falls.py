@@ -14,7 +14,7 @@ from adapt_axolotl.metagradient.losses import row_losses
 from adapt_axolotl.metagradient.ranks import Ranks
 from adapt_axolotl.mixture.learned import ENTROPY_WEIGHT, LearnedMixture
 from adapt_axolotl.mixture.objectives import objective
-from tests.adapt_axolotl.meta_step.test_step import TASKS, make_measuring_rows
+from tests.support.measuring_rows import TASKS, make_measuring_rows
 from tests.support.models import make_model
 
 SETTINGS = FallSettings(steps=(3, 6, 9, 12), rows_per_task=5, seed=0)

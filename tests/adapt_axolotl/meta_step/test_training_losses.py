@@ -13,7 +13,7 @@ from adapt_axolotl.metagradient.losses import row_losses, row_losses_of
 from adapt_axolotl.metagradient.ranks import Ranks
 from adapt_axolotl.mixture.learned import LearnedMixture
 from adapt_axolotl.mixture.objectives import objective
-from tests.adapt_axolotl.meta_step.test_step import TASKS
+from tests.support.measuring_rows import TASKS
 from tests.support.models import make_model, make_rows, packed, padded
 
 ALL_NEW = np.ones(3, dtype=bool)
@@ -34,12 +34,17 @@ def losses(step: int, rank: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray
     return tasks, means * tokens, tokens
 
 
+def tokens_after(step: int) -> np.ndarray:
+    """(3,) trained on with step `step`, about as many as its rows have."""
+    return np.full(3, 100 * (step + 1) / 3)
+
+
 def one_step(learner: CurveLearner, step: int, new: np.ndarray = ALL_NEW) -> bool:
     """Gives whether the mixture moved."""
-    trained = 100 * (step + 1)
+    trained = tokens_after(step)
     begun = learner.begin(step) if learner.due(step, step * 100 / BUDGET) else None
     learner.take_rows(*losses(step))
-    learner.end_step(trained, trained / BUDGET, new)
+    learner.end_step(trained, trained.sum() / BUDGET, new)
     if begun is not None:
         begun.finish()
     return begun is not None
@@ -67,12 +72,30 @@ def test_rows_seen_before_are_left_out() -> None:
             sums = np.where(tasks == 0, 0.0, sums)  # remembered by heart
         begun = other.begin(step) if other.due(step, 0.5) else None
         other.take_rows(tasks, sums, tokens)
-        other.end_step(
-            100 * (step + 1), 100 * (step + 1) / BUDGET, ALL_NEW if step < 60 else some_new
-        )
+        trained = tokens_after(step)
+        other.end_step(trained, trained.sum() / BUDGET, ALL_NEW if step < 60 else some_new)
         if begun is not None:
             begun.finish()
     assert (learner.mixture.proportions == other.mixture.proportions).all()
+
+
+def test_a_task_without_new_rows_grows_older_and_without_any_the_mixture_rests() -> None:
+    """Task a has none from step 60 on, no task has any from step 120 on."""
+    learner = make_learner()
+    ages, moved = [], []
+    for step in range(300):
+        new = ALL_NEW if step < 60 else np.array([False, step < 120, step < 120])
+        begun = learner.begin(step) if learner.due(step, step * 100 / BUDGET) else None
+        learner.take_rows(*losses(step))
+        learner.end_step(tokens_after(step), step * 100 / BUDGET, new)
+        if begun is not None:
+            ages.append(begun.finish().ages.tolist())
+            moved.append(step)
+    assert [0, 0, 0] in ages
+    assert ages[-1][0] > 2
+    assert ages[-1][1:] == [0, 0]
+    # What the last new rows said is taken in once, when their interval has ended.
+    assert 120 <= moved[-1] < 120 * 1.15 + 1
 
 
 class OneOfTwo(Ranks):
@@ -96,7 +119,7 @@ def test_two_processes_learn_from_the_rows_of_both() -> None:
     second = make_learner(0.0, Recording())
     for step in range(60):
         second.take_rows(*losses(step, rank=1))
-        second.end_step(100 * (step + 1), 0.5, ALL_NEW)
+        second.end_step(tokens_after(step), 0.5, ALL_NEW)
     first, both = make_learner(0.0, OneOfTwo(seen)), make_learner(0.0)
     for step in range(60):
         for learner in (first, both):
@@ -105,7 +128,7 @@ def test_two_processes_learn_from_the_rows_of_both() -> None:
         updates = []
         for learner in (first, both):
             begun = learner.begin(step) if learner.due(step, 0.5) else None
-            learner.end_step(100 * (step + 1), 0.5, ALL_NEW)
+            learner.end_step(tokens_after(step), 0.5, ALL_NEW)
             updates.append(None if begun is None else begun.finish().proportions)
         assert (updates[0] is None) == (updates[1] is None)
         if updates[0] is not None:
@@ -133,7 +156,7 @@ def test_a_loss_that_is_not_finite_leaves_its_task_out_of_the_step(
         sums[1] = np.nan if step == 30 else sums[1]
         begun = learner.begin(step) if learner.due(step, 0.5) else None
         learner.take_rows(tasks, sums, tokens)
-        learner.end_step(100 * (step + 1), 0.5, ALL_NEW)
+        learner.end_step(tokens_after(step), 0.5, ALL_NEW)
         update = None if begun is None else begun.finish()
     assert update is None or np.isfinite(update.proportions).all()
     assert np.isfinite(learner.mixture.proportions).all()

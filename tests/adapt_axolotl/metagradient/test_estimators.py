@@ -27,6 +27,7 @@ from tests.support.models import (
     packed,
     padded,
     random_v,
+    read_in_backward,
     trained,
 )
 
@@ -35,24 +36,6 @@ TASKS = [0, 1, 2, 0, 3, 1]
 
 def relative_error(found: torch.Tensor, expected: torch.Tensor) -> float:
     return float((found - expected).abs().max() / expected.abs().max())
-
-
-def read_in_backward(model, parameters, batches, v, scale=1.0, context=torch.enable_grad):
-    """Scores from backwards of `scale` times the sum of token losses."""
-    reader = InBackward(model, parameters, v)
-    products = []
-    try:
-        for batch in batches:
-            reader.begin(batch.row_of_token)
-            with context():
-                sums, _ = row_losses(model, batch, whole_logits=True)
-            torch.autograd.grad(scale * sums.sum(), parameters, allow_unused=True)
-            products.append(reader.collect(scale, len(batch.task_of_row)))
-    finally:
-        reader.remove()
-    tokens = torch.cat([batch.tokens_of_rows() for batch in batches])
-    tasks = torch.cat([batch.task_of_row for batch in batches])
-    return scores_from_rows(torch.cat(products), tokens, tasks, 4)
 
 
 @pytest.mark.parametrize("layout", [padded, packed])

@@ -14,9 +14,15 @@ from adapt_axolotl.metagradient.look_ahead import look_ahead
 from adapt_axolotl.metagradient.losses import task_losses
 from adapt_axolotl.metagradient.per_task import per_task_scores
 from tests.support.logit_gradient import logit_gradient
-from tests.support.models import FAMILIES, make_model, make_rows, packed, padded, trained
-
-from .test_estimators import read_in_backward
+from tests.support.models import (
+    FAMILIES,
+    make_model,
+    make_rows,
+    packed,
+    padded,
+    read_in_backward,
+    trained,
+)
 
 ETA, BETA, ENTROPY_WEIGHT = 0.3, 4.0, 0.1
 

@@ -436,6 +436,15 @@ def test_falls_by_own_tokens_lead_to_the_least_objective() -> None:
     assert update.proportions == pytest.approx(falls / falls.sum(), rel=1e-3)
 
 
+def test_falls_by_own_tokens_lead_there_too_where_shares_count_rows() -> None:
+    """Tasks alike but for rows of 1 and of 10 tokens: each is to have half of the tokens."""
+    row_tokens = np.array([1.0, 10.0])
+    mixture = by_evidence(2, entropy_weight=1e-9, floor=0.0, row_tokens=row_tokens)
+    update = mixture.update_by_falls(np.full(2, 0.5), np.full(2, 1e-6), step=0, freedom=100)
+    tokens = update.proportions * row_tokens
+    assert tokens / tokens.sum() == pytest.approx([0.5, 0.5], rel=1e-3)
+
+
 def test_the_entropy_weight_holds_the_mixture_at_its_initial_one() -> None:
     initial = np.array([0.4, 0.6])
     falls = np.array([3.0, 1.0])

@@ -43,13 +43,13 @@ REFUSED: dict[tuple[str, ...], list[dict[str, Any]]] = {
         {"save_only_model": True, "auto_resume_from_checkpoints": True}
     ],
     ("val_set_size",): [{"val_set_size": 1}],
+    ("lr_scheduler",): [{"lr_scheduler": "rex"}],
+    ("metric_for_best_model",): [{"metric_for_best_model": "eval_bleu"}],
 }
 # Those that are known when the run starts only.
 AT_THE_START = {
     ("deepspeed",),
     ("resume_from_checkpoint",),
-    ("lr_scheduler",),
-    ("metric_for_best_model",),
     ("lora_mlp_kernel",),
 }
 WITH_A_STATIC_MIXTURE_TOO = {"fsdp", "lisa_n_layers"}.isdisjoint

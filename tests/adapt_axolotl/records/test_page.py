@@ -14,8 +14,8 @@ import pytest
 from adapt_axolotl.records.page import mixture_page
 from adapt_axolotl.records.trajectory import trajectory
 from adapt_common.colours import colour
-from tests.adapt_axolotl.records.made import made
 from tests.support.made_records import made_records
+from tests.support.made_trajectory import made
 
 EVIL = "</script><b>bold</b>"
 

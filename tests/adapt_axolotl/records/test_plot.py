@@ -9,7 +9,7 @@ import pytest
 from matplotlib import font_manager
 
 from adapt_axolotl.records.plot import mixture_figure, mixture_png, with_fonts
-from tests.adapt_axolotl.records.made import drawn
+from tests.support.made_trajectory import drawn
 
 ODD = [
     "任务",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from adapt_axolotl.records.trajectory import NAMED, compact, trajectory
-from tests.adapt_axolotl.records.made import drawn, made
+from tests.support.made_trajectory import drawn, made
 
 
 def test_it_begins_at_0_tokens_with_the_initial_mixture_and_ends_with_the_run() -> None:

@@ -39,10 +39,3 @@ def test_a_task_without_a_loss_is_left_out() -> None:
     assert found["eval_objective"] == pytest.approx(3 / 4)
     nothing = make().metrics({}, None)
     assert all(np.isnan(value) for value in nothing.values())
-
-
-def test_a_metric_that_no_evaluation_gives_is_refused_before_training() -> None:
-    for name in ("loss", "eval_loss", "worst_loss", "eval_objective", "eval_b_loss", "a_loss"):
-        make().check_best_metric(name)
-    with pytest.raises(ValueError, match=r"metric_for_best_model: eval_acc: .* eval_worst_loss"):
-        make().check_best_metric("eval_acc")

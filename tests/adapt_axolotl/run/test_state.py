@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Container
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,46 +18,17 @@ from adapt_axolotl.budget.lr_schedule import follow_budget
 from adapt_axolotl.commands.show import comparison, markdown_table
 from adapt_axolotl.records.write import RunDirectory
 from adapt_axolotl.run.checkpoint import read_checkpoint, set_incomplete_checkpoints_aside
-from adapt_axolotl.run.plan import Estimate, RunPlan
+from adapt_axolotl.run.plan import Estimate
 from adapt_axolotl.run.state import AdaptRun
 from adapt_axolotl.sampling.batches import BlockShape
 from adapt_common.run_records import read_history
-from tests.adapt_axolotl.sampling.test_sampling import make_pools
-
-
-def make_plan(**changes) -> RunPlan:
-    plan = RunPlan(
-        pools=make_pools(),
-        budget=5000,
-        shape=BlockShape(micro_batches=2, rows=4),
-        unit="tokens",
-        ordered=False,
-        seed=0,
-        max_repeats=None,
-        charge_meta_tokens=False,
-        initial=np.array([0.5, 0.2, 0.3]),
-        max_steps=None,
-    )
-    return replace(plan, **changes)
+from tests.support.plain_runs import make_plan, make_pools, train
 
 
 def make_run(folder: Path | None = None, **changes) -> AdaptRun:
     directory = None if folder is None else RunDirectory(folder, {"seed": 0}, "seed: 0\n")
     losses = iter([np.array([3.0, 2.0, np.nan]), np.array([1.0, 1.5, 2.0])])
     return AdaptRun(make_plan(**changes), None, lambda rows: next(losses), directory)
-
-
-def train(
-    run: AdaptRun, stop: int | None = None, begin: int = 0, skipped: Container[int] = ()
-) -> int:
-    """Steps until the run, or `stop`, ends it; the optimizer skips some of them."""
-    step, more = begin, True
-    while more and step != stop:
-        run.begin_step(step)
-        run.commit_step(step, skipped=step in skipped)
-        more = run.end_step(step, record=True)
-        step += 1
-    return step
 
 
 @pytest.mark.parametrize("budget", [600, 5000, 20_000])
@@ -216,6 +186,16 @@ def test_a_checkpoint_of_an_earlier_version_goes_on_and_says_what_it_cannot_chec
         make_run().load_state_dict(state)
 
 
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_a_learned_checkpoint_of_an_earlier_version_is_refused_and_says_so(version: int) -> None:
+    run = make_run()
+    run.start()
+    train(run, stop=2)
+    state = {**run.state_dict(), "version": version, "meta": {"mixture": {}}}
+    with pytest.raises(ValueError, match="an earlier version of this package wrote this check"):
+        make_run().load_state_dict(state)
+
+
 @pytest.mark.parametrize("version", [None, 0, 5])
 def test_a_checkpoint_of_an_unknown_version_is_refused(version: int | None) -> None:
     run = make_run()
@@ -358,11 +338,19 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
     assert done.stdout.split() == ["False", "False"]
 
 
-@pytest.mark.parametrize(
-    "folder",
-    ["mixture.learned", "meta_step.learner", "sampling.batches", "budget.ledger", "run.state"],
-)
-def test_the_core_does_not_import_axolotl(folder: str) -> None:
-    code = f"import sys, adapt_axolotl.{folder}; print('axolotl' in sys.modules)"
+def test_the_core_does_not_import_axolotl() -> None:
+    modules = [
+        "mixture.learned",
+        "budget.ledger",
+        "sampling.batches",
+        "meta_step.learner",
+        "run.state",
+    ]
+    code = (
+        "import importlib, sys\n"
+        f"for name in {modules}:\n"
+        "    importlib.import_module(f'adapt_axolotl.{name}')\n"
+        "    print(name, 'axolotl' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"
+    assert done.stdout.splitlines() == [f"{name} False" for name in modules]

@@ -12,17 +12,7 @@ from adapt_axolotl.budget.ledger import TokenLedger
 from adapt_axolotl.data.pools import TaskPools
 from adapt_axolotl.sampling.batches import BlockShape, MixtureBatchSampler, rows_of
 from adapt_axolotl.sampling.stream import TaskStream
-
-
-def make_pools(seed: int = 0, sizes: tuple[int, ...] = (400, 50, 900)) -> TaskPools:
-    rng = np.random.default_rng(seed)
-    task = np.repeat(np.arange(len(sizes)), sizes)
-    rng.shuffle(task)
-    typical = np.array([3, 40, 12, 7, 25])[task]
-    supervised = rng.integers(1, 2 * typical)
-    return TaskPools(
-        tuple("abcde"[: len(sizes)]), task, supervised, supervised + rng.integers(5, 20, len(task))
-    )
+from tests.support.plain_runs import make_pools
 
 
 def token_shares(pools: TaskPools, rows: list[int]) -> np.ndarray:

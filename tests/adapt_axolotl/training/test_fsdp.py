@@ -17,9 +17,8 @@ from torch.distributed.fsdp import fully_shard
 from adapt_axolotl.meta_step.validation import validation_losses
 from adapt_axolotl.metagradient import supervised_head
 from adapt_axolotl.metagradient.ranks import Ranks
-from tests.adapt_axolotl.meta_step.test_step import TASKS, make_measuring_rows
-from tests.adapt_axolotl.training.test_processes import free_port
-from tests.support.launch import PRODUCTS, history, ledger, recipe, train
+from tests.support.launch import PRODUCTS, free_port, history, ledger, recipe, train
+from tests.support.measuring_rows import TASKS, make_measuring_rows
 from tests.support.models import make_model
 
 # Of a single row one process has none; without one, none has a forward.

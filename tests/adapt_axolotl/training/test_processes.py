@@ -16,7 +16,17 @@ import torch
 import torch.multiprocessing
 
 from adapt_axolotl.metagradient.ranks import Ranks
-from tests.support.launch import PRODUCTS, TASKS, history, ledger, recipe, start, train, train_until
+from tests.support.launch import (
+    PRODUCTS,
+    TASKS,
+    free_port,
+    history,
+    ledger,
+    recipe,
+    start,
+    train,
+    train_until,
+)
 
 # What needs most of the processes: gradients of all of them, and their sum.
 BY_PRODUCTS = {"adapt": {"learned": {**PRODUCTS, "update_every": 3, "start_after": "5%"}}}
@@ -234,11 +244,3 @@ def test_processes_notice_a_bit_that_differs(tmp_path: Path) -> None:
     torch.multiprocessing.spawn(compare, (port, str(tmp_path)), nprocs=2)
     assert [(tmp_path / str(rank)).read_text() for rank in range(2)] == ["True False"] * 2
     assert Ranks().agree(torch.tensor([1.0]))
-
-
-def free_port() -> int:
-    import socket
-
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])

@@ -44,7 +44,8 @@ def test_a_run_killed_at_five_random_moments_is_the_run_that_was_not(
         assert train_until(config, killed, StepCounter(moment))
     # And while a checkpoint is being written.
     assert train_until(config, killed, lambda line: "Saving model checkpoint" in line)
-    train(config, killed)
+    # In a process that shares nothing with those before it, as a user's would.
+    train(config, killed, as_typed=True)
 
     assert ledger(killed) == ledger(whole)
     assert history(killed) == history(whole)

@@ -38,7 +38,9 @@ def test_the_budget_is_kept_to_the_token_and_shared_out(learned: tuple[Path, str
 def test_the_learning_rate_ends_with_the_budget(learned: tuple[Path, str]) -> None:
     rates = [line["learning_rate"] for line in log_lines(learned[0]) if "learning_rate" in line]
     assert max(rates) == pytest.approx(3e-3, rel=0.05)
-    assert rates[-1] < 0.01 * 3e-3
+    # The last step begins with less than two of the largest batches left, 14 % of the budget: there
+    # a cosine is below 5 % of its top.
+    assert rates[-1] < 0.05 * 3e-3
 
 
 def test_every_meta_step_is_recorded_and_the_mixture_moves(learned: tuple[Path, str]) -> None:
@@ -84,6 +86,19 @@ def test_progress_metrics_and_table_are_shown(learned: tuple[Path, str]) -> None
     assert "What was measured of the tasks differs" in output
 
 
+def test_the_command_as_it_is_typed_trains_the_same_run(
+    learned: tuple[Path, str], tiny: Path, tmp_path: Path
+) -> None:
+    """In a process of its own, started by accelerate, against the one forked after its imports."""
+    config = recipe(tiny, tmp_path, save_strategy="steps", save_steps=1000)
+    output = train(config, tmp_path, as_typed=True)
+    assert ledger(tmp_path) == ledger(learned[0])
+    assert history(tmp_path) == history(learned[0])
+    assert log_lines(tmp_path) == log_lines(learned[0])
+    for said in ("adapt/proportion/copy", "first loss", "Model successfully saved to"):
+        assert output.count(said) == learned[1].count(said) > 0
+
+
 def shares(report: dict[str, Any]) -> list[float]:
     return [task["tokens"] / report["used"] for task in report["tasks"].values()]
 
@@ -117,7 +132,7 @@ def test_packing_accumulation_checkpointing_and_lora_together(tiny: Path, tmp_pa
         sample_packing=True,
         micro_batch_size=2,
         gradient_checkpointing=True,
-        eval_steps=10,
+        eval_steps=20,
         adapter="lora",
         lora_r=4,
         lora_alpha=8,
@@ -188,3 +203,14 @@ def test_an_edited_data_file_is_read_again(tiny: Path, tmp_path: Path) -> None:
         train(config, tmp_path / "run")
         available.append(ledger(tmp_path / "run")["tasks"]["copy"]["available"])
     assert available[1] < 0.6 * available[0]
+
+
+def test_a_mixture_is_learned_where_layers_are_trained_in_turns(tiny: Path, tmp_path: Path) -> None:
+    """LISA freezes and thaws layers every few steps; losses do not mind."""
+    lisa = {"lisa_n_layers": 1, "lisa_step_interval": 2, "lisa_layers_attr": "model.layers"}
+    train(recipe(tiny, tmp_path, **lisa), tmp_path)
+    lines = history(tmp_path)
+    assert len(lines) > 5
+    assert lines[-1]["over_noise"] > 1
+    report = ledger(tmp_path)
+    assert 0 <= report["left"] < 16 * 11

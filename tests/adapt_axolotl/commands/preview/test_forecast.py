@@ -29,8 +29,8 @@ from adapt_axolotl.meta_step.training_losses import CurveSettings
 from adapt_axolotl.metagradient.finite_difference import FINITE_DIFFERENCE
 from adapt_axolotl.metagradient.in_backward import IN_BACKWARD
 from adapt_axolotl.metagradient.per_task import PER_TASK
-from tests.adapt_axolotl.run.test_state import make_plan
 from tests.support.launch import FALLS, history, ledger, recipe, train
+from tests.support.plain_runs import make_plan
 
 META = MetaSettings(
     update_every=5,
