@@ -13,7 +13,7 @@ export TOKENIZERS_PARALLELISM ?= false
 # Test processes; each training run in a test uses one core.
 WORKERS ?= 2
 
-.PHONY: help env demo results bench check test test-fast wheel format grid clean
+.PHONY: help env demo results bench check test test-fast wheel light format grid clean
 
 help:
 	@echo "make demo    train the tiny recipe and its uniform twin, show both side by side"
@@ -23,6 +23,7 @@ help:
 	@echo "make test    all tests (ADAPT_TEST_DATA=DIR adds those on real data)"
 	@echo "make test-fast  those that take no longer than ten seconds each"
 	@echo "make wheel   build the package, install it in a clean environment, train from it"
+	@echo "make light   build adapt-eval alone, install it in a clean environment, compare with it"
 	@echo "make format  write the formatting"
 	@echo "make grid    write the recipes, their list and docs/keys.md again"
 
@@ -55,8 +56,8 @@ results: env
 	$(BIN)/python benchmarks/results.py
 
 # About an hour and a half on two cores. What each prints is kept under docs/measured.
-BENCHES = meta_step_cost run_overhead absent_tasks many_rows gpu compare_speed null_simulation \
-	seed_simulation
+BENCHES = meta_step_cost run_overhead absent_tasks many_rows gpu compare_speed eval_overhead \
+	null_simulation seed_simulation
 bench: env
 	$(BIN)/adapt-axolotl tiny data/tiny
 	for name in $(BENCHES) $${ADAPT_TEST_DATA:+start_up}; do \
@@ -100,6 +101,20 @@ wheel: env
 		adapt-axolotl show runs/adapt_tiny_cpu && \
 		adapt-eval suites
 
+# adapt-eval alone, without Axolotl, torch and lm-eval.
+light: env
+	rm -rf dist-light .venv-light
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist-light packaging/adapt-eval
+	$(PYTHON) -m venv .venv-light
+	.venv-light/bin/python -m pip install --quiet --upgrade "pip<27"
+	.venv-light/bin/python -m pip install --quiet --constraint constraints.txt dist-light/*.whl
+	mkdir .venv-light/work
+	$(BIN)/python -m tests.support.log_files .venv-light/work/a .venv-light/work/b
+	cd .venv-light/work && export PATH=$(CURDIR)/.venv-light/bin:$$PATH && \
+		adapt-eval --version && \
+		adapt-eval compare a b && \
+		adapt-eval report a b --charts charts
+
 format: env
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -109,4 +124,4 @@ grid: env
 	$(BIN)/python docs/keys.py
 
 clean:
-	rm -rf $(VENV) .venv-wheel build dist runs data/tiny
+	rm -rf $(VENV) .venv-wheel .venv-light build dist dist-light runs data/tiny

@@ -49,8 +49,10 @@ def _version(wanted: bool) -> None:
     if wanted:
         from adapt_common.provenance import package_versions
 
-        found = package_versions(("adapt-axolotl", "lm_eval"))
-        typer.echo(f"adapt-eval {found['adapt-axolotl']} (lm-eval {found['lm_eval']})")
+        found = package_versions(("adapt-axolotl", "adapt-eval", "lm_eval"))
+        ours = found["adapt-axolotl"] or found["adapt-eval"]
+        measures = f"lm-eval {found['lm_eval']}" if found["lm_eval"] else "compares only"
+        typer.echo(f"adapt-eval {ours} ({measures})")
         raise typer.Exit
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from adapt_eval.errors import GATE_FAILED
+from adapt_eval.installed import need
 from adapt_eval.json_option import Json
 
 if TYPE_CHECKING:
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 Arms = Annotated[
     list[str],
     typer.Argument(
-        help="Directories that `adapt-eval run` has measured: RUN, NAME=RUN, or NAME=RUN,RUN for "
-        "several seeds of one way of training."
+        help="Directories that `adapt-eval run` has measured, or logs of lm-eval, Inspect or "
+        "lighteval: RUN, NAME=RUN, or NAME=RUN,RUN for several seeds of one way of training."
     ),
 ]
 Baseline = Annotated[
@@ -32,7 +33,11 @@ Differences = Annotated[
     bool, typer.Option("--allow-differences", help="Compare although settings or prompts differ.")
 ]
 OneSuite = Annotated[
-    str | None, typer.Option(help="Suite to read, if runs were measured on several.")
+    str | None,
+    typer.Option(
+        help="Suite to read, if runs were measured on several; for logs alone, the suite or YAML "
+        "file that tells metrics, chance and families."
+    ),
 ]
 
 
@@ -138,14 +143,17 @@ def overlap(
     The result is kept beside the run's scores, and `adapt-eval compare` shows it. Training data
     that cannot be read is named on stderr.
     """
+    need("overlap", "datasets")
     from adapt_eval.comparison.arms import read_run
     from adapt_eval.comparison.overlap import write_overlap
     from adapt_eval.comparison.training_texts import texts_below, training_texts
     from adapt_eval.report.table import overlap_of_run
+    from adapt_eval.results import Result
 
     measured = read_run(Path(run), suite)
+    results = [one for one in measured.results.values() if isinstance(one, Result)]
     texts = texts_below(train) if train else training_texts(Path(run))
-    found = write_overlap(list(measured.results.values()), texts)
+    found = write_overlap(results, texts)
     for one in found.not_read:
         typer.echo(f"not read, so not compared: {one.file}: {one.reason}", err=True)
     typer.echo(found.model_dump_json(indent=2) if as_json else overlap_of_run(found))

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from adapt_common.run_records import LEDGER, RECORDS, read_ledger
 from adapt_eval import mirror, provenance
 from adapt_eval.lm_harness.seeds import SEEDS
 from adapt_eval.model import Model
-from adapt_eval.options import Options
+from adapt_eval.options import Options, parse_model_args
 from adapt_eval.parsing import parse
 from adapt_eval.results import MANIFEST, read_result, write_json
 from adapt_eval.schema import (
@@ -48,14 +49,22 @@ def identity_of(model: Model, options: Options) -> Identity:
         device=options.device,
         dtype=options.dtype,
         backend=options.backend,
+        model_args=said_of(parse_model_args(options.model_args)),
         versions=provenance.package_versions(provenance.SCORING_PACKAGES),
     )
+
+
+def said_of(arguments: Mapping[str, Any]) -> str | None:
+    """Arguments of a model as one text, whatever their order."""
+    return ",".join(f"{key}={arguments[key]}" for key in sorted(arguments)) or None
 
 
 def answers_hash(identity: Identity) -> str:
     """16 letters for all that an answer depends on besides its request. Not the number of items and
     not what the suite says of the score: with these changed, the answers are the same."""
-    described = identity.model_dump(exclude={"limit", "profile"})
+    # None was no key of earlier versions, whose answers are kept.
+    unsaid = {"model_args"} if identity.model_args is None else set()
+    described = identity.model_dump(exclude={"limit", "profile", *unsaid})
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from adapt_eval.installed import need
 from adapt_eval.json_option import Json
 
 SuiteOption = Annotated[str, typer.Option(help="A suite's name, or a YAML file of your own.")]
@@ -70,12 +71,29 @@ def run(
             help="base, or chat, which applies the chat template where answers are generated."
         ),
     ] = "base",
-    batch_size: Annotated[str, typer.Option(help="A number, or auto.")] = "auto",
+    apply_chat_template: Annotated[
+        bool,
+        typer.Option(
+            "--apply-chat-template",
+            help="Apply the chat template to every benchmark, as lm-eval's option does.",
+        ),
+    ] = False,
+    fewshot_as_multiturn: Annotated[
+        bool, typer.Option(help="With a chat template, examples are turns of the conversation.")
+    ] = True,
+    batch_size: Annotated[str, typer.Option(help="A number, auto, or auto:N.")] = "auto",
     device: Annotated[str, typer.Option(help="cuda, cuda:1, cpu, mps, or auto.")] = "auto",
     dtype: Annotated[
         str, typer.Option(help="auto (the model's own), float32, bfloat16...")
     ] = "auto",
     backend: Annotated[str, typer.Option(help="hf, or vllm where it is installed.")] = "hf",
+    model_args: Annotated[
+        str | None,
+        typer.Option(
+            help="More arguments of lm-eval's model, as parallelize=True (several GPUs), or with "
+            "vllm tensor_parallel_size=2,gpu_memory_utilization=0.8."
+        ),
+    ] = None,
     allow_code_execution: Annotated[
         bool,
         typer.Option(
@@ -104,6 +122,7 @@ def run(
 
     After an interruption the same command continues with the benchmarks that are not finished.
     """
+    need("run", "lm_eval", "torch", "transformers")
     from adapt_eval.progress import Reporter
     from adapt_eval.report.table import plan_table, scores_table
     from adapt_eval.run import Options, plan, run_suite
@@ -117,10 +136,13 @@ def run(
         data_roots=data_root or (),
         limit=limit,
         profile=profile,
+        apply_chat_template=apply_chat_template,
+        fewshot_as_multiturn=fewshot_as_multiturn,
         batch_size=batch_size,
         device=device,
         dtype=dtype,
         backend=backend,
+        model_args=model_args,
         allow_code_execution=allow_code_execution,
         unsafe=unsafe,
         force=force,
@@ -145,6 +167,7 @@ def fetch(
     as_json: Json = False,
 ) -> None:
     """Copy the datasets of a suite from the Hub into DIRECTORY. Needs a network."""
+    need("fetch", "lm_eval", "torch", "huggingface_hub")
     from adapt_eval.fetch import fill
     from adapt_eval.progress import Reporter
     from adapt_eval.suite import load_suite

@@ -12,6 +12,16 @@ from adapt_eval.model import Model, read_object
 from adapt_eval.suite import PUNKT, Suite
 
 _DTYPES = ("auto", "float32", "bfloat16", "float16")
+# Arguments of lm-eval's models that are known already -> by what.
+_DECIDED = {
+    "pretrained": "RUN",
+    "peft": "RUN",
+    "lora_local_path": "RUN",
+    "tokenizer": "RUN",
+    "dtype": "--dtype",
+    "device": "--device",
+    "batch_size": "--batch-size",
+}
 
 
 @dataclass(frozen=True)
@@ -26,7 +36,10 @@ class Options:
         data_roots: mirrors of datasets.
         limit: items of each task; None is all.
         profile: `chat` asks for generated answers through the chat template.
-        batch_size: a number or `auto`.
+        apply_chat_template: to every benchmark; the profile leaves those that rank answers alone.
+        fewshot_as_multiturn: with a template, examples are turns of the conversation.
+        batch_size: a number, `auto` or `auto:N`.
+        model_args: further arguments of lm-eval's model, `key=value,key=value`.
         backend: `hf` or `vllm`.
         allow_code_execution: run programs that the model writes, where the kernel contains them.
         unsafe: run them where it does not, too.
@@ -40,10 +53,13 @@ class Options:
     data_roots: Sequence[str] = ()
     limit: int | None = None
     profile: str = "base"
+    apply_chat_template: bool = False
+    fewshot_as_multiturn: bool = True
     batch_size: str = "auto"
     device: str = "auto"
     dtype: str = "auto"
     backend: str = "hf"
+    model_args: str | None = None
     allow_code_execution: bool = False
     unsafe: bool = False
     force: bool = False
@@ -59,8 +75,12 @@ def check(options: Options, suite: Suite, roots: Sequence[Path]) -> None:
         raise ValueError(f"--profile {options.profile}: there are base and chat")
     if options.limit is not None and options.limit < 1:
         raise ValueError(f"--limit {options.limit}: at least 1")
-    if options.batch_size != "auto" and not re.fullmatch("[1-9][0-9]*", options.batch_size):
-        raise ValueError(f"--batch-size {options.batch_size}: a number of 1 or more, or auto")
+    if not re.fullmatch(r"[1-9][0-9]*|auto(:[1-9][0-9]*)?", options.batch_size):
+        raise ValueError(
+            f"--batch-size {options.batch_size}: a number of 1 or more, or auto (auto:N "
+            "searches N times)"
+        )
+    parse_model_args(options.model_args)
     if options.dtype not in _DTYPES:
         raise ValueError(f"--dtype {options.dtype}: there are {', '.join(_DTYPES)}")
     if not re.fullmatch(r"auto|cpu|mps|(cuda|xpu|npu)(:\d+)?", options.device):
@@ -80,6 +100,28 @@ def check(options: Options, suite: Suite, roots: Sequence[Path]) -> None:
             f"{', '.join(wanting)}: needs NLTK's punkt_tab; set NLTK_DATA to a folder that has it, "
             f"let adapt-eval fetch get it, or --skip {wanting[0]}"
         )
+
+
+def parse_model_args(text: str | None) -> dict[str, str]:
+    """
+    Args:
+        text: `key=value,key=value`, as lm-eval's --model_args.
+
+    Raises:
+        ValueError: it has another form, or names what another option or the run decides.
+    """
+    found: dict[str, str] = {}
+    for one in (text or "").split(",") if text else ():
+        key, separator, value = one.partition("=")
+        if not separator or not key.strip() or not value:
+            raise ValueError(f"--model-args {text}: key=value, several with commas between them")
+        key = key.strip()
+        if key in _DECIDED:
+            raise ValueError(f"--model-args {key}: {_DECIDED[key]} says this; leave it out here")
+        if key in found:
+            raise ValueError(f"--model-args {key}: is given twice; keep one")
+        found[key] = value
+    return found
 
 
 def _need_containment(coding: Sequence[str]) -> None:

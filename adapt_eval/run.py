@@ -20,7 +20,7 @@ from adapt_eval.identity import (
     write_manifest,
 )
 from adapt_eval.model import Model, check_fits, check_there, resolve
-from adapt_eval.options import Options, check, check_template, pick_device
+from adapt_eval.options import Options, check, check_template, parse_model_args, pick_device
 from adapt_eval.progress import Reporter
 from adapt_eval.results import has_manifest, write_result
 from adapt_eval.schema import (
@@ -112,15 +112,16 @@ def _check(options: Options, reporter: Reporter) -> Checked:
     model = resolve(options.run)
     ledger = ledger_of(Path(options.run))
     device = pick_device(options.device)
-    check_fits(model, device)
-    if options.profile == "chat":
+    if not options.model_args:  # with them it may be spread, or loaded with fewer bits
+        check_fits(model, device)
+    if options.profile == "chat" or options.apply_chat_template:
         check_template(model)
     reporter.say(f"suite {suite.name}: {suite.note}")
 
     from adapt_eval.lm_harness.tasks import Tasks
 
     batch_size = options.batch_size
-    if batch_size == "auto" and device == "cpu":
+    if batch_size.startswith("auto") and device == "cpu":
         batch_size = "16"  # lm-eval finds a size by running out of GPU memory
     resolved = replace(options, device=device, batch_size=batch_size)
     reporter.say("resolved: " + json.dumps(asdict(resolved)))
@@ -131,7 +132,12 @@ def _check(options: Options, reporter: Reporter) -> Checked:
     done: dict[str, BenchmarkResult] = {}
     for benchmark in suite.benchmarks:
         reporter.say(f"reading the data of {benchmark.task}")
-        one = tasks.prepare(benchmark, options.profile == "chat")
+        one = tasks.prepare(
+            benchmark,
+            options.profile == "chat",
+            options.apply_chat_template,
+            options.fewshot_as_multiturn,
+        )
         fingerprint = fingerprint_of(identity, one)
         found = None if options.force else finished(folder, benchmark, fingerprint)
         if found is not None:
@@ -154,6 +160,7 @@ def _measure(checked: Checked, reporter: Reporter, done: dict[str, BenchmarkResu
         options.device,
         options.batch_size,
         options.dtype,
+        parse_model_args(options.model_args),
     )
     for one, fingerprint in checked.benchmarks:
         task = one.benchmark.task

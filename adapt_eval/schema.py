@@ -20,7 +20,9 @@ Number = Annotated[float, BeforeValidator(lambda value: math.nan if value is Non
 class Record(BaseModel):
     """Base of all of them; `model_dump_json` writes NaN as null."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, ser_json_inf_nan="null")
+    model_config = ConfigDict(
+        extra="allow", frozen=True, ser_json_inf_nan="null", protected_namespaces=()
+    )
 
 
 # Training
@@ -99,7 +101,8 @@ class Manifest(Record):
 
 
 class Identity(Record):
-    """What a score depends on besides its benchmark: hash of the model, settings, versions."""
+    """What a score depends on besides its benchmark: hash of the model, settings, versions.
+    `model_args` is what else lm-eval's model was given, as sorted `key=value`."""
 
     model: str
     limit: int | None = None
@@ -108,6 +111,7 @@ class Identity(Record):
     device: str | None = None
     dtype: str | None = None
     backend: str | None = None
+    model_args: str | None = None
     versions: dict[str, str] = {}
 
 

@@ -1,6 +1,7 @@
 """How often comparisons over training seeds reject, where nothing and where something is true.
 
-    python benchmarks/seed_simulation.py [simulations [seeds ...]]
+    python benchmarks/seed_simulation.py
+    python benchmarks/seed_simulation.py --seeds 5 --deviations 1 2    # some of the lines only
 
 Two ways of training are drawn, S seeds each, on nine benchmarks of the sizes of the suite's: right
 and wrong, graded, and clustered. Each item has a difficulty, each way of training its own deviation
@@ -8,12 +9,14 @@ on each item and on each cluster, each seed its own on each item again, and a de
 that is half common to all benchmarks. Where seeds are shared, half of what a seed does is the same
 in both ways. Then the package's own tests are made: the two-level one, and the one over items alone
 that takes the mean over seeds for one model. At 5 % one expects 5 of 100 rejections where nothing
-is true; power is what is found of a true difference of 1.5 points.
+is true; power is what is found of a true difference of 1.5 points. A line depends on its own case
+alone, so lines of several calls may stand in one table.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,7 +99,13 @@ def rates(
     return tuple(100 * one / simulations for one in (suite, some, single, items))  # type: ignore[return-value]
 
 
-def main(simulations: int = 2000, *numbers: int) -> None:
+def main(simulations: int, numbers: Sequence[int], deviations: Sequence[float]) -> None:
+    """Print a line for each case.
+
+    Args:
+        numbers: of seeds.
+        deviations: of a seed's score, 0 to 1.
+    """
     error = 100 * np.sqrt(0.05 * 0.95 / simulations)
     print(f"{simulations} pairs of ways of training in each line, nominal 5 %")
     print(f"(standard error {error:.1f}); power for {100 * EFFECT:.1f} points, all in %")
@@ -105,8 +114,8 @@ def main(simulations: int = 2000, *numbers: int) -> None:
         "| seeds | deviation | kind | suite | any benchmark | a benchmark | power | items alone |"
     )
     print("| ---: | ---: | :--- | ---: | ---: | ---: | ---: | ---: |")
-    for seeds in numbers or SEEDS:
-        for deviation in DEVIATIONS:
+    for seeds in numbers:
+        for deviation in deviations:
             for shared in (False, True):
                 case = (seeds, deviation, shared)
                 suite, some, single, items = rates(simulations, *case, effect=0.0)
@@ -118,4 +127,15 @@ def main(simulations: int = 2000, *numbers: int) -> None:
 
 
 if __name__ == "__main__":
-    main(*(int(one) for one in sys.argv[1:]))
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--simulations", type=int, default=2000, help="of each line")
+    parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS, help="numbers of seeds")
+    parser.add_argument(
+        "--deviations",
+        type=float,
+        nargs="+",
+        default=[100 * one for one in DEVIATIONS],
+        help="standard deviations of a seed's score, in points",
+    )
+    asked = parser.parse_args()
+    main(asked.simulations, asked.seeds, [one / 100 for one in asked.deviations])

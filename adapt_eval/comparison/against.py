@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from adapt_eval.comparison.arms import Arm
 from adapt_eval.comparison.benchmark import compare_pairs, guess
-from adapt_eval.comparison.pairing import Items, pair
+from adapt_eval.comparison.items import Items
+from adapt_eval.comparison.pairing import pair
 from adapt_eval.comparison.pooling import pooled
 from adapt_eval.comparison.schema import (
     BenchmarkComparison,

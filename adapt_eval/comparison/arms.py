@@ -5,29 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from adapt_eval.comparison.run import Run
+from adapt_eval.comparison.stored import StoredResult
 from adapt_eval.errors import NotComparable
-from adapt_eval.results import Result, read_manifest, read_result, result_files
-from adapt_eval.schema import Ledger, Manifest
+from adapt_eval.results import read_manifest, read_result, result_files
 
-
-@dataclass(frozen=True)
-class Run:
-    """Results of one seed.
-
-    Attributes:
-        place: as the user gave it.
-        results: benchmark -> its result.
-    """
-
-    place: Path
-    manifest: Manifest
-    results: Mapping[str, Result]
-
-    @property
-    def ledger(self) -> Ledger | None:
-        """What its training spent; None for a model that no ADAPT run made."""
-        return self.manifest.ledger
+if TYPE_CHECKING:
+    from adapt_eval.logs.log import Log
 
 
 @dataclass(frozen=True)
@@ -42,16 +28,18 @@ def read_arms(specifications: Sequence[str], suite: str | None) -> list[Arm]:
     """
     Args:
         specifications: `RUN`, `NAME=RUN`, or `NAME=RUN,RUN` for several seeds of one arm. RUN is a
-            run or model directory with results under eval/, or a folder of results.
-        suite: which results to take; None where there are those of one suite only.
+            run or model directory with results under eval/, a folder of results, or a log of
+            another harness.
+        suite: which results to take; None where there are those of one suite only. Where there
+            are logs alone, the suite as which they are read.
 
     Raises:
         ValueError: results are missing or damaged, or two arms have one name.
-        NotComparable: the runs were measured on different suites.
+        NotComparable: the runs were measured on different suites or by different harnesses.
     """
     if len(specifications) < 2:
         raise ValueError("give at least two runs to compare")
-    arms = []
+    named: list[tuple[str, list[Path]]] = []
     for text in specifications:
         name, separator, places = text.partition("=")
         if not separator or Path(text).exists():
@@ -59,8 +47,9 @@ def read_arms(specifications: Sequence[str], suite: str | None) -> list[Arm]:
         seeds = [Path(place) for place in places.split(",")]
         if len({place.resolve() for place in seeds}) < len(seeds):
             raise ValueError(f"{text}: one run is given twice; seeds are different runs")
-        runs = [read_run(place, suite) for place in seeds]
-        arms.append(Arm(name, runs))
+        named.append((name, seeds))
+    runs = _read_all([place for _, places in named for place in places], suite)
+    arms = [Arm(name, [runs[place] for place in places]) for name, places in named]
     names = [arm.name for arm in arms]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"two runs are called {', '.join(twice)}; name them: NAME=RUN")
@@ -68,11 +57,62 @@ def read_arms(specifications: Sequence[str], suite: str | None) -> list[Arm]:
     return arms
 
 
+def _read_all(places: Sequence[Path], suite: str | None) -> Mapping[Path, Run]:
+    """Runs of our own first: they tell as which benchmarks logs are read."""
+    logs: dict[Path, Log] = {}
+    runs: dict[Path, Run] = {}
+    for place in places:
+        if _is_ours(place):
+            runs[place] = read_run(place, suite)
+        else:
+            logs[place] = _read_log(place)
+    _check_harness([*((p, run.harness) for p, run in runs.items())], logs)
+    if logs:
+        from adapt_eval.comparison.log_suite import suite_named, suite_of_logs, suite_of_runs
+        from adapt_eval.comparison.logged import run_of_log
+
+        if runs:
+            known = suite_of_runs(list(runs.values()))
+        else:
+            known = suite_named(suite) if suite else suite_of_logs(list(logs.values()))
+        runs |= {place: run_of_log(log, known) for place, log in logs.items()}
+    return runs
+
+
+def _is_ours(place: Path) -> bool:
+    return (place / "manifest.json").is_file() or any((place / "eval").glob("*/manifest.json"))
+
+
+def _read_log(place: Path) -> Log:
+    from adapt_eval.logs.formats import KINDS, format_of
+
+    if not place.exists():
+        raise ValueError(f"{place}: no such directory; give a run that adapt-eval run has measured")
+    log = format_of(place)
+    if log is None:
+        raise ValueError(
+            f"{place}: no results; run adapt-eval run {place} first, or give a log: {KINDS}"
+        )
+    return log.read(place)
+
+
+def _check_harness(runs: Sequence[tuple[Path, str]], logs: Mapping[Path, Log]) -> None:
+    seen = {harness: place for place, harness in runs}
+    seen |= {log.harness: place for place, log in logs.items()}
+    if len(seen) > 1:
+        said = "; ".join(f"{place}: {harness}" for harness, place in seen.items())
+        raise NotComparable(
+            f"the runs were measured by different harnesses ({said}), whose items, prompts and "
+            "scoring cannot be shown to be the same; measure them with one"
+        )
+
+
 def read_run(place: Path, suite: str | None) -> Run:
-    """One run with its results; for the arguments and errors see `read_arms`."""
+    """One run of our own with its results; for the arguments and errors see `read_arms`."""
     folder = _results_folder(place, suite)
     manifest = read_manifest(folder)
-    results = [read_result(file) for file in result_files(folder)]
+    found = [read_result(file) for file in result_files(folder)]
+    results = [StoredResult(one.folder, one.content) for one in found]
     if not results:
         raise ValueError(f"{folder}: no benchmark is finished; run adapt-eval run {place} again")
     models = {one.content.fingerprint.model for one in results}

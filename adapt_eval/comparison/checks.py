@@ -6,13 +6,23 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from adapt_eval.comparison.arms import Arm, Run
+from adapt_eval.comparison.arms import Arm
+from adapt_eval.comparison.run import Run
 from adapt_eval.errors import NotComparable
 from adapt_eval.model import Model
 from adapt_eval.schema import BenchmarkResult
 
 # What may differ between comparable runs, but should be known: each moves a few answers.
-_CIRCUMSTANCES = ("backend", "batch_size", "data", "device", "dtype", "limit", "versions")
+_CIRCUMSTANCES = (
+    "backend",
+    "batch_size",
+    "data",
+    "device",
+    "dtype",
+    "limit",
+    "model_args",
+    "versions",
+)
 
 
 def common_tasks(arms: Sequence[Arm]) -> tuple[list[str], list[str]]:
@@ -101,18 +111,31 @@ def check_alike(arms: Sequence[Arm], tasks: Sequence[str], allow: bool) -> list[
         said = ", ".join(f"{task} {limit}" for task, limit in limits.items() if limit)
         notes.append(f"not whole benchmarks but the first items of each task: {said}")
     for run in runs[1:]:
-        others = {
-            key
-            for task in tasks
-            for key in first.results[task].content.fingerprint.differences(
-                run.results[task].content.fingerprint
-            )
-        }
-        if found := sorted(others & set(_CIRCUMSTANCES)):
+        others = {key for task in tasks for key in _circumstances(first, run, task)}
+        if others:
             notes.append(
-                f"{run.place} was measured with another {', '.join(found)} than {first.place}"
+                f"{run.place} was measured with another {', '.join(sorted(others))} than "
+                f"{first.place}"
             )
+    if logs := [str(run.place) for run in runs if run.logged]:
+        notes.append(
+            f"logs tell less than runs of adapt-eval: nothing is known of weights, data and most "
+            f"versions behind {', '.join(logs)}"
+        )
     return notes
+
+
+def _circumstances(a: Run, b: Run, task: str) -> list[str]:
+    """Circumstances that differ. A log tells only some of them; of what it does not tell
+    nothing is said."""
+    ours, theirs = (run.results[task].content.fingerprint for run in (a, b))
+    differ = [key for key in ours.differences(theirs) if key in _CIRCUMSTANCES]
+    if not a.logged and not b.logged:
+        return differ
+    told = ours.model_fields_set & theirs.model_fields_set
+    both = ours.versions.keys() & theirs.versions.keys()
+    versions = any(ours.versions[name] != theirs.versions[name] for name in both)
+    return [key for key in differ if key in told and (key != "versions" or versions)]
 
 
 def _settings(a: BenchmarkResult, b: BenchmarkResult, where: str) -> list[str]:

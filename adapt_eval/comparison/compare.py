@@ -21,7 +21,7 @@ from adapt_eval.comparison.checks import changed_weights, check_alike, common_ta
 from adapt_eval.comparison.claims import claim, seeds_note
 from adapt_eval.comparison.judging import judged
 from adapt_eval.comparison.overlap import not_compared, overlap_table
-from adapt_eval.comparison.pairing import average, read_items
+from adapt_eval.comparison.pairing import average
 from adapt_eval.comparison.ranking import ranking
 from adapt_eval.comparison.schema import Comparison, MeasuredOn, SuiteComparison
 from adapt_eval.comparison.tokens import reallocation, spent
@@ -133,9 +133,7 @@ def _baseline(arms: Sequence[Arm], name: str | None) -> Arm:
 def _read(arms: Sequence[Arm], tasks: Sequence[str]) -> Scores:
     return {
         arm.name: {
-            task: average(
-                [read_items(run.results[task]) for run in arm.runs], f"{arm.name}, {task}"
-            )
+            task: average([run.results[task].items() for run in arm.runs], f"{arm.name}, {task}")
             for task in tasks
         }
         for arm in arms

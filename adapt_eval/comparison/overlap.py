@@ -11,7 +11,9 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from adapt_eval.comparison.arms import Arm, Run
+from adapt_eval.comparison.arms import Arm
+from adapt_eval.comparison.items import Scored
+from adapt_eval.comparison.run import Run
 from adapt_eval.comparison.schema import OverlapPair
 from adapt_eval.comparison.training_texts import TrainingTexts, strings
 from adapt_eval.parsing import parse
@@ -169,7 +171,6 @@ def write_overlap(results: Sequence[Result], training: TrainingTexts) -> Overlap
     return overlap
 
 
-def _samples(result: Result) -> str:
+def _samples(result: Scored | Result) -> str | None:
     """Hash of the items that were compared."""
-    assert result.content.samples is not None
-    return result.content.samples.sha256
+    return result.content.samples.sha256 if result.content.samples else None

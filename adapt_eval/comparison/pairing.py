@@ -1,43 +1,19 @@
 """Items of two runs put side by side.
 
-The key is (subtask, filter, hash of the document, which occurrence of equal documents): never the
-number of the document alone, which changes with the data. Items are comparable if target, prompt
-and settings are the same.
+Items belong together by their keys (`items.py`), and are comparable if target, prompt and settings
+are the same.
 """
 
 from __future__ import annotations
 
-import math
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from adapt_eval.comparison.items import Items
 from adapt_eval.errors import NotComparable
-from adapt_eval.results import Result
-
-Key = tuple[str, str, str, int]
-
-
-@dataclass(frozen=True)
-class Items:
-    """The items of one benchmark of one run; equal positions belong together.
-
-    Attributes:
-        keys: n of them.
-        scores: (n,).
-        targets, prompts, clusters: n strings.
-        by_seed: (S, n), the scores of each seed; None for one.
-    """
-
-    keys: Sequence[Key]
-    scores: NDArray[np.float64]
-    targets: Sequence[str]
-    prompts: Sequence[str]
-    clusters: Sequence[str]
-    by_seed: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)
@@ -58,42 +34,6 @@ class Pairs:
     unmatched: tuple[int, int]
     seeds: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
     same_seeds: bool = False
-
-
-def read_items(result: Result) -> Items:
-    """Read the scores of one benchmark, and none of its texts.
-
-    Raises:
-        ValueError: the file does not hold what the result says.
-    """
-    import pyarrow
-    import pyarrow.parquet
-
-    columns = ["subtask", "filter", "doc_hash", "target_hash", "prompt_hash", "cluster", "score"]
-    file = result.samples_file
-    try:
-        table = pyarrow.parquet.read_table(
-            file, columns=columns, filters=[("primary", "=", True)], memory_map=True
-        )
-    except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError, OSError) as error:
-        raise ValueError(f"{file}: cannot be read ({error}); run adapt-eval run --force") from error
-    text = {name: table[name].to_pylist() for name in columns[:-1]}
-    scores = table["score"].to_numpy()
-    if not len(scores):
-        raise ValueError(f"{file}: has no items; run adapt-eval run --force")
-    mean, said = float(scores.mean()), result.content.score
-    if not math.isclose(mean, said, rel_tol=1e-9, abs_tol=1e-12):
-        raise ValueError(
-            f"{file}: its items average to {mean:.6f}, {result.task}.json says {said:.6f}: the "
-            "metric is no mean over items, or one of the files was edited; run adapt-eval run "
-            "--force"
-        )
-    seen: Counter[tuple[str, str, str]] = Counter()
-    keys: list[Key] = []
-    for key in zip(text["subtask"], text["filter"], text["doc_hash"], strict=True):
-        keys.append((*key, seen[key]))
-        seen[key] += 1
-    return Items(keys, scores, text["target_hash"], text["prompt_hash"], text["cluster"])
 
 
 def average(seeds: Sequence[Items], where: str) -> tuple[Items, list[float]]:

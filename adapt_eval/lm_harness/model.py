@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from lm_eval.api.model import LM
 from lm_eval.api.registry import get_model
+from lm_eval.utils import handle_arg_string
 from safetensors import SafetensorError
 
 from adapt_eval.errors import RunFailed
@@ -14,7 +16,13 @@ from adapt_eval.lm_harness.patches import quiet
 
 
 def build_model(
-    backend: str, folder: str, adapter: str | None, device: str, batch_size: str, dtype: str
+    backend: str,
+    folder: str,
+    adapter: str | None,
+    device: str,
+    batch_size: str,
+    dtype: str,
+    more: Mapping[str, str],
 ) -> LM:
     """Load a model.
 
@@ -22,7 +30,8 @@ def build_model(
         backend: `hf` or `vllm`.
         folder: of the full model.
         adapter: folder of LoRA weights for it, or None.
-        batch_size: a number or `auto`.
+        batch_size: a number, `auto` or `auto:N`.
+        more: further arguments of lm-eval's model, passed through as its command would.
 
     Raises:
         ValueError: the backend is unknown or not installed.
@@ -43,11 +52,18 @@ def build_model(
                 arguments["tokenizer"] = adapter
     else:
         raise ValueError(f"--backend {backend}: there are hf and vllm")
+    arguments |= {key: handle_arg_string(value) for key, value in more.items()}
     extra = {"batch_size": batch_size, "max_batch_size": None, "device": device}
     try:
         with quiet():
             model: LM = get_model(backend).create_from_arg_obj(arguments, extra)
             return model
+    except TypeError as error:
+        said = ", ".join(more) or "none"
+        raise ValueError(
+            f"--model-args: lm-eval's {backend} model does not take one of them ({said}): {error}; "
+            "leave it out"
+        ) from error
     except (SafetensorError, OSError, ValueError, KeyError, RuntimeError, MemoryError) as error:
         raise RunFailed(
             f"cannot load the model in {folder}: {type(error).__name__}: {error}. If memory ran "

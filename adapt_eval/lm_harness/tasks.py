@@ -31,7 +31,8 @@ class Prepared:
         leaves: name -> task, without groups.
         data: hub path -> where it was read from.
         settings: what makes scores comparable; the same on both sides of a comparison.
-        chat: whether prompts go through the chat template.
+        template: whether prompts go through the chat template.
+        multiturn: whether examples are then turns of the conversation.
         manager: which built the tasks and keeps them until they are measured.
     """
 
@@ -40,7 +41,8 @@ class Prepared:
     leaves: Mapping[str, ConfigurableTask]
     data: Mapping[str, str]
     settings: Mapping[str, Any]
-    chat: bool
+    template: bool
+    multiturn: bool
     manager: MirroredTaskManager = field(repr=False)
 
     def items(self, limit: int | None) -> int:
@@ -68,11 +70,20 @@ class Tasks:
             include_defaults=everything,
         )
 
-    def prepare(self, benchmark: Benchmark, chat: bool) -> Prepared:
+    def prepare(
+        self,
+        benchmark: Benchmark,
+        chat: bool,
+        template_everywhere: bool = False,
+        multiturn: bool = True,
+    ) -> Prepared:
         """Read the data of one benchmark and build its tasks.
 
         Args:
-            chat: whether generated answers are asked for through the chat template.
+            chat: ask for generated answers through the chat template, and take the variants of
+                benchmarks that are made for it.
+            template_everywhere: rank answers through it too.
+            multiturn: with a template, examples are turns of the conversation.
 
         Raises:
             ValueError: there is no such task, or its metric cannot be compared item by item.
@@ -90,15 +101,17 @@ class Tasks:
         leaves = dict(_leaves(tasks))
         _check_column(benchmark, leaves)
         check_metric(benchmark, leaves)
-        templated = chat and all(one.OUTPUT_TYPE == "generate_until" for one in leaves.values())
+        generates = all(one.OUTPUT_TYPE == "generate_until" for one in leaves.values())
+        templated = template_everywhere or (chat and generates)
         self._manager.ready[name] = tasks
         return Prepared(
             benchmark,
             name,
             leaves,
             dict(self._manager.data),
-            _settings(name, benchmark, leaves, templated),
+            _settings(name, benchmark, leaves, templated, multiturn),
             templated,
+            templated and multiturn,
             self._manager,
         )
 
@@ -112,8 +125,14 @@ class Tasks:
 
 
 def _settings(
-    name: str, benchmark: Benchmark, leaves: Mapping[str, ConfigurableTask], chat: bool
+    name: str,
+    benchmark: Benchmark,
+    leaves: Mapping[str, ConfigurableTask],
+    template: bool,
+    multiturn: bool,
 ) -> dict[str, Any]:
+    # Turns are the rule under a template, and no key of earlier versions.
+    turns = {"fewshot_as_multiturn": False} if template and not multiturn else {}
     return {
         "task": name,
         "versions": {leaf: str(task.VERSION) for leaf, task in leaves.items()},
@@ -124,7 +143,8 @@ def _settings(
             for leaf, task in leaves.items()
             if task.OUTPUT_TYPE == "generate_until"
         },
-        "chat_template": chat,
+        "chat_template": template,
+        **turns,
         "lm_eval": lm_eval.__version__,
         "seeds": SEEDS,
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scipy.stats import binom
+from scipy.special import bdtr  # scipy.stats alone takes most of a second to import
 
 
 def exact(wins: int, losses: int) -> float:
@@ -14,11 +14,12 @@ def exact(wins: int, losses: int) -> float:
     total = wins + losses
     if total == 0:
         return 1.0
-    return min(1.0, 2 * float(binom.cdf(min(wins, losses), total, 0.5)))
+    return min(1.0, 2 * float(bdtr(min(wins, losses), total, 0.5)))
 
 
 def mid_p(wins: int, losses: int) -> float:
-    """Twice (P(X < k) + P(X = k)/2), with X the smaller count k under the null.
+    """Twice (P(X < k) + P(X = k)/2) = P(X < k) + P(X <= k), with X the smaller count k under the
+    null.
 
     The exact test rejects a true null less often than it says (0.021 to 0.040 at 0.05), this one
     nearly as often (0.043 to 0.049).
@@ -26,5 +27,5 @@ def mid_p(wins: int, losses: int) -> float:
     total, least = wins + losses, min(wins, losses)
     if total == 0:
         return 1.0
-    below = 2 * float(binom.cdf(least, total, 0.5)) - float(binom.pmf(least, total, 0.5))
-    return min(1.0, below)
+    below = float(bdtr(least - 1, total, 0.5)) if least else 0.0
+    return min(1.0, below + float(bdtr(least, total, 0.5)))

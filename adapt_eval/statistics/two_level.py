@@ -29,7 +29,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
 from scipy.special import gammaincinv, ndtr, stdtr
 
 from adapt_eval.statistics.paired import Estimate, estimate
@@ -77,6 +76,9 @@ class SeedEstimate(Estimate):
         """The differences that the test does not reject."""
         if self.standard_error == 0:
             return (self.mean, self.mean)
+        # Only here: it takes longer to import than two runs of one seed to compare.
+        from scipy.optimize import brentq
+
         wanted = (1 - level) / 2
         far = 2 * self.standard_error
         while self.tail(far) > wanted:

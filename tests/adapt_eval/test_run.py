@@ -17,7 +17,7 @@ import pyarrow.parquet
 import pytest
 import yaml
 
-from adapt_eval.comparison.pairing import read_items
+from adapt_eval.comparison.stored import read_items
 from adapt_eval.fetch import save
 from adapt_eval.options import Options
 from adapt_eval.results import read_manifest, read_result

@@ -16,7 +16,7 @@ from adapt_axolotl.recipe.read import is_hub_name, task_name
 from adapt_axolotl.records.provenance import PLUGIN
 from adapt_axolotl.records.read import FinishedRun
 from adapt_axolotl.records.stands_out import stands_out
-from adapt_eval.comparison.arms import Run
+from adapt_eval.comparison.run import Run
 
 
 def card(

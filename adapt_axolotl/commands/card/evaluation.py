@@ -7,8 +7,9 @@ from typing import Any
 from huggingface_hub import EvalResult
 
 from adapt_axolotl.records.read import FinishedRun
-from adapt_eval.comparison.arms import Run, read_arms, read_run
+from adapt_eval.comparison.arms import read_arms, read_run
 from adapt_eval.comparison.compare import compare
+from adapt_eval.comparison.run import Run
 from adapt_eval.errors import NotComparable
 from adapt_eval.report.markdown import as_markdown, table
 from adapt_eval.report.words import points

@@ -13,7 +13,8 @@ from scipy import stats
 
 from adapt_eval.comparison.arms import read_arms
 from adapt_eval.comparison.compare import compare
-from adapt_eval.comparison.pairing import Items, pair
+from adapt_eval.comparison.items import Items
+from adapt_eval.comparison.pairing import pair
 from adapt_eval.comparison.schema import Comparison, Spent
 from adapt_eval.report.words import remarks
 from tests.adapt_eval.conftest import Command
