@@ -19,12 +19,8 @@ def mixture_history(run: Path) -> list[MixtureLine]:
         ValueError: a line is damaged.
     """
     file = run / RECORDS / HISTORY
-    try:
-        lines = read_history(run)
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{file}: is not text ({error}); restore it, or move it away") from error
     return [
         parse(MixtureLine, line, f"{file}, line {number}", "remove that line")
-        for number, line in enumerate(lines, 1)
+        for number, line in enumerate(read_history(run), 1)
         if line.get("proportions")
     ]

@@ -115,6 +115,6 @@ def test_adapt_eval_and_adapt_common_do_not_import_the_plugin(repository: Path) 
 
 
 def test_what_tests_share_is_no_test(repository: Path) -> None:
-    for file in (repository / "tests" / "adapt_axolotl").rglob("*.py"):
+    for file in (repository / "tests").rglob("*.py"):
         for module, _ in imports(file):
             assert not re.match(r"tests\..*\btest_", module), f"{file} imports {module}"

@@ -19,42 +19,14 @@ import yaml
 
 from adapt_eval.comparison.stored import read_items
 from adapt_eval.fetch import save
-from adapt_eval.options import Options
 from adapt_eval.results import read_manifest, read_result
 from adapt_eval.run import plan, run_suite
 from tests.adapt_eval.conftest import Command
 from tests.support.eval_model import write_model
+from tests.support.tiny_suite import Quiet, options
 
 TINY = ["--suite", "tiny", "--allow-code-execution", "--unsafe"]
 TASKS = ["tiny_sums", "tiny_passages", "tiny_programs", "tiny_instructions"]
-
-
-class Quiet:
-    """A reporter that remembers."""
-
-    def __init__(self) -> None:
-        self.measured: list[str] = []
-        self.requests: list[tuple[int, int]] = []
-
-    def say(self, text: str) -> None:
-        pass
-
-    def start(self, benchmarks: int, done: int) -> None:
-        pass
-
-    def begin(self, task: str) -> None:
-        self.measured.append(task)
-
-    def items(self, done: int, total: int) -> None:
-        self.requests.append((done, total))
-
-    def end(self, task: str, score: float) -> None:
-        pass
-
-
-def options(run: Path, **changes: Any) -> Options:
-    defaults: dict[str, Any] = {"suite": "tiny", "allow_code_execution": True, "unsafe": True}
-    return Options(run=str(run), **{**defaults, **changes})
 
 
 @pytest.fixture

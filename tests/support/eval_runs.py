@@ -6,6 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from adapt_eval.comparison.arms import read_arms
+from adapt_eval.comparison.compare import compare
+from adapt_eval.comparison.schema import Comparison
 from adapt_eval.results import MANIFEST, write_json, write_result
 from adapt_eval.schema import (
     BenchmarkResult,
@@ -95,3 +100,11 @@ def made_ledger(**tokens: int) -> dict[str, Any]:
         "steps": 10,
         "tasks": {name: {"tokens": count} for name, count in tokens.items()},
     }
+
+
+def compared(*runs: Path | str, **options: Any) -> Comparison:
+    return compare(read_arms([str(run) for run in runs], None), **options)
+
+
+def coins(seed: int, items: int, share: float) -> list[float]:
+    return list((np.random.default_rng(seed).uniform(size=items) < share).astype(float))

@@ -5,28 +5,17 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from adapt_eval.comparison.arms import read_arms
-from adapt_eval.comparison.compare import compare
 from adapt_eval.comparison.items import Items
 from adapt_eval.comparison.pairing import pair
-from adapt_eval.comparison.schema import Comparison, Spent
+from adapt_eval.comparison.schema import Spent
 from adapt_eval.report.words import remarks
 from tests.adapt_eval.conftest import Command
-from tests.support.eval_runs import made_ledger, made_run
-
-
-def compared(*runs: Path | str, **options: Any) -> Comparison:
-    return compare(read_arms([str(run) for run in runs], None), **options)
-
-
-def coins(seed: int, items: int, share: float) -> list[float]:
-    return list((np.random.default_rng(seed).uniform(size=items) < share).astype(float))
+from tests.support.eval_runs import coins, compared, made_ledger, made_run
 
 
 def test_a_difference_is_run_minus_baseline_and_its_error_scipys(tmp_path: Path) -> None:

@@ -10,9 +10,8 @@ import pytest
 
 from adapt_eval.comparison.schema import Comparison
 from adapt_eval.report.words import headline, remarks
-from tests.adapt_eval.comparison.test_compare import compared
 from tests.adapt_eval.conftest import Command
-from tests.support.eval_runs import made_run
+from tests.support.eval_runs import compared, made_run
 
 ITEMS = 1500
 

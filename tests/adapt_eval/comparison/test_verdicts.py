@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from adapt_eval.comparison.schema import Comparison
-from tests.adapt_eval.comparison.test_compare import coins, compared
 from tests.adapt_eval.conftest import Command
-from tests.support.eval_runs import made_run
+from tests.support.eval_runs import coins, compared, made_run
 
 
 def shares(right: int, items: int) -> list[float]:

@@ -10,7 +10,7 @@ import pyarrow.parquet
 import pytest
 
 from adapt_eval.run import run_suite
-from tests.adapt_eval.test_run import Quiet, options
+from tests.support.tiny_suite import Quiet, options
 
 
 class Dies(Quiet):
