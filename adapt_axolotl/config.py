@@ -75,6 +75,13 @@ class LearnedConfig(Block):
         default=None,
         description="Irreducible loss per supervised token of every task, for `objective: excess`.",
     )
+    targets: list[str] | None = Field(
+        default=None,
+        min_length=1,
+        description="Tasks that alone count in the objective; default: all. The others get less "
+        "the less they help, `adapt.floor` of their initial share at least; set that higher to "
+        "keep what they teach. Only `measure: products` sees that one task helps another.",
+    )
     measure: Measure = Field(
         default="training_losses",
         description="What tells the worth of a task. `training_losses`: how fast the loss falls of "

@@ -46,7 +46,7 @@ ARMS: dict[str, Learning | None] = {
     "learned, mean": Learning(objective="mean"),
     "learned, lambda 0.5": Learning(entropy_weight=0.5),
     "learned, lambda 1": Learning(entropy_weight=1.0),
-    "learned, targets": Learning(objective="targets"),
+    "learned, targets": Learning(objective="mean", targets=True),
     "oracle": Learning(oracle_rows=100),
     "loss_falls": Learning(measure="loss_falls"),
     "products": Learning(measure="products"),

@@ -93,7 +93,29 @@ def summary(known: list[Line]) -> str:
                 f"| {what}, {budget:.0%} of the tokens | {len(seeds)} | {learned.mean():.3f} | "
                 f"{uniform.mean():.3f} | {difference(learned - uniform)} |"
             )
+    out += targets_in_short(known)
     return "\n".join(out)
+
+
+def targets_in_short(known: list[Line]) -> Iterator[str]:
+    """The same for runs in which four tasks alone count."""
+    losses = {
+        (line["arm"], line["seed"]): static_search.of_targets(
+            np.array(line["losses"]), line["tasks"]
+        )
+        for line in known
+        if line["regime"] == "study" and line["budget"] == 0.05
+    }
+    seeds = [seed for arm, seed in losses if arm == "learned, targets"]
+    if not seeds:
+        return
+    learned, uniform = (
+        np.array([losses[arm, seed] for seed in seeds]) for arm in ("learned, targets", "uniform")
+    )
+    yield (
+        f"| mean loss of four small tasks as `targets`, 5% of the tokens | {len(seeds)} | "
+        f"{learned.mean():.3f} | {uniform.mean():.3f} | {difference(learned - uniform)} |"
+    )
 
 
 def lines(file: Path) -> list[Line]:

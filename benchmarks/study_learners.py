@@ -27,34 +27,22 @@ from adapt_axolotl.metagradient.ranks import Ranks
 from adapt_axolotl.mixture.gradient_steps import GradientSteps
 from adapt_axolotl.mixture.learned import LearnedMixture, MetaUpdate
 from adapt_axolotl.mixture.learning_curves import ENTROPY_WEIGHT
-from adapt_axolotl.mixture.objectives import Objective, objective
+from adapt_axolotl.mixture.objectives import objective
 from adapt_axolotl.run.plan import RunPlan
 
 LEARNING_RATE = 3e-3
 
 
 @dataclass(frozen=True)
-class OnTargets(Objective):
-    """The mean loss of some of the tasks, (K,) bool."""
-
-    targets: np.ndarray | None = None
-
-    def weights(self, utilities: np.ndarray) -> np.ndarray:
-        assert self.targets is not None
-        return self.targets / self.targets.sum()
-
-    def value(self, utilities: np.ndarray) -> float:
-        return float(self.weights(utilities) @ utilities)
-
-
-@dataclass(frozen=True)
 class Learning:
     """How a learned arm learns; defaults are those of a recipe. With `oracle_rows` it measures so
-    many validation rows of each task whenever a stretch begins, for nothing."""
+    many validation rows of each task whenever an interval begins, for nothing; with `targets` these
+    alone count."""
 
     measure: str = "training_losses"
     rule: str = "evidence"
     objective: str = "worst_case"
+    targets: bool = False
     overhead: float = 0.04
     start_after: float = 0.06
     entropy_weight: float | None = None
@@ -71,11 +59,8 @@ def make_learner(
 ) -> Learner:
     """As a recipe would make it."""
     count, estimate = len(plan.pools.tasks), plan.estimate()
-    if learning.objective == "targets":
-        mask = np.array([task in TARGETS for task in plan.pools.tasks])
-        chosen: Objective = OnTargets("targets", beta=0.0, targets=mask)
-    else:
-        chosen = objective(learning.objective)
+    targets = [task in TARGETS for task in plan.pools.tasks]
+    chosen = objective(learning.objective, targets=targets if learning.targets else None)
     steps = GradientSteps() if learning.rule == "steps" else None
     weight = learning.entropy_weight
     if weight is None and learning.measure == "training_losses":

@@ -168,11 +168,12 @@ def named_objective(adapt: AdaptConfig, names: Sequence[str]) -> Objective:
     """The objective that the `adapt:` block names; a static mixture has one too, to be compared
     by."""
     learned = adapt.learned
-    references = learned.reference_losses
+    references, targets = learned.reference_losses, learned.targets
     return objective(
         learned.objective,
         beta=learned.beta,
         reference_losses=None if references is None else [references[name] for name in names],
+        targets=None if targets is None else [name in targets for name in names],
     )
 
 

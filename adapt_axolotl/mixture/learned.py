@@ -266,13 +266,14 @@ class LearnedMixture:
     def fingerprint(self) -> dict[str, Any]:
         """What must be the same for a checkpoint to go on learning the same mixture."""
         objective = self.objective
-        references = objective.reference_losses
+        references, targets = objective.reference_losses, objective.targets
         rule = {"adapt.learned.entropy_weight": self._entropy_weight}
         return {
             "adapt.learned.rule": "evidence" if self._steps is None else self._steps.name,
             "adapt.learned.objective": objective.name,
             "adapt.learned.beta": objective.beta,
             "adapt.learned.reference_losses": None if references is None else references.tolist(),
+            "adapt.learned.targets": None if targets is None else targets.tolist(),
             **(rule if self._steps is None else self._steps.fingerprint()),
             "adapt.floor": self._floor,
         }

@@ -47,6 +47,7 @@ class Objective:
         relative: U is over the first loss of each task.
         over_spread: beta is in units of the standard deviation of U over tasks.
         reference_losses: (K,) taken off V, or None.
+        targets: (K,) bool, the tasks that alone count, or None for all.
     """
 
     name: str
@@ -56,12 +57,20 @@ class Objective:
     relative: bool = False
     over_spread: bool = False
     reference_losses: np.ndarray | None = None
+    targets: np.ndarray | None = None
+
+    def counts(self, tasks: np.ndarray) -> np.ndarray:
+        """(K,) bool: those of these tasks, (K,) bool, that the objective is over."""
+        return tasks if self.targets is None else tasks & self.targets
 
     def over(self, tasks: np.ndarray) -> Objective:
-        """The same objective over some of the tasks. tasks: (K,) bool."""
-        if self.reference_losses is None:
-            return self
-        return replace(self, reference_losses=self.reference_losses[tasks])
+        """The same objective over some of the tasks, all of which count. tasks: (K,) bool."""
+        references = self.reference_losses
+        return replace(
+            self,
+            reference_losses=None if references is None else references[tasks],
+            targets=None,
+        )
 
     def utilities(self, losses: np.ndarray, first_losses: np.ndarray) -> np.ndarray:
         """U, (K,), from (smoothed) losses V (K,) and the first losses V0 (K,)."""
@@ -117,6 +126,7 @@ def objective(
     *,
     beta: float | None = None,
     reference_losses: Sequence[float] | None = None,
+    targets: Sequence[bool] | None = None,
 ) -> Objective:
     """A named objective.
 
@@ -124,6 +134,7 @@ def objective(
         name: one of `OBJECTIVES`.
         beta: instead of the objective's own; `mean` has none.
         reference_losses: (K,) irreducible losses, for `excess`.
+        targets: (K,) which tasks alone count; None for all.
 
     Raises:
         ValueError: unknown name, a beta out of range, or `excess` without reference losses.
@@ -142,4 +153,6 @@ def objective(
         if reference_losses is None:
             raise ValueError("objective 'excess' needs reference_losses, one for every task")
         chosen = replace(chosen, reference_losses=np.asarray(reference_losses, dtype=np.float64))
+    if targets is not None:
+        chosen = replace(chosen, targets=np.asarray(targets, dtype=bool))
     return chosen

@@ -46,14 +46,16 @@ class ObservedLosses:
 
     @property
     def weights(self) -> np.ndarray:
-        """(K,) w, the weight of grad V_k in v: 0 for tasks whose last loss was not usable, alike
-        before there is any."""
+        """(K,) w, the weight of grad V_k in v: 0 for tasks that the objective is not over or whose
+        last loss was not usable, alike before there is any."""
+        every = np.ones(len(self.last), dtype=bool)
         if np.isnan(self._smoothed).all():
-            return np.full(len(self.last), 1 / len(self.last))
-        weights, usable = np.zeros(len(self.last)), self.usable
-        if usable.any():
-            part = self._objective.over(usable)
-            weights[usable] = part.derivative(self._smoothed[usable], self._first[usable])
+            counted = self._objective.counts(every)
+            return counted / counted.sum()
+        weights, counted = np.zeros(len(self.last)), self._objective.counts(self.usable)
+        if counted.any():
+            part = self._objective.over(counted)
+            weights[counted] = part.derivative(self._smoothed[counted], self._first[counted])
         return weights
 
     def observe(self, losses: np.ndarray, measured: np.ndarray) -> None:
@@ -70,7 +72,7 @@ class ObservedLosses:
 
     def value(self) -> float:
         """The objective; NaN before there is any loss."""
-        known = np.isfinite(self._smoothed)
+        known = self._objective.counts(np.isfinite(self._smoothed))
         if not known.any():
             return float("nan")
         part = self._objective.over(known)

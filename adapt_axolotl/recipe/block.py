@@ -57,6 +57,8 @@ def _sentence(problem: Any, tasks: Sequence[str]) -> str:
     field = block.model_fields[place[0]]
     value = problem["input"]
     got = "it is empty" if value is None or value == "" else f"got {value!r}"
+    if len(place) > 1 and list in _kinds(field):
+        return f"{key}: must be a name; {got}; write it in quotes"
     if len(place) > 1:
         return f"{key}: must be a number; {got}; write one, as in {place[1]}: 1.5"
     return f"{key}: must be {allowed(field)}; {got}; {_remedy(place[0], field, value, tasks)}"
@@ -78,6 +80,8 @@ def allowed(field: FieldInfo) -> str:
         return f"one of {', '.join(choices)}"
     if dict in kinds:
         return "a mapping of task names to numbers"
+    if list in kinds:
+        return "a list of task names, one or more"
     if bool in kinds:
         return "true or false"
     if any(isinstance(kind, type) and issubclass(kind, Block) for kind in kinds):
@@ -99,6 +103,8 @@ def _remedy(name: str, field: FieldInfo, value: Any, tasks: Sequence[str]) -> st
         shares = numbers if len(numbers) == len(names) else [1] * len(names)
         pairs = ", ".join(f"{task}: {share}" for task, share in zip(names, shares, strict=True))
         return f"write {name}: {{{pairs}}}"
+    if list in _kinds(field):
+        return f"write {name}: [{', '.join(list(tasks)[:2]) or 'one_task, another_task'}]"
     if field.default_factory is not None:
         return f"write its keys below {name}:, or remove it"
     if field.default is None:

@@ -336,6 +336,12 @@ def _check_tasks(adapt: AdaptConfig, train_tasks: list[str], test_tasks: list[st
         static_proportions("weights", [1] * len(names), weights=adapt.weights, tasks=names)
     if adapt.eval_weights is not None:
         from_weights(adapt.eval_weights, names, key="adapt.eval_weights")
+    unknown = sorted(set(adapt.learned.targets or ()) - set(names))
+    if unknown:
+        raise ValueError(
+            f"adapt.learned.targets: {', '.join(unknown)} is no task of the recipe; choose from "
+            f"{', '.join(names)}"
+        )
     references = adapt.learned.reference_losses
     if references is not None and set(references) != set(names):
         raise ValueError(

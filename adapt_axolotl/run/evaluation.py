@@ -43,7 +43,7 @@ class Evaluation:
         if known.any() and self.weights[known].sum() > 0:
             mean = float(np.average(losses[known], weights=self.weights[known]))
             worst = float(losses[known].max())
-        both = known & np.isfinite(first)
+        both = self.objective.counts(known & np.isfinite(first))
         if both.any():
             objective = self.objective.over(both)
             value = objective.value(objective.utilities(losses[both], first[both]))

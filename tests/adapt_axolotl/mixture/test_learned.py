@@ -33,9 +33,9 @@ def make(name: str = "relative", **changes) -> LearnedMixture:
     return mixture
 
 
-def by_evidence(count: int = 4, **changes) -> LearnedMixture:
+def by_evidence(count: int = 4, targets: list[bool] | None = None, **changes) -> LearnedMixture:
     names = [f"task_{number}" for number in range(count)]
-    mixture = LearnedMixture(names, objective("mean"), **changes)
+    mixture = LearnedMixture(names, objective("mean", targets=targets), **changes)
     mixture.observe(np.ones(count))
     return mixture
 
@@ -78,6 +78,29 @@ def test_excess_is_the_loss_above_its_reference() -> None:
     excess = objective("excess", reference_losses=references)
     above = LOSSES - np.array(references)
     assert excess.derivative(LOSSES, FIRST) == pytest.approx(objective("raw").weights(above))
+
+
+@pytest.mark.parametrize("name", ["worst_case", "paper", "relative", "mean"])
+def test_an_objective_over_targets_is_that_of_a_mixture_of_these_tasks(name: str) -> None:
+    """Its value, and the weights of the other tasks are 0."""
+    targets = np.array([True, False, True, True])
+    mixture = LearnedMixture("abcd", objective(name, targets=targets.tolist()))
+    alone = LearnedMixture("acd", objective(name))
+    mixture.observe(FIRST)
+    alone.observe(FIRST[targets])
+    weights = mixture.observe(LOSSES)
+    assert weights[~targets].tolist() == [0.0]
+    assert weights[targets] == pytest.approx(alone.observe(LOSSES[targets]), rel=1e-12)
+    assert mixture.losses.value() == pytest.approx(alone.losses.value(), rel=1e-12)
+
+
+def test_by_falls_the_targets_get_what_the_floor_leaves() -> None:
+    targets = [True, True, False, False]
+    mixture = by_evidence(targets=targets, entropy_weight=1e-9, floor=0.2)
+    falls = np.array([3.0, 1.0, 5.0, 5.0])
+    shares = mixture.update_by_falls(falls, np.full(4, 1e-6), step=0, freedom=100).proportions
+    assert shares[2:] == pytest.approx(0.2 / 4, abs=0.02)  # a worth of 0.05 is the least believed
+    assert shares[0] > 2 * shares[1]
 
 
 def test_a_sharpness_out_of_range_is_refused() -> None:

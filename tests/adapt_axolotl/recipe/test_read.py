@@ -165,6 +165,12 @@ def test_what_works_is_not_refused(raw: dict[str, Any], changes: dict[str, Any])
         ({"learned": {"look_ahead": True}}, "look_ahead is read with measure: products only"),
         ({"learned": {"step_size": 0.5}}, "step_size is read with rule: steps only"),
         ({"learned": {"entropy_weight": 0}}, "entropy_weight: 0 leaves nothing that holds"),
+        (
+            {"learned": {"targets": "a"}},
+            "targets: must be a list of task names, one or more; got 'a'; write targets: [one_task",
+        ),
+        ({"learned": {"targets": []}}, "targets: must be a list of task names, one or more; got ["),
+        ({"learned": {"targets": [True]}}, "targets.0: must be a name; got True; write it in qu"),
         ({"learned": {"overhead": "much"}}, "'much' is no share of the run's time"),
         ({"weights": {"a": 1}}, "weights: is read with mixture: weights, or with mixture: learned"),
         ({"mixture": "round_robin", "unit": "tokens"}, "remove unit: tokens"),
@@ -187,6 +193,12 @@ def test_one_task_under_two_entries_is_one_task_too_few(raw: dict[str, Any]) -> 
     for entry in raw["datasets"]:
         entry["task"] = "same"
     with pytest.raises(ValueError, match="at least two tasks, found only 'same'"):
+        read_recipe(raw)
+
+
+def test_targets_must_be_tasks(raw: dict[str, Any]) -> None:
+    raw["adapt"] |= {"learned": {"targets": ["a", "c"]}}
+    with pytest.raises(ValueError, match=r"targets: c is no task of the recipe; choose from a, b"):
         read_recipe(raw)
 
 

@@ -33,6 +33,13 @@ def test_the_objective_is_its_definition() -> None:
     assert found == pytest.approx(np.log(np.exp(4 * utilities).mean()) / 4, rel=1e-12)
 
 
+def test_the_objective_is_over_the_targets_where_there_are_any() -> None:
+    over = Evaluation(TASKS, np.ones(3), objective("relative", targets=[True, False, False]))
+    found = over.metrics(measured(3.0, 1.0, 0.9), FIRST)
+    assert found["eval_objective"] == pytest.approx(3 / 4, rel=1e-12)
+    assert found["eval_loss"] == pytest.approx(4.9 / 3)
+
+
 def test_a_task_without_a_loss_is_left_out() -> None:
     found = make().metrics({"eval_a_loss": 3.0, "eval_b_loss": float("nan")}, FIRST)
     assert found["eval_loss"] == found["eval_worst_loss"] == 3.0

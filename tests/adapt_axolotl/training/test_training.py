@@ -214,3 +214,13 @@ def test_a_mixture_is_learned_where_layers_are_trained_in_turns(tiny: Path, tmp_
     assert lines[-1]["over_noise"] > 1
     report = ledger(tmp_path)
     assert 0 <= report["left"] < 16 * 11
+
+
+def test_targets_get_what_the_others_leave(tiny: Path, tmp_path: Path) -> None:
+    learned = {"targets": ["copy", "reverse"], "start_after": "5%"}
+    train(recipe(tiny, tmp_path, adapt={"learned": learned}), tmp_path)
+    shares = history(tmp_path)[-1]["proportions"]
+    others = [share for task, share in shares.items() if task not in learned["targets"]]
+    assert shares["copy"] + shares["reverse"] > 0.8
+    # The floor is a tenth of a uniform share.
+    assert min(others) > 0.1 / len(TASKS)
