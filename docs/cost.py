@@ -19,12 +19,23 @@ Written by `docs/cost.py` from what `make bench` printed ([measured/](measured))
 cores without a GPU. The two sides of each ratio are interleaved in one process, on one thread;
 figures are the median [smallest, largest] of several repeats of processor time.
 
-## A meta step
+## The losses of rows
 
-Time of a meta step over that of a training step on the same tokens, and peak memory beyond that of
+All that the default measure (`training_losses`) adds to a training step, whatever the number of
+tasks: the losses of the rows that it trains on, from the logits that are there. Two numbers a row
+are then summed up by task.
+
+{row_losses_cost}
+
+A third of the tokens are supervised. What the head makes of the vocabulary weighs most in a small
+model with a large one.
+
+## A meta step of gradient products
+
+`measure: products`. Time of a meta step over that of a training step on the same tokens, and peak memory beyond that of
 training, over the bytes of the trained parameters (v itself is 1).
 
-The goal for `in_backward`, the default, is at most 1.4, within 10 % from 4 to 256 tasks, and at
+The goal for `in_backward`, the default estimator, is at most 1.4, within 10 % from 4 to 256 tasks, and at
 most 1.1 times the parameters. The pass over validation tokens for v is about 1 of the 1.4. The rest
 is reading the scores off the training backward: one matrix product for each layer beside the three
 of a training step. Neither depends on the number of tasks.
@@ -36,7 +47,7 @@ every step.
 
 {meta_step_cost}
 
-## A whole run
+## A whole run by gradient products
 
 Processor time a supervised token of a learned run at the default schedule, over that of a uniform
 run; the two take their steps in turn. The last line compares two uniform runs and shows the noise.
