@@ -32,11 +32,11 @@ model with a large one.
 
 ## A meta step of gradient products
 
-`measure: products`. Time of a meta step over that of a training step on the same tokens, and peak memory beyond that of
-training, over the bytes of the trained parameters (v itself is 1).
+`measure: products`. Time of a meta step over that of a training step on the same tokens, and peak
+memory beyond that of training, over the bytes of the trained parameters (v itself is 1).
 
-The goal for `in_backward`, the default estimator, is at most 1.4, within 10 % from 4 to 256 tasks, and at
-most 1.1 times the parameters. The pass over validation tokens for v is about 1 of the 1.4. The rest
+The goal for `in_backward`, the default estimator, is at most 1.4, within 10 % from 4 to 256 tasks,
+and at most 1.1 times the parameters. The pass over validation tokens for v is about 1 of the 1.4. The rest
 is reading the scores off the training backward: one matrix product for each layer beside the three
 of a training step. Neither depends on the number of tasks.
 
