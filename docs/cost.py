@@ -36,9 +36,9 @@ model with a large one.
 memory beyond that of training, over the bytes of the trained parameters (v itself is 1).
 
 The goal for `in_backward`, the default estimator, is at most 1.4, within 10 % from 4 to 256 tasks,
-and at most 1.1 times the parameters. The pass over validation tokens for v is about 1 of the 1.4. The rest
-is reading the scores off the training backward: one matrix product for each layer beside the three
-of a training step. Neither depends on the number of tasks.
+and at most 1.1 times the parameters. The pass over validation tokens for v is about 1 of the 1.4.
+The rest is reading the scores off the training backward: one matrix product for each layer beside
+the three of a training step. Neither depends on the number of tasks.
 
 `doge` is DoGE's own loop (arXiv 2310.15393) with a validation target, `doge_port` the same scores
 beside a trainer's step, both written from their formulas. DoGE's own loop is cheap for few tasks,
