@@ -9,10 +9,11 @@ free. Losses fall about as the logarithm of what was trained, so over the last p
 
 with f_k the fall of task k for each e-fold of its own tokens (ours; ADO, arXiv 2410.11820, fits
 power laws over the whole run). Over its own tokens, because a share that was raised makes the loss
-fall faster over all tokens, and would ask for more again. The fit is by least squares over
-intervals of training in which means and variances over rows are kept; so its state does not grow
-with the run. Its standard errors are those of the rows, scaled up where the intervals scatter about
-the lines by more than their rows do (the ratio of Birge, 1932).
+fall faster over all tokens, and would ask for more again. A task has no more to fall than its loss,
+so f_k is V_k at most. The fit is by least squares over intervals of training in which means and
+variances over rows are kept; so its state does not grow with the run. Its standard errors are those
+of the rows, scaled up where the intervals scatter about the lines by more than their rows do (the
+ratio of Birge, 1932).
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class Falls:
     """Arrays are (K,); NaN for a task with too little to be fitted.
 
     Attributes:
-        falls: f_k, nats a token for each e-fold of the task's own tokens.
+        falls: f_k, nats a token for each e-fold of the task's own tokens, V_k at most.
         errors: their standard errors.
         levels: V_k where the task's line ends now.
         freedom: degrees of freedom from which the noise is known, all tasks together.
@@ -183,11 +184,14 @@ class LearningCurves:
             return None
         scale = max(1.0, float(residuals.sum()) / freedom)
         nothing = np.full(self._count, np.nan)
-        end = x.max(axis=0)
+        levels = (mean + slopes * (x.max(axis=0) - x_mean)).clip(min=0)
+        errors = np.sqrt(scale / across)
+        # A line leads below 0 where a task is nearly solved.
+        left = np.where(-slopes > levels, levels / np.where(slopes < 0, -slopes, 1.0), 1.0)
         return Falls(
-            falls=np.where(fitted, -slopes, nothing),
-            errors=np.where(fitted, np.sqrt(scale / across), nothing),
-            levels=np.where(fitted, mean + slopes * (end - x_mean), nothing),
+            falls=np.where(fitted, -slopes * left, nothing),
+            errors=np.where(fitted, errors * left, nothing),
+            levels=np.where(fitted, levels, nothing),
             freedom=freedom,
         )
 

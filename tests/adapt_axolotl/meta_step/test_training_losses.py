@@ -30,7 +30,7 @@ def losses(step: int, rank: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray
     """(tasks, sums, tokens) of the rows of a step; task a falls fastest, c not at all."""
     rng = np.random.default_rng([step, rank])
     tasks, tokens = np.arange(12) % 3, rng.integers(4, 12, size=12)
-    means = 3 - np.array([0.6, 0.3, 0.0])[tasks] * np.log(1 + step) + 0.1 * rng.normal(size=12)
+    means = 6 - np.array([0.6, 0.3, 0.0])[tasks] * np.log(1 + step) + 0.1 * rng.normal(size=12)
     return tasks, means * tokens, tokens
 
 

@@ -30,7 +30,7 @@ def simulated(
     spread: float = 0.5,
     start: float = 4000,
 ) -> tuple[LearningCurves, list[Step]]:
-    """Steps of rows of random tasks with V_k = 5 - f_k log n_k; also the rows, step by step."""
+    """Steps of rows of random tasks with V_k = 12 - f_k log n_k; also the rows, step by step."""
     rng = np.random.default_rng(seed)
     count = len(falls)
     curves = LearningCurves(count)
@@ -39,7 +39,7 @@ def simulated(
     for _ in range(20, steps):
         tasks = rng.integers(count, size=rows)
         tokens = rng.integers(3, 20, size=rows)
-        means = 5 - falls[tasks] * np.log(trained[tasks]) + spread * rng.normal(size=rows)
+        means = 12 - falls[tasks] * np.log(trained[tasks]) + spread * rng.normal(size=rows)
         curves.add(trained, row_moments(tasks, means * tokens, tokens, count))
         seen.append((trained, tasks, means * tokens, tokens))
         trained = trained + np.bincount(tasks, weights=tokens, minlength=count)
@@ -131,6 +131,22 @@ def test_only_the_last_part_of_a_run_counts() -> None:
     assert found.falls[1] == pytest.approx(0.5, abs=4 * found.errors[1])
 
 
+def test_a_task_that_is_all_but_solved_has_no_more_to_fall_than_its_loss() -> None:
+    """However fast it fell: from 3 to 0.003, beside one that goes on slowly."""
+    rng = np.random.default_rng(0)
+    curves, trained = LearningCurves(2), np.array([2000.0, 2000.0])
+    for _ in range(300):
+        tasks, tokens = np.array([0, 1] * 8), np.full(16, 10)
+        values = np.array([3 * (trained[0] / 2000) ** -3.0, 3 * (trained[1] / 2000) ** -0.1])
+        means = values[tasks] * (1 + 0.2 * rng.normal(size=16))
+        curves.add(trained, row_moments(tasks, means * tokens, tokens, 2))
+        trained = trained + 80
+    found = fitted(curves)
+    assert 0 <= found.falls[0] == found.levels[0] < 0.02
+    assert 0.15 < found.falls[1] < found.levels[1]
+    assert found.errors[0] <= found.falls[0]
+
+
 def test_a_task_without_new_rows_keeps_its_line() -> None:
     curves, _ = simulated(np.array([0.7, 0.2]), 0, steps=200)
     before = fitted(curves)
@@ -194,7 +210,7 @@ def test_a_share_that_moved_does_not_change_what_its_task_is_found_to_fall_by() 
         share = 0.5 if step < 150 else 0.9
         tasks = (rng.random(16) > share).astype(int)
         tokens = np.full(16, 10)
-        means = 5 - 0.5 * np.log(trained[tasks]) + 0.1 * rng.normal(size=16)
+        means = 12 - 0.5 * np.log(trained[tasks]) + 0.1 * rng.normal(size=16)
         curves.add(trained, row_moments(tasks, means * tokens, tokens, 2))
         trained = trained + np.bincount(tasks, weights=tokens, minlength=2)
     found = fitted(curves)
