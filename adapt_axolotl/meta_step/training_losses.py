@@ -5,7 +5,8 @@
 The forward that trains on a row gives its loss. So a meta step reads no tokens, makes no pass over
 the model and stores seven numbers a task for each interval of the run
 (`mixture/learning_curves.py`). A row that was trained on before is not counted, because the model
-may remember it: a task that has no new rows left keeps the line that its last ones gave.
+may remember it: what is known of a task that has no new rows left is from its last ones, until
+these lie too far back, and then it counts as an average task.
 """
 
 from __future__ import annotations

@@ -10,10 +10,10 @@ free. Losses fall about as the logarithm of what was trained, so over the last p
 with f_k the fall of task k for each e-fold of its own tokens (ours; ADO, arXiv 2410.11820, fits
 power laws over the whole run). Over its own tokens, because a share that was raised makes the loss
 fall faster over all tokens, and would ask for more again. A task has no more to fall than its loss,
-so f_k is V_k at most. The fit is by least squares over intervals of training in which means and
-variances over rows are kept; so its state does not grow with the run. Its standard errors are those
-of the rows, scaled up where the intervals scatter about the lines by more than their rows do (the
-ratio of Birge, 1932).
+so f_k is V_k at most; of a task that has had no new rows for long nothing is known. The fit is by
+least squares over intervals of training in which means and variances over rows are kept; so its
+state does not grow with the run. Its standard errors are those of the rows, scaled up where the
+intervals scatter about the lines by more than their rows do (the ratio of Birge, 1932).
 """
 
 from __future__ import annotations
@@ -66,8 +66,8 @@ def begins_interval(begins: Sequence[float], tokens: float) -> bool:
     return not begins or tokens >= GROWTH * begins[-1]
 
 
-def in_window(begins: np.ndarray, last: np.ndarray) -> np.ndarray:
-    """Whether intervals count beside one that began at `last` tokens."""
+def in_window(begins: np.ndarray, last: float) -> np.ndarray:
+    """Whether intervals count once one has begun at `last` tokens."""
     counts: np.ndarray = begins * WINDOW * GROWTH >= last
     return counts
 
@@ -142,27 +142,17 @@ class LearningCurves:
         self._moments[-1] += moments
 
     def _forget(self) -> None:
-        """Drop intervals that lie in no task's window any more."""
-        rows = np.stack([moments[0] for moments in self._moments])
-        while len(self._begins) > 1 and not (rows[0].any() and self._in_window(rows)[0].any()):
+        """Drop intervals that are out of the window."""
+        while not in_window(np.array(self._begins[0]), self._begins[-1]):
             for values in (self._begins, self._logs, self._moments):
                 values.pop(0)
-            rows = rows[1:]
-
-    def _in_window(self, rows: np.ndarray) -> np.ndarray:
-        """(I, K) bool: whether an interval counts for a task: not long before the last one that
-        has rows of it, so that a task that has no new rows keeps its line. rows: (I, K)."""
-        begins = np.array(self._begins)[:, None]
-        last = np.where(rows > 0, begins, 0.0).max(axis=0)
-        return (rows > 0) & in_window(begins, last)
 
     def fit(self) -> Falls | None:
         """The lines; None before there are `LEAST_INTERVALS`."""
         if len(self._begins) < LEAST_INTERVALS:
             return None
         n, w, ww, s, sw, ss = np.stack(self._moments).transpose(1, 0, 2)  # (I, K) each
-        inside = self._in_window(n)
-        n = np.where(inside, n, 0.0)
+        inside = n > 0
         x = np.where(inside, np.stack(self._logs) / np.where(inside, w, 1.0), 0.0)
         means = np.where(inside, s / np.where(inside, w, 1.0), 0.0)
         # Mean squared residual of a row about its interval's mean, pooled over intervals.

@@ -36,7 +36,7 @@ class NewRows:
     def due(self, trained: int) -> bool:
         """Whether the step before which so many tokens are trained on moves the mixture."""
         begins = np.array(self._begins)
-        inside = int(in_window(begins, begins[-1:]).sum())
+        inside = int(in_window(begins, begins[-1]).sum()) if self._begins else 0
         enough = inside >= LEAST_INTERVALS and self._new_since
         due = enough and begins_interval(self._begins, trained)
         self._new_since &= not due

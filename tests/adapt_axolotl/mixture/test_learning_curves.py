@@ -147,19 +147,25 @@ def test_a_task_that_is_all_but_solved_has_no_more_to_fall_than_its_loss() -> No
     assert found.errors[0] <= found.falls[0]
 
 
-def test_a_task_without_new_rows_keeps_its_line() -> None:
-    curves, _ = simulated(np.array([0.7, 0.2]), 0, steps=200)
-    before = fitted(curves)
+def test_a_task_without_new_rows_keeps_its_line_for_a_while_and_is_unknown_then() -> None:
+    curves, seen = simulated(np.array([0.7, 0.2]), 0, steps=200)
     rng = np.random.default_rng(1)
-    for step in range(200, 4000):
+    trained = seen[-1][0]
+    begin = trained.sum()
+    known = []
+    for step in range(4000):
         tokens = np.full(4, 10)
-        sums = (3 - 0.2 * np.log(step) + 0.3 * rng.normal(size=4)) * tokens
-        trained = np.array([80.0 * 200, 40.0 * step])
+        sums = (12 - 0.2 * np.log(trained[1]) + 0.3 * rng.normal(size=4)) * tokens
         curves.add(trained, row_moments(np.ones(4, dtype=int), sums, tokens, 2))
-    after = fitted(curves)
-    assert after.falls[0] == pytest.approx(before.falls[0], rel=1e-12)
-    assert after.levels[0] == pytest.approx(before.levels[0], rel=1e-12)
-    assert after.falls[1] != before.falls[1]
+        trained = trained + np.array([0.0, 40.0])
+        if step % 50 == 0:
+            found = fitted(curves)
+            assert np.isfinite(found.falls[1])
+            known.append((trained.sum() / begin, bool(np.isfinite(found.falls[0]))))
+    # Until fewer than four of its intervals are among those of the last threefold.
+    last = max(growth for growth, there in known if there)
+    assert WINDOW / GROWTH**6 < last < WINDOW / GROWTH**2
+    assert all(there == (growth <= last) for growth, there in known)
 
 
 def test_nothing_is_said_before_there_are_enough_intervals_and_rows() -> None:
