@@ -1,5 +1,4 @@
-"""Write docs/results.md and the README's table from the runs under runs/, so that no figure in them
-is typed by hand.
+"""Write docs/results.md from the runs under runs/, so that no figure in it is typed by hand.
 
 make results        trains the tiny and the real recipes (ADAPT_TEST_DATA must be set), then this
 """
@@ -20,7 +19,6 @@ from adapt_eval.report.markdown import table
 ROOT = Path(__file__).resolve().parent.parent
 KINDS = ("adapt", "uniform", "proportional")
 SEEDS = (42, 1, 2)  # as in the Makefile; the recipes' own first, shown task by task
-START, END = "<!-- results: written by benchmarks/results.py -->", "<!-- end of results -->"
 
 TEXT = """\
 # Results
@@ -108,25 +106,6 @@ def by_seed(group: str) -> str:
     return table(("seed", *HEADS[1:]), rows, {1, 2, 3})
 
 
-def summary(tiny: list[Path], real: list[Path]) -> str:
-    """The README's table."""
-
-    def spent(run: Path) -> str:
-        ledger = read_ledger(run)
-        return f"{ledger['used']:,} of {ledger['budget']:,}"
-
-    def losses(group: str) -> list[str]:
-        return [over_seeds(kind, group) for kind in KINDS]
-
-    rows = [
-        (f"mean loss of {len(tasks(tiny[0]))} synthetic tasks, at the end", *losses("tiny")),
-        (f"mean loss of {len(tasks(real[0]))} real tasks, at the end", *losses("real")),
-        ("supervised tokens of the budget, real tasks", *map(spent, real)),
-        ("training time in meta steps, real tasks", *map(share_of_meta_steps, real)),
-    ]
-    return table(HEADS, rows, {1, 2, 3})
-
-
 def share_of_meta_steps(run: Path) -> str:
     timing = json.loads((run / "adapt" / "timing.json").read_text())
     return f"{timing['meta_steps'] / timing['training']:.1%}"
@@ -165,11 +144,6 @@ def main() -> None:
         real_runs=" ".join(f"runs/{run.name}" for run in runs["real"]),
     )
     (ROOT / "docs" / "results.md").write_text(text, encoding="utf-8")
-    readme = ROOT / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    start, end = text.index(START) + len(START), text.index(END)
-    found = summary(runs["tiny"], runs["real"])
-    readme.write_text(f"{text[:start]}\n{found}\n{text[end:]}", encoding="utf-8")
     for group, paths in runs.items():
         shutil.copy(paths[0] / "adapt" / "mixture.png", ROOT / "docs" / f"mixture_{group}.png")
 

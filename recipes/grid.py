@@ -145,8 +145,10 @@ def tiny_recipe(kind: str) -> tuple[str, str]:
     """The embedded default and its twins."""
     name = f"{kind}_tiny_cpu"
     header = HEADER.format(
-        title=f"The embedded default, {MIXTURES[kind]} mixture: a tiny Qwen3 on nine made tasks.",
-        prerequisites="pip install -e . ; adapt-axolotl tiny data/tiny   (no model hub)",
+        title=f"A first run, {MIXTURES[kind]} mixture: a tiny Qwen3 on nine made tasks.",
+        prerequisites=(
+            "pip install -c constraints.txt -e . ; adapt-axolotl tiny data/tiny   (no model hub)"
+        ),
         name=name,
         override="--learning-rate 1e-3 --output-dir runs/mine",
         hardware="2 CPU cores, a few minutes",

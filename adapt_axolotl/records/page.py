@@ -132,7 +132,7 @@ def _breakable(name: str) -> str:
 def _losses(run: Trajectory) -> str:
     if max(map(len, run.losses)) <= 2:
         return (
-            "<section><h2>Validation loss over tokens</h2><p>Measured at the start and at the end "
+            "<section><h2>Loss over tokens</h2><p>Measured at the start and at the end "
             "only: see the table.</p></section>"
         )
     top = max((loss for points in run.losses for _, loss in points), default=1.0) or 1.0
@@ -150,16 +150,17 @@ def _losses(run: Trajectory) -> str:
         )
     plot = svg.plot(
         "lines",
-        "Validation loss of each task over the tokens trained on; the table below has the first "
-        "and the last",
+        "Loss of each task over the tokens trained on; the table below has the first and the last",
         f'<g class="others">{"".join(lines[False])}</g>' + "".join(lines[True]),
         run,
         [(tick / top, f"{tick:g}") for tick in ticks],
     )
     return (
-        f'<section id="losses" data-top="{top}"><h2>Validation loss over tokens</h2>'
-        '<p class="readout">Loss per supervised token, in the colours above. Those between the '
-        f"first and the last are of a few rows of each task, and noisy.</p>{plot}</section>"
+        f'<section id="losses" data-top="{top}"><h2>Loss over tokens</h2>'
+        '<p class="readout">Loss per supervised token, in the colours above. The first and the '
+        "last are of validation rows. Those between are of training rows seen for the first time "
+        "(a straight line at the end: there were none any more), or, by other measures, of a few "
+        f"validation rows, and noisy.</p>{plot}</section>"
     )
 
 

@@ -11,9 +11,10 @@ from rich.text import Text
 def run_table(ledger: dict[str, Any], title: str) -> Table:
     """Task, tokens, share, repeats, first and last validation loss, from `ledger.json`."""
     used = ledger["used"]
+    read = f", {ledger['meta_tokens']:,} read by meta steps" if ledger["meta_tokens"] else ""
     table = Table(
         title=f"{title}: {used:,} of {ledger['budget']:,} supervised tokens in "
-        f"{ledger['steps']:,} steps, {ledger['left']:,} left, meta steps {ledger['meta_tokens']:,}"
+        f"{ledger['steps']:,} steps, {ledger['left']:,} left{read}"
     )
     table.add_column("task")
     for column in ("tokens", "share", "repeats", "first loss", "last loss"):

@@ -42,15 +42,16 @@ def warnings(run: Forecast, sequence_len: int) -> list[str]:
             "adapt.token_budget"
         )
     if run.meta is not None and run.meta.steps < LEAST_FALLS:
-        more = (
-            longer
-            if run.meta.measures == TRAINING_LOSSES
-            else (f"raise adapt.learned.overhead, or {longer}")
-        )
-        found.append(
-            f"{run.meta.steps} meta steps, fewer than {LEAST_FALLS}, so the mixture will stay what "
-            f"it starts with; {more}"
-        )
+        if run.meta.measures == TRAINING_LOSSES:
+            found.append(
+                f"the mixture moves only {run.meta.steps} times, which says little of the tasks; "
+                f"{longer}"
+            )
+        else:
+            found.append(
+                f"{run.meta.steps} meta steps, fewer than {LEAST_FALLS}, so the mixture will stay "
+                f"what it starts with; raise adapt.learned.overhead, or {longer}"
+            )
     if run.meta is not None and run.meta.cost > META_COST:
         found.append(
             f"meta steps will add about {run.meta.cost:.0%} to the training time, more than "
