@@ -103,6 +103,7 @@ class Forecast:
         measuring_cost: of both, as a part of the training, by counting forwards.
         tasks: in the order of the recipe.
         meta: None for a static mixture.
+        targets: the tasks that alone count, if any are named.
     """
 
     mixture: str
@@ -117,6 +118,7 @@ class Forecast:
     measuring_cost: float
     tasks: list[TaskForecast]
     meta: MetaForecast | None
+    targets: tuple[str, ...]
 
 
 def forecast(plan: RunPlan, tasks: Tasks, adapt: AdaptConfig, meta: Settings | None) -> Forecast:
@@ -193,6 +195,7 @@ def forecast(plan: RunPlan, tasks: Tasks, adapt: AdaptConfig, meta: Settings | N
             cost=measuring / training,
             new_rows=None if counted is None else (counted.first.tolist(), counted.last.tolist()),
         ),
+        targets=() if meta is None else tuple(adapt.learned.targets or ()),
     )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from adapt_axolotl.commands.preview.forecast import REPEATS, Forecast
+from adapt_axolotl.meta_step.falls import NAME as LOSS_FALLS
+from adapt_axolotl.meta_step.training_losses import NAME as TRAINING_LOSSES
 
 # Tasks that a sentence names; the others are counted.
 NAMED = 6
@@ -25,7 +27,7 @@ def notes(run: Forecast, sequence_len: int) -> list[str]:
             "budget used."
         )
     if run.meta is not None:
-        found += [_meta_steps(run), *_limits(run)]
+        found += [_meta_steps(run), *_targets(run), *_limits(run)]
     first, last = run.measured
     found.append(
         f"Validation losses of at most {first} rows of each task before the first step and of "
@@ -90,6 +92,20 @@ def _meta_steps(run: Forecast) -> str:
         "training time (estimated from the tokens that they read, not measured). They measure "
         f"{meta.measures} on up to {meta.rows_per_task} validation rows of a task."
     )
+
+
+def _targets(run: Forecast) -> list[str]:
+    """What becomes of the tasks that do not count."""
+    if run.meta is None or not run.targets:
+        return []
+    by_own_tokens = run.meta.measures in (TRAINING_LOSSES, LOSS_FALLS)
+    others = (
+        "the others get little more than adapt.floor of their initial share, whatever they teach"
+        if by_own_tokens
+        else "the others get as much as they help these, adapt.floor of their initial share at "
+        "least"
+    )
+    return [f"Only {_listed(run.targets)} count (adapt.learned.targets): {others}."]
 
 
 def _limits(run: Forecast) -> list[str]:

@@ -54,6 +54,13 @@ def make_forecast(meta: MetaSettings | None = None, adapt: Any = None, **changes
     return forecast(plan, tasks, AdaptConfig(token_budget=5000, **(adapt or {})), meta)
 
 
+def test_what_becomes_of_tasks_that_do_not_count_is_told() -> None:
+    adapt = {"learned": {"targets": ["b"]}}
+    said = "\n".join(notes(make_forecast(CurveSettings(start_after=0.1), adapt), 64))
+    assert "Only b count (adapt.learned.targets): the others get little more than adapt.fl" in said
+    assert "adapt.learned.targets" not in "\n".join(notes(make_forecast(adapt=adapt), 64))
+
+
 def test_a_plan_of_several_passes_and_of_rows_that_end_first() -> None:
     available = make_forecast().available
     thrice = make_forecast(budget=3 * available)
