@@ -18,13 +18,14 @@ def of_mean(difference: Estimate, error: float, margin: float) -> float:
     """p-value for a mean difference, by the distribution of its estimate.
 
     Args:
-        error: the standard error, or what `power.planning_error` puts in place of 0.
+        error: the standard error, or what is larger because `power.planning_error` stands in it for
+            benchmarks on which no item differs.
         margin: above 0, in the units of the difference.
     """
     if math.isnan(error) or difference.df < 1:
         return math.nan
     reach = margin - abs(difference.mean)
-    if difference.standard_error == 0:
+    if error > difference.standard_error:
         return float(stdtr(difference.df, -reach / error))
     return difference.tail(reach)
 

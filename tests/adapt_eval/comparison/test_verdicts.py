@@ -115,3 +115,18 @@ def test_the_detectable_effect_after_correction_is_larger(tmp_path: Path) -> Non
     assert result.suite.detectable_after_holm == pytest.approx(
         2.80 * result.suite.standard_error, rel=0.01
     )
+
+
+def test_benchmarks_on_which_no_item_differs_make_no_suite_equivalent(tmp_path: Path) -> None:
+    """Two of 40 items, all wrong in both: that says little, so neither does their mean with a
+    benchmark of 3,000 items that is all but alike."""
+    alike, nothing = coins(1, 3000, 0.5), [0.0] * 40
+    other = [1 - value if number % 500 == 0 else value for number, value in enumerate(alike)]
+    runs = [
+        made_run(tmp_path / name, {"sums": scores, "logic": nothing, "passages": nothing})
+        for name, scores in (("a", alike), ("b", other))
+    ]
+    result = compared(*runs, smallest_effect=0.03)
+    (suite,) = result.suites
+    assert suite.p_equivalence > 0.05
+    assert not suite.verdict.startswith("equivalent")
