@@ -137,6 +137,10 @@ class OracleLearner(CurveLearner):
         self._rows_per_task = rows_per_task
         self._measured = 0
 
+    def due(self, step: int, progress: float) -> bool:
+        """Right after it has measured."""
+        return bool(self._seen.any()) and self._curves.fit() is not None
+
     def take_rows(self, tasks: np.ndarray, sums: np.ndarray, tokens: np.ndarray) -> None:
         """It has its own."""
 
