@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -99,13 +99,9 @@ def summary(known: list[Line]) -> str:
 
 def targets_in_short(known: list[Line]) -> Iterator[str]:
     """The same for runs in which four tasks alone count."""
-    losses = {
-        (line["arm"], line["seed"]): static_search.of_targets(
-            np.array(line["losses"]), line["tasks"]
-        )
-        for line in known
-        if line["regime"] == "study" and line["budget"] == 0.05
-    }
+    losses = target_losses(
+        [line for line in known if line["regime"] == "study" and line["budget"] == 0.05]
+    )
     seeds = [seed for arm, seed in losses if arm == "learned, targets"]
     if not seeds:
         return
@@ -116,6 +112,14 @@ def targets_in_short(known: list[Line]) -> Iterator[str]:
         f"| mean loss of four small tasks as `targets`, 5% of the tokens | {len(seeds)} | "
         f"{learned.mean():.3f} | {uniform.mean():.3f} | {difference(learned - uniform)} |"
     )
+
+
+def target_losses(runs: list[Line]) -> dict[tuple[str, int], float]:
+    """Mean loss of the targets, by arm and seed."""
+    return {
+        (run["arm"], run["seed"]): static_search.of_targets(np.array(run["losses"]), run["tasks"])
+        for run in runs
+    }
 
 
 def lines(file: Path) -> list[Line]:
@@ -175,11 +179,7 @@ def row(arm: str, group: list[Line]) -> str:
     exact = np.mean([line["exact"] for line in runs])
     over = [line["over_noise"] for line in runs if line["over_noise"] is not None]
     time = np.mean([line["meta_seconds"] / line["seconds"] for line in runs])
-    alike = [
-        np.corrcoef(np.log(one["final"]), np.log(other["final"]))[0, 1]
-        for one, other in combinations(runs, 2)
-        if np.ptp(one["final"]) > 1e-9 and np.ptp(other["final"]) > 1e-9
-    ]
+    alike = alike_by_pairs((one["final"], other["final"]) for one, other in combinations(runs, 2))
     uniform = {line["seed"]: reached(line) for line in group if line["arm"] == "uniform"}
     pairs = [line for line in runs if line["seed"] in uniform and arm != "uniform"]
     over_uniform = np.array(
@@ -194,7 +194,7 @@ def row(arm: str, group: list[Line]) -> str:
         difference(over_uniform[:, 0]),
         difference(over_uniform[:, 1]),
         f"{np.mean(over):.1f}" if over else "",
-        f"{np.mean(alike):.2f}" if alike and learns(runs[0]) else "",
+        alike if learns(runs[0]) else "",
         like_the_oracle(runs, group),
         f"{np.mean([line['meta_tokens'] for line in runs]):,.0f}",
         f"{time:.1%}",
@@ -207,12 +207,17 @@ def like_the_oracle(runs: list[Line], group: list[Line]) -> str:
     oracle = {line["seed"]: line["final"] for line in group if line["arm"] == "oracle"}
     if not learns(runs[0]) or runs[0]["arm"] == "oracle":
         return ""
+    return alike_by_pairs(
+        (line["final"], oracle[line["seed"]]) for line in runs if line["seed"] in oracle
+    )
+
+
+def alike_by_pairs(pairs: Iterable[tuple[list[float], list[float]]]) -> str:
+    """Mean correlation of log shares over pairs of mixtures; those that are uniform tell none."""
     found = [
-        np.corrcoef(np.log(line["final"]), np.log(oracle[line["seed"]]))[0, 1]
-        for line in runs
-        if line["seed"] in oracle
-        and np.ptp(line["final"]) > 1e-9
-        and np.ptp(oracle[line["seed"]]) > 1e-9
+        np.corrcoef(np.log(one), np.log(other))[0, 1]
+        for one, other in pairs
+        if np.ptp(one) > 1e-9 and np.ptp(other) > 1e-9
     ]
     return f"{np.mean(found):.2f}" if found else ""
 
@@ -300,12 +305,7 @@ def targets(group: list[Line]) -> Iterator[str]:
     yield "| arm | seeds | loss of the four | over uniform | their share at the end |"
     yield "| --- | ---: | ---: | ---: | ---: |"
     four = np.array([task in static_search.TARGETS for task in group[0]["tasks"]])
-    values = {
-        (line["arm"], line["seed"]): static_search.of_targets(
-            np.array(line["losses"]), line["tasks"]
-        )
-        for line in group
-    }
+    values = target_losses(group)
     for arm in ("uniform", "learned", "learned, targets", "searched, targets"):
         runs = [line for line in group if line["arm"] == arm]
         pairs = [line["seed"] for line in runs if ("uniform", line["seed"]) in values]

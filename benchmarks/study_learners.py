@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from static_search import TARGETS
 
+from adapt_axolotl.config import LearnedConfig
 from adapt_axolotl.data.pools import TaskPools
 from adapt_axolotl.integration.eval_mode import evaluation_mode
 from adapt_axolotl.meta_step.falls import FallLearner, FallSettings
@@ -26,7 +27,6 @@ from adapt_axolotl.metagradient.per_task import PER_TASK
 from adapt_axolotl.metagradient.ranks import Ranks
 from adapt_axolotl.mixture.gradient_steps import GradientSteps
 from adapt_axolotl.mixture.learned import LearnedMixture, MetaUpdate
-from adapt_axolotl.mixture.learning_curves import ENTROPY_WEIGHT
 from adapt_axolotl.mixture.objectives import objective
 from adapt_axolotl.run.plan import RunPlan
 
@@ -61,16 +61,12 @@ def make_learner(
     count, estimate = len(plan.pools.tasks), plan.estimate()
     targets = [task in TARGETS for task in plan.pools.tasks]
     chosen = objective(learning.objective, targets=targets if learning.targets else None)
-    steps = GradientSteps() if learning.rule == "steps" else None
-    weight = learning.entropy_weight
-    if weight is None and learning.measure == "training_losses":
-        weight = ENTROPY_WEIGHT
+    pull = LearnedConfig(
+        measure=learning.measure, rule=learning.rule, entropy_weight=learning.entropy_weight
+    ).pull
+    steps = GradientSteps(entropy_weight=pull) if learning.rule == "steps" else None
     mixture = LearnedMixture(
-        plan.pools.tasks,
-        chosen,
-        steps=steps,
-        initial=plan.initial,
-        **({} if weight is None else {"entropy_weight": weight}),
+        plan.pools.tasks, chosen, steps=steps, entropy_weight=pull, initial=plan.initial
     )
     if learning.measure == "training_losses":
         curves = CurveSettings(learning.start_after)

@@ -170,8 +170,7 @@ class LearnedMixture:
             measurement = of_products(
                 inner_products, standard_errors, fresh, self.proportions, self._row_tokens
             )
-        ages = np.where(fresh, 0, self._ages + 1)
-        return self._learn(inner_products, fresh, ages, measurement, self.proportions, step)
+        return self._learn(inner_products, fresh, fresh, measurement, self.proportions, step)
 
     def update_by_falls(
         self,
@@ -201,8 +200,8 @@ class LearnedMixture:
                 falls, standard_errors, fresh, self.weights, self._initial, self._row_tokens
             )
         worth = np.full(len(falls), np.nan) if measurement is None else measurement.advantages
-        ages = np.where(fresh & (True if seen is None else seen), 0, self._ages + 1)
-        return self._learn(worth, fresh, ages, measurement, self._initial, step, freedom)
+        renewed = fresh if seen is None else fresh & seen
+        return self._learn(worth, fresh, renewed, measurement, self._initial, step, freedom)
 
     def _fresh(self, values: np.ndarray, errors: np.ndarray) -> np.ndarray:
         """(K,) bool: measured now, and to be believed."""
@@ -214,16 +213,17 @@ class LearnedMixture:
         self,
         worth: np.ndarray,
         fresh: np.ndarray,
-        ages: np.ndarray,
+        renewed: np.ndarray,
         measurement: Measurement | None,
         shares: np.ndarray,
         step: int,
         freedom: int | None = None,
     ) -> MetaUpdate:
         """Nothing moves unless two tasks or more were measured: a score is worth something only
-        beside another one. shares: (K,) those for which the measurement gives returns."""
+        beside another one. renewed: (K,) bool, what is known of the task holds something new;
+        shares: (K,) those for which the measurement gives returns."""
         self._scores = np.where(fresh, -worth, self._scores)
-        self._ages = ages
+        self._ages = np.where(renewed, 0, self._ages + 1)
         returns = errors = np.full(len(self.tasks), np.nan)
         if measurement is not None:
             found = measurement.returns(errors_known=freedom is not None)

@@ -48,9 +48,8 @@ class ObservedLosses:
     def weights(self) -> np.ndarray:
         """(K,) w, the weight of grad V_k in v: 0 for tasks that the objective is not over or whose
         last loss was not usable, alike before there is any."""
-        every = np.ones(len(self.last), dtype=bool)
         if np.isnan(self._smoothed).all():
-            counted = self._objective.counts(every)
+            counted = self._objective.counts(np.ones(len(self.last), dtype=bool))
             return counted / counted.sum()
         weights, counted = np.zeros(len(self.last)), self._objective.counts(self.usable)
         if counted.any():

@@ -6,6 +6,7 @@ number of the document alone, which changes with the data.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -56,6 +57,12 @@ class Scored(Protocol):
         Raises:
             ValueError: they are damaged, or are not those of the score.
         """
+
+
+def other_mean(scores: NDArray[np.float64], said: float) -> float | None:
+    """The mean of the scores where it is not what was said, NaN without any; None where it is."""
+    mean = float(scores.mean()) if len(scores) else math.nan
+    return None if math.isclose(mean, said, rel_tol=1e-9, abs_tol=1e-12) else mean
 
 
 def keys_of(documents: Iterable[tuple[str, str, str]]) -> list[Key]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from adapt_eval.comparison.items import Items, keys_of
+from adapt_eval.comparison.items import Items, keys_of, other_mean
 from adapt_eval.comparison.log_suite import LogSuite
 from adapt_eval.comparison.run import Run
 from adapt_eval.logs.log import Log, LoggedItem, LoggedTask
@@ -64,8 +63,7 @@ def _result(log: Log, task: LoggedTask, benchmark: Benchmark) -> LoggedResult:
     chosen = [one for one in task.items if one.filter == filter_name and metric in one.scores]
     scores = np.array([one.scores[metric] for one in chosen]) / benchmark.scale
     said = task.metrics[benchmark.metric] / benchmark.scale
-    mean = float(scores.mean()) if len(scores) else math.nan
-    if not math.isclose(mean, said, rel_tol=1e-9, abs_tol=1e-12):
+    if (mean := other_mean(scores, said)) is not None:
         raise ValueError(
             f"{task.file}: says {said:.6f} for {task.name}, {benchmark.metric}, and its "
             f"{len(scores)} items average to {mean:.6f}: the metric is no mean over items, or one "

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from itertools import compress
 
 import numpy as np
 
-from adapt_eval.comparison.items import Items, keys_of
+from adapt_eval.comparison.items import Items, keys_of, other_mean
 from adapt_eval.results import Result
 
 
@@ -43,8 +42,8 @@ def read_items(result: Result) -> Items:
     scores = np.array(list(compress(table["score"].to_pylist(), primary)), dtype=np.float64)
     if not len(scores):
         raise ValueError(f"{file}: has no items; run adapt-eval run --force")
-    mean, said = float(scores.mean()), result.content.score
-    if not math.isclose(mean, said, rel_tol=1e-9, abs_tol=1e-12):
+    said = result.content.score
+    if (mean := other_mean(scores, said)) is not None:
         raise ValueError(
             f"{file}: its items average to {mean:.6f}, {result.task}.json says {said:.6f}: the "
             "metric is no mean over items, or one of the files was edited; run adapt-eval run "

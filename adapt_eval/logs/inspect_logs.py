@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from adapt_eval.logs.log import Log, LoggedItem, LoggedTask, hash_of
+from adapt_eval.logs.log import Log, LoggedItem, LoggedTask, each_once, hash_of
 from adapt_eval.schema import Identity, MeasuredModel
 
 HARNESS = "Inspect"
@@ -45,15 +45,7 @@ class InspectLogs:
                 f"{place}: has logs of different models ({', '.join(sorted(models))}); give one "
                 "file, or a folder for each model"
             )
-        tasks: dict[str, LoggedTask] = {}
-        for file, one in found:
-            name = str(one.eval.task).rpartition("/")[2]
-            if name in tasks:
-                raise ValueError(
-                    f"{place}: {name} was measured twice, in {tasks[name].file.name} and in "
-                    f"{file.name}; give one file, or move one away"
-                )
-            tasks[name] = _task(name, file, one)
+        tasks = each_once((_task(file, one) for file, one in found), place, "file")
         newest = found[-1][1]
         identity = _identity(newest)
         model = MeasuredModel(name=str(newest.eval.model), hash=identity.model)
@@ -100,7 +92,8 @@ def _identity(log: Any) -> Identity:
     )
 
 
-def _task(name: str, file: Path, log: Any) -> LoggedTask:
+def _task(file: Path, log: Any) -> LoggedTask:
+    name = str(log.eval.task).rpartition("/")[2]
     metrics: dict[str, float] = {}
     for score in log.results.scores if log.results else ():
         for mean in _MEANS:

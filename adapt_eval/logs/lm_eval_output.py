@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from adapt_eval.logs.lm_eval_files import Results, read_results, read_samples
-from adapt_eval.logs.log import Log, LoggedItem, LoggedTask, hash_of
+from adapt_eval.logs.log import Log, LoggedItem, LoggedTask, each_once, hash_of
 from adapt_eval.schema import Identity, MeasuredModel
 
 HARNESS = "lm-eval"
@@ -49,15 +49,9 @@ class LmEvalOutput:
             raise ValueError(
                 f"{place}: its results are of different models ({names}); give one results_*.json"
             )
-        tasks: dict[str, LoggedTask] = {}
-        for file, one in found:
-            for task in _tasks(file, one):
-                if task.name in tasks:
-                    raise ValueError(
-                        f"{place}: {task.name} was measured twice, in {tasks[task.name].file.name} "
-                        f"and in {file.name}; give one results_*.json, or move one away"
-                    )
-                tasks[task.name] = task
+        tasks = each_once(
+            (task for file, one in found for task in _tasks(file, one)), place, "results_*.json"
+        )
         newest = found[-1][1]
         return Log(
             place, HARNESS, _model(newest), _identity(newest), tasks, newest.measured(), REMEDY

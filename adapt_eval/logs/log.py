@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -106,6 +106,27 @@ class Format(Protocol):
         Raises:
             ValueError: it is damaged, or does not hold what a comparison needs.
         """
+
+
+def each_once(tasks: Iterable[LoggedTask], place: Path, files: str) -> dict[str, LoggedTask]:
+    """Tasks by their names.
+
+    Args:
+        place: as the user gave it.
+        files: what one of them is called, for the message.
+
+    Raises:
+        ValueError: a task is there twice.
+    """
+    found: dict[str, LoggedTask] = {}
+    for task in tasks:
+        if task.name in found:
+            raise ValueError(
+                f"{place}: {task.name} was measured twice, in {found[task.name].file.name} and in "
+                f"{task.file.name}; give one {files}, or move one away"
+            )
+        found[task.name] = task
+    return found
 
 
 def hash_of(content: Any) -> str:
