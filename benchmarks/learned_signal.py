@@ -14,8 +14,9 @@ rows dealt out to 20 tasks at random), `noise` (the answers of four tasks shuffl
 Arms: `uniform`, `proportional`, `temperature` (3); `learned` (the defaults), and by other measures,
 rules and objectives (`ARMS`); `oracle`, which measures 100 validation rows of each task wherever
 the default looks at what training gave it; controls: `replay` (the average of `learned` of the same
-seed, as a static mixture), `permuted` (the same with its tasks permuted); and what a search for the
-best static mixture runs and finds (`static_search.py`).
+seed, as a static mixture), `permuted` (the same with its tasks permuted), `walk` (a random walk as
+far as `learned` of the same seed got); and what a search for the best static mixture runs and finds
+(`static_search.py`).
 """
 
 from __future__ import annotations
@@ -36,14 +37,20 @@ from study_learners import Learning
 REGIMES = ("study", "clones", "null", "noise", "duplicates")
 COPIED_ROWS = 60
 
+# Of the mixture in a run, about: log(1 / start_after) / log(growth of an interval), but for the
+# first ones, which no line is fitted to.
+MOVES = 16
+
 ARMS: dict[str, Learning | None] = {
     "uniform": None,
     "proportional": None,
     "temperature": None,
     "replay": None,
     "permuted": None,
+    "walk": Learning(),
     "learned": Learning(),
     "learned, mean": Learning(objective="mean"),
+    "learned, lambda 0.1": Learning(entropy_weight=0.1),
     "learned, lambda 0.5": Learning(entropy_weight=0.5),
     "learned, lambda 1": Learning(entropy_weight=1.0),
     "learned, targets": Learning(objective="mean", targets=True),
@@ -111,8 +118,22 @@ def one_run(data: Data, key: Line, known: list[Line]) -> Outcome:
             if arm in SEARCH
             else static(arm, pools.available_tokens, {**key, "arm": "learned"}, known)
         ),
-        learning=ARMS[arm],
+        learning=walk(key, known) if arm == "walk" else ARMS[arm],
     )
+
+
+def learned_line(arm: str, learned: Line, known: list[Line]) -> Line:
+    """The run of `learned` that an arm follows. learned: its key."""
+    found = [line for line in known if learned.items() <= line.items()]
+    if not found:
+        raise SystemExit(f"{arm}: run the arm learned with seed {learned['seed']} first")
+    return found[0]
+
+
+def walk(key: Line, known: list[Line]) -> Learning:
+    """A random walk that ends as far from uniform as `learned` did."""
+    final = np.array(learned_line("walk", {**key, "arm": "learned"}, known)["final"])
+    return Learning(walk=float(np.log(final).std() / MOVES**0.5))
 
 
 def static(arm: str, available: np.ndarray, learned: Line, known: list[Line]) -> np.ndarray | None:
@@ -122,10 +143,7 @@ def static(arm: str, available: np.ndarray, learned: Line, known: list[Line]) ->
         return np.asarray(heated / heated.sum())
     if arm not in ("replay", "permuted"):
         return None
-    found = [line for line in known if learned.items() <= line.items()]
-    if not found:
-        raise SystemExit(f"{arm}: run the arm learned with seed {learned['seed']} first")
-    average = np.array(found[0]["average"])
+    average = np.array(learned_line(arm, learned, known)["average"])
     order = np.random.default_rng(learned["seed"]).permutation(len(average))
     return average if arm == "replay" else average[order]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,8 @@ LEARNING_RATE = 3e-3
 class Learning:
     """How a learned arm learns; defaults are those of a recipe. With `oracle_rows` it measures so
     many validation rows of each task whenever an interval begins, for nothing; with `targets` these
-    alone count."""
+    alone count. With `walk` it does not learn: its logits move at random, by so many nats (standard
+    deviation over tasks) at each meta step."""
 
     measure: str = "training_losses"
     rule: str = "evidence"
@@ -47,6 +49,7 @@ class Learning:
     start_after: float = 0.06
     entropy_weight: float | None = None
     oracle_rows: int | None = None
+    walk: float | None = None
 
 
 def make_learner(
@@ -65,9 +68,10 @@ def make_learner(
         measure=learning.measure, rule=learning.rule, entropy_weight=learning.entropy_weight
     ).pull
     steps = GradientSteps(entropy_weight=pull) if learning.rule == "steps" else None
-    mixture = LearnedMixture(
-        plan.pools.tasks, chosen, steps=steps, entropy_weight=pull, initial=plan.initial
-    )
+    kind: Callable[..., LearnedMixture] = LearnedMixture
+    if learning.walk is not None:
+        kind = partial(WalkingMixture, learning.walk, plan.seed)
+    mixture = kind(plan.pools.tasks, chosen, steps=steps, entropy_weight=pull, initial=plan.initial)
     if learning.measure == "training_losses":
         curves = CurveSettings(learning.start_after)
         if learning.oracle_rows is not None:
@@ -114,6 +118,21 @@ def make_learner(
         lambda: LEARNING_RATE,
         lambda: evaluation_mode(model),
     )
+
+
+class WalkingMixture(LearnedMixture):
+    """Moves when a learned one would, at random."""
+
+    def __init__(self, size: float, seed: int, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._size = size
+        self._random = np.random.default_rng(seed)
+
+    def update_by_falls(self, *arguments: Any, **named: Any) -> MetaUpdate:
+        before = self._logits
+        update = super().update_by_falls(*arguments, **named)
+        self._logits = before + self._size * self._random.normal(size=len(before))
+        return replace(update, proportions=self.proportions, logits=self._logits.copy())
 
 
 class OracleLearner(CurveLearner):

@@ -10,14 +10,16 @@ effects does:
     m_k     mean of y_kt, weighted by decay^age / e_kt^2
     s_k^2   phi times its variance by the e_kt alone
     phi     mean over k, t of (y_kt - y_k,t-1)^2 / (e_kt^2 + e_k,t-1^2), 1 at least
-    Q       sum_k (m_k - m)^2 / s_k^2, m the mean of the m_k weighted by 1/s_k^2 (Cochran, 1954)
-    tau^2   variance of the tasks' true values: (Q - q) / (W - sum_k 1/s_k^4 / W), W = sum_k 1/s_k^2
-            (DerSimonian and Laird, 1986), 0 at least
+    Q(t)    sum_k (m_k - m)^2 / (t + s_k^2), m the mean of the m_k weighted by 1 / (t + s_k^2)
+            (Cochran, 1954, for t = 0)
+    tau^2   variance of the tasks' true values: Q(tau^2) = q, 0 where Q(0) is less (Paule and
+            Mandel, 1982)
     kept    tau^2 / (tau^2 + s_k^2)
 
-q is the value that Q stays below in 95 of 100 cases where all tasks are alike ((K - 1) times a
+q is the value that Q(0) stays below in 95 of 100 cases where all tasks are alike ((K - 1) times a
 quantile of F, because phi is an estimate too), and not K - 1, which Q then has on average (ours):
-without evidence nothing moves, and just above it little does.
+without evidence nothing moves, and just above it little does. With tau^2 in the weights of the
+mean, a task that is known far better than the others does not alone say what is common to all.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import optimize, stats
 
 from adapt_axolotl.mixture.nan_as_null import as_array, as_list
 
@@ -66,18 +68,31 @@ def shrunk(values: np.ndarray, variances: np.ndarray, freedom: int) -> Posterior
         freedom: degrees of freedom from which their scale is known.
     """
     known = np.isfinite(values)
-    count, others = len(values), int(known.sum()) - 1
-    precisions = 1 / variances[known]
-    total = precisions.sum()
-    mean = float(precisions @ values[known]) / total
-    centred = values[known] - mean
-    q = float(precisions @ centred**2)
+    found, noise = values[known], variances[known]
+    others = len(found) - 1
     limit = others * float(stats.f.ppf(CONFIDENCE, others, freedom))
-    between = max(0.0, q - limit) / (total - precisions @ precisions / total)
-    believed, deviations = np.full(count, mean), np.full(count, np.nan)
-    believed[known] += between / (between + variances[known]) * centred
-    deviations[known] = centred * np.sqrt(precisions)
+    q = heterogeneity(0.0, found, noise)
+    between = 0.0
+    if q > limit:
+        # Q falls below any limit from where tau^2 alone explains the squares on.
+        top = float(((found - found.mean()) ** 2).sum()) / limit
+        between = float(optimize.brentq(lambda t: heterogeneity(t, found, noise) - limit, 0.0, top))
+    mean = common_mean(between, found, noise)
+    believed, deviations = np.full(len(values), mean), np.full(len(values), np.nan)
+    believed[known] += between / (between + noise) * (found - mean)
+    deviations[known] = (found - mean) / np.sqrt(noise)
     return Posterior(believed, deviations, float(np.sqrt(q / others)))
+
+
+def common_mean(between: float, values: np.ndarray, variances: np.ndarray) -> float:
+    """m, where the true values have the variance t = between. values, variances: (K,)."""
+    return float(np.average(values, weights=1 / (between + variances)))
+
+
+def heterogeneity(between: float, values: np.ndarray, variances: np.ndarray) -> float:
+    """Q(t), t = between. values, variances: (K,)."""
+    centred = values - common_mean(between, values, variances)
+    return float((centred**2 / (between + variances)).sum())
 
 
 class Evidence:

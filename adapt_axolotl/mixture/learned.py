@@ -14,7 +14,8 @@ how the losses fall, and moves the logits by one of two rules:
                multiple of the mean. If the loss of a task falls as the logarithm of its own
                tokens, J with its entropy term is least there, to first order in a:
                w_k f_k / p_k = lambda log(p_k / p0_k) + constant. lambda = 0 makes all tokens
-               worth the same, a large one stays at p0. Gradient products, which are measured at
+               worth the same, a large one stays at p0. Falls, which are fitted anew each time,
+               move the logits half of the way there. Gradient products, which are measured at
                p, are taken to p0 by p_k / p0_k; where they do not change with p, the logits
                settle at log(worth) / lambda.
 
@@ -46,6 +47,10 @@ FLOOR = 0.1
 ENTROPY_WEIGHT = 1.0
 EVIDENCE_DECAY = 0.8
 LEAST_WORTH = 0.05
+
+# Share of the old logits in the new ones, where falls are set anew at each meta step: most rows of
+# one fit are in the next, and what only one of them shows should not carry the mixture away.
+KEPT_LOGITS = 0.5
 
 
 @dataclass(frozen=True)
@@ -233,7 +238,9 @@ class LearnedMixture:
             if np.isfinite(posterior.over_noise):
                 logits = np.log(np.maximum(1 + posterior.means, LEAST_WORTH))
                 logits = logits / (1 + self._entropy_weight)
-                self._logits = logits - logits.mean()
+                # Repeated measurements are pooled already.
+                keep = 0.0 if freedom is None else KEPT_LOGITS
+                self._logits = keep * self._logits + (1 - keep) * (logits - logits.mean())
         elif measurement is not None:
             self._logits = self._steps.moved(
                 self._logits, measurement, self._evidence.overdispersion

@@ -70,9 +70,11 @@ class Measurement:
         # A multiple beyond any sense is a division by almost nothing.
         values = np.where(np.abs(values) < LARGEST_RETURN, values, np.nan)
         measured = np.isfinite(values)
-        known = measured & (self.errors > LEAST_ERROR * self.mean)
+        least = LEAST_ERROR * self.mean
+        # Of a handful of rows, an error of almost 0 is chance.
+        known = measured & (self.errors >= (0 if errors_known else least))
         typical = float(np.median(self.errors[known])) / self.mean if known.any() else LEAST_ERROR
-        errors = np.where(known, self.errors / self.mean, typical)
+        errors = np.where(known, np.maximum(self.errors, least) / self.mean, typical)
         if not errors_known:
             # A handful of rows tells an error poorly: half is what is typical (in squares).
             errors = np.sqrt((errors**2 + typical**2) / 2)

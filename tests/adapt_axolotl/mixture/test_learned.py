@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from adapt_axolotl.mixture.gradient_steps import SCORE_CLIP, STEP_SIZE, GradientSteps
-from adapt_axolotl.mixture.learned import LearnedMixture
+from adapt_axolotl.mixture.learned import LearnedMixture, MetaUpdate
 from adapt_axolotl.mixture.objectives import OBJECTIVES, objective
 from adapt_axolotl.mixture.observed import LEAST_FIRST_LOSS
 
@@ -38,6 +38,13 @@ def by_evidence(count: int = 4, targets: list[bool] | None = None, **changes) ->
     mixture = LearnedMixture(names, objective("mean", targets=targets), **changes)
     mixture.observe(np.ones(count))
     return mixture
+
+
+def settled(mixture: LearnedMixture, falls: np.ndarray) -> MetaUpdate:
+    """What many meta steps lead to that find these falls, without noise."""
+    for step in range(40):
+        update = mixture.update_by_falls(falls, np.full(len(falls), 1e-6), step=step, freedom=100)
+    return update
 
 
 def test_the_smooth_worst_case_lies_between_mean_and_maximum() -> None:
@@ -98,7 +105,7 @@ def test_by_falls_the_targets_get_what_the_floor_leaves() -> None:
     targets = [True, True, False, False]
     mixture = by_evidence(targets=targets, entropy_weight=1e-9, floor=0.2)
     falls = np.array([3.0, 1.0, 5.0, 5.0])
-    shares = mixture.update_by_falls(falls, np.full(4, 1e-6), step=0, freedom=100).proportions
+    shares = settled(mixture, falls).proportions
     assert shares[2:] == pytest.approx(0.2 / 4, abs=0.02)  # a worth of 0.05 is the least believed
     assert shares[0] > 2 * shares[1]
 
@@ -448,13 +455,27 @@ def test_by_evidence_a_task_worth_twice_as_much_gets_its_power_of_the_share() ->
         )
 
 
+def test_one_fit_moves_the_logits_half_of_the_way() -> None:
+    """And one that does not stand out from noise leaves half of what others had found."""
+    falls, exact, vague = np.array([1.0, 2.0, 1.0, 4.0]), np.full(4, 1e-6), np.ones(4)
+    goal = settled(by_evidence(floor=0.0), falls).logits
+    mixture = by_evidence(floor=0.0)
+    found = [
+        mixture.update_by_falls(falls, errors, step=step, freedom=100).logits
+        for step, errors in enumerate((exact, exact, vague))
+    ]
+    assert found[0] == pytest.approx(goal / 2, rel=1e-6)
+    assert found[1] == pytest.approx(goal * 3 / 4, rel=1e-6)
+    assert found[2] == pytest.approx(goal * 3 / 8, rel=1e-6)
+
+
 def test_falls_by_own_tokens_lead_to_the_least_objective() -> None:
     """V_k = a_k - f_k log n_k: the shares that minimise sum_k w_k V_k are those of w_k f_k, and
     p0 r^1 is there, from whatever shares a run starts."""
     initial = np.array([0.1, 0.2, 0.3, 0.4])
     falls = np.array([1.0, 2.0, 1.0, 4.0])
     mixture = by_evidence(initial=initial, entropy_weight=1e-9, floor=0.0)
-    update = mixture.update_by_falls(falls, np.full(4, 1e-6), step=0, freedom=100)
+    update = settled(mixture, falls)
     assert update.returns == pytest.approx(falls / falls.sum() / initial, rel=1e-6)
     assert update.proportions == pytest.approx(falls / falls.sum(), rel=1e-3)
 
@@ -463,7 +484,7 @@ def test_falls_by_own_tokens_lead_there_too_where_shares_count_rows() -> None:
     """Tasks alike but for rows of 1 and of 10 tokens: each is to have half of the tokens."""
     row_tokens = np.array([1.0, 10.0])
     mixture = by_evidence(2, entropy_weight=1e-9, floor=0.0, row_tokens=row_tokens)
-    update = mixture.update_by_falls(np.full(2, 0.5), np.full(2, 1e-6), step=0, freedom=100)
+    update = settled(mixture, np.full(2, 0.5))
     tokens = update.proportions * row_tokens
     assert tokens / tokens.sum() == pytest.approx([0.5, 0.5], rel=1e-3)
 
@@ -473,7 +494,7 @@ def test_the_entropy_weight_holds_the_mixture_at_its_initial_one() -> None:
     falls = np.array([3.0, 1.0])
     for weight in (0.5, 1.0, 4.0):
         mixture = by_evidence(2, initial=initial, entropy_weight=weight, floor=0.0)
-        update = mixture.update_by_falls(falls, np.full(2, 1e-6), step=0, freedom=100)
+        update = settled(mixture, falls)
         part = 1 / (1 + weight)
         wanted = (falls / falls.sum()) ** part * initial ** (1 - part)
         assert update.proportions == pytest.approx(wanted / wanted.sum(), rel=1e-3)
