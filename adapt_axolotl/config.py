@@ -78,7 +78,8 @@ class LearnedConfig(Block):
     targets: list[str] | None = Field(
         default=None,
         min_length=1,
-        description="Tasks that alone count in the objective; default: all. The others get less "
+        description="Tasks that alone count in the objective; default: those named by `target:` in "
+        "`test_datasets`, or else all. The others get less "
         "the less they help, `adapt.floor` of their initial share at least; set that higher to "
         "keep what they teach. Only `measure: products` sees that one task helps another.",
     )
@@ -345,6 +346,22 @@ class AdaptConfig(Block):
         default_factory=list,
         description="Filled in by the plugin: the task of each entry of `test_datasets:`.",
     )
+    target_tasks: list[str] = Field(
+        default_factory=list,
+        description="Filled in by the plugin: the tasks that an entry of `test_datasets:` names by "
+        "`target:`.",
+    )
+
+    @property
+    def task_names(self) -> tuple[str, ...]:
+        """The K tasks, each once: those that are trained on, and behind them targets that are
+        not."""
+        return tuple(dict.fromkeys([*self.train_tasks, *self.target_tasks]))
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The tasks that alone count in the objective; empty where all do."""
+        return tuple(dict.fromkeys([*self.target_tasks, *(self.learned.targets or ())]))
 
     @property
     def budget(self) -> TokenBudget:

@@ -121,7 +121,7 @@ class TokenLedger:
                     "examples": int(self._examples[k]),
                     "available": int(available[k]),
                     "rows": int(rows[k]),
-                    "repeats": float(self._examples[k] / rows[k]),
+                    "repeats": float(self._examples[k] / max(1, rows[k])),
                 }
                 for k, name in enumerate(self.pools.tasks)
             },

@@ -41,7 +41,12 @@ def freeze(folder: Path, which: Literal["average", "final"]) -> str:
             "adapt.token_budget or adapt.learned.overhead, and train again"
         )
     recipe = RecipeText(run.recipe)
-    recipe.replace("adapt", _block(recipe.values["adapt"], run.mixture[which]))
+    trained = {
+        task: share
+        for task, share in run.mixture[which].items()
+        if run.ledger["tasks"][task]["rows"]
+    }
+    recipe.replace("adapt", _block(recipe.values["adapt"], trained))
     output = f"output_dir: {as_scalar(run.config['recipe']['output_dir'] + '_frozen')}"
     if "output_dir" in recipe.values:
         recipe.replace("output_dir", output)

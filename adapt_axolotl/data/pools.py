@@ -16,7 +16,8 @@ class TaskPools:
     """Rows grouped by task.
 
     Attributes:
-        tasks: the K task names; a task's number is its place in this tuple.
+        tasks: the K task names; a task's number is its place in this tuple. In the training pools a
+            target that is no training task has no rows.
         task_of_row: (N,) int, the task of each row.
         supervised_tokens: (N,) int, labels other than -100 in each row; every row has at least one.
         lengths: (N,) int, all tokens of each row.

@@ -40,7 +40,7 @@ class Tasks:
         pools: the training rows as index arrays.
         validation: tokenised validation rows of all tasks.
         validation_pools: the validation rows as index arrays.
-        read: of each task, what its training files held.
+        read: of each task, what its training files held; nothing where it has none.
         digest: of the tokens and labels of all rows.
     """
 
@@ -99,7 +99,7 @@ def load_tasks(
 
     Args:
         source: of the rows.
-        names: the K tasks in order.
+        names: the K tasks in order; those that have validation rows only come last.
         request: how to split.
         fresh: ignore what is prepared (`axolotl preprocess`).
 
@@ -136,6 +136,7 @@ def _build(
     for name in names:
         if name in validation:
             validation[name] = _capped(validation[name], request)
+            read.setdefault(name, RowsRead(0, 0))
             continue
         held_out = carve_validation(name, fingerprints(train[name]), request.carve, request.seed)
         validation[name] = train[name].select(np.flatnonzero(held_out))
@@ -227,8 +228,8 @@ def _join(parts: list[Dataset]) -> Dataset:
 
 
 def _concatenate(rows: dict[str, Dataset], names: Sequence[str]) -> Dataset:
-    joined = _join([rows[name] for name in names])
-    counts = [len(rows[name]) for name in names]
+    joined = _join([rows[name] for name in names if name in rows])
+    counts = [len(rows.get(name, ())) for name in names]
     columns = {
         "adapt_task": np.repeat(np.arange(len(names), dtype=np.int32), counts),
         "adapt_supervised": supervised_tokens(joined).astype(np.int32),

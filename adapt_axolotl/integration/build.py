@@ -168,12 +168,12 @@ def named_objective(adapt: AdaptConfig, names: Sequence[str]) -> Objective:
     """The objective that the `adapt:` block names; a static mixture has one too, to be compared
     by."""
     learned = adapt.learned
-    references, targets = learned.reference_losses, learned.targets
+    references, targets = learned.reference_losses, adapt.targets
     return objective(
         learned.objective,
         beta=learned.beta,
         reference_losses=None if references is None else [references[name] for name in names],
-        targets=None if targets is None else [name in targets for name in names],
+        targets=[name in targets for name in names] if targets else None,
     )
 
 
@@ -212,7 +212,7 @@ def learned_mixture(
         entropy_weight=learned.pull if learned.rule == "evidence" else ENTROPY_WEIGHT,
         floor=adapt.floor,
         initial=initial,
-        row_tokens=pools.available_tokens / pools.rows_of_task if by_rows else None,
+        row_tokens=pools.available_tokens / np.maximum(1, pools.rows_of_task) if by_rows else None,
     )
 
 
@@ -259,10 +259,12 @@ def product_settings(
     """When and how gradient products are measured."""
     learned = spec.adapt.learned
     estimators = candidate_estimators(spec, estimate, num_tasks, trainer)
+    # Training rows of its own are of all tasks, validation rows of those that count.
+    own_rows = estimators[0].own_rows or learned.look_ahead
     schedule = meta_schedule(
         steps=estimate.steps,
         rows_per_step=estimate.rows_per_step,
-        num_tasks=num_tasks,
+        num_tasks=num_tasks if own_rows else len(spec.adapt.targets) or num_tasks,
         estimator=estimators[0],
         look_ahead=learned.look_ahead,
         overhead=float(learned.overhead),

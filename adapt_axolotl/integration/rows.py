@@ -64,8 +64,8 @@ def load_recipe_tasks(cfg: Any, spec: TrainingSpec, tokenizer: Any, *, fresh: bo
         deduplicate=spec.deduplicate,
         seed=spec.seed,
     )
-    names = tuple(dict.fromkeys(adapt.train_tasks))
-    return load_tasks(RecipeRows(cfg, spec, tokenizer), names, request, fresh=fresh)
+    source = RecipeRows(cfg, spec, tokenizer)
+    return load_tasks(source, adapt.task_names, request, fresh=fresh)
 
 
 class RecipeRows:

@@ -128,24 +128,35 @@ class MetaLearner:
 
     def rows(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         """(validation rows, training rows) of the meta step at `step`."""
-        validation = self._draw(self._validation, RandomStream.META_VALIDATION_ROWS, step)
+        counted = self.mixture.objective.counts(np.ones(len(self.mixture.tasks), dtype=bool))
+        validation = self._draw(self._validation, counted, RandomStream.META_VALIDATION_ROWS, step)
         if not self.estimator.own_rows and not self._settings.look_ahead:
             return validation, np.zeros(0, dtype=np.int64)
         # The turns of the two streams differ: were a task scored only along v of its own losses,
         # each would look good.
-        return validation, self._draw(self._training, RandomStream.META_TRAINING_ROWS, step)
+        trained = self.mixture.trained
+        return validation, self._draw(
+            self._training, trained, RandomStream.META_TRAINING_ROWS, step
+        )
 
-    def _draw(self, source: MeasuringRows, stream: RandomStream, step: int) -> np.ndarray:
-        settings = self._settings
-        tasks = tasks_in_turn(
-            len(self.mixture.tasks),
+    def _draw(
+        self, source: MeasuringRows, tasks: np.ndarray, stream: RandomStream, step: int
+    ) -> np.ndarray:
+        """Rows of those of these tasks, (K,) bool, whose turn it is."""
+        settings, those = self._settings, np.flatnonzero(tasks)
+        turn = tasks_in_turn(
+            len(those),
             settings.tasks_at_once,
             step // settings.update_every,
             seed=settings.seed,
             stream=stream,
         )
         return source.draw(
-            tasks.tolist(), settings.rows_per_task, seed=settings.seed, stream=stream, step=step
+            those[turn].tolist(),
+            settings.rows_per_task,
+            seed=settings.seed,
+            stream=stream,
+            step=step,
         )
 
     def tokens(self, step: int) -> int:

@@ -96,10 +96,12 @@ class LearnedMixture:
         floor: least share of a task, as a part of its initial share.
         row_tokens: (K,) mean supervised tokens of a row of each task, where proportions count rows;
             None where they count supervised tokens.
-        initial: (K,) p0, all above 0; uniform by default.
+        initial: (K,) p0; uniform by default. A task of share 0 is a target that is not trained on:
+            it stays there.
 
     Attributes:
         losses: the validation losses so far.
+        trained: (K,) bool, the tasks that have a share.
 
     Raises:
         ValueError: a setting with which no mixture could be learned.
@@ -130,6 +132,9 @@ class LearnedMixture:
         self._floor = floor
         self._row_tokens = row_tokens
         self._initial = np.full(count, 1 / count) if initial is None else initial
+        self.trained = self._initial > 0
+        with np.errstate(divide="ignore"):
+            self._log_initial = np.log(self._initial)
         self._logits = np.zeros(count)
         with_floor(self._initial, self._initial, floor)  # Refuses a floor that is none.
         self._scores = np.full(count, np.nan)
@@ -139,7 +144,7 @@ class LearnedMixture:
     @property
     def proportions(self) -> np.ndarray:
         """(K,) p = softmax(log p0 + logits), mixed with the floor."""
-        learned = softmax(np.log(self._initial) + self._logits)
+        learned = softmax(self._log_initial + self._logits)
         return with_floor(learned, self._initial, self._floor)
 
     @property
@@ -210,7 +215,7 @@ class LearnedMixture:
 
     def _fresh(self, values: np.ndarray, errors: np.ndarray) -> np.ndarray:
         """(K,) bool: measured now, and to be believed."""
-        usable = self.losses.usable
+        usable = self.trained & (self.losses.usable | ~self.objective.counts(self.trained))
         fresh: np.ndarray = usable & (np.abs(values) < LARGEST) & ~(errors >= LARGEST)
         return fresh
 
@@ -232,7 +237,8 @@ class LearnedMixture:
         returns = errors = np.full(len(self.tasks), np.nan)
         if measurement is not None:
             found = measurement.returns(errors_known=freedom is not None)
-            returns, errors = (values * shares / self._initial for values in found)
+            initial = np.where(self.trained, self._initial, 1.0)
+            returns, errors = (values * shares / initial for values in found)
         posterior = self._believed(returns, errors, freedom)
         if self._steps is None:
             if np.isfinite(posterior.over_noise):

@@ -34,17 +34,18 @@ def static_proportions(
     Args:
         scheme: `uniform` and `round_robin`: 1/K each; `proportional`: to `available`;
             `temperature`: to available ** (1 / temperature); `weights`: as given.
-        available: how much each task has, in the unit of the mixture (tokens or examples).
+        available: how much each task has, in the unit of the mixture (tokens or examples); one
+            without anything has no share.
         temperature: 1 is proportional, large is uniform.
-        weights: for `weights`, a share for every task, in any scale.
-        tasks: the names that `weights` must cover.
+        weights: for `weights`, a share for every task that has something, in any scale.
+        tasks: the K names.
 
     Raises:
         ValueError: weights that do not match the tasks or cannot be shares.
     """
     sizes = np.asarray(available, dtype=np.float64)
     if scheme in ("uniform", "round_robin"):
-        return np.full(len(sizes), 1 / len(sizes))
+        return (sizes > 0) / np.count_nonzero(sizes)
     if scheme == "proportional":
         return sizes / sizes.sum()
     if scheme == "temperature":
@@ -53,7 +54,10 @@ def static_proportions(
         return heated / heated.sum()
     assert scheme == "weights", f"unknown scheme {scheme!r}"
     assert weights is not None
-    return from_weights(weights, tasks, key="adapt.weights")
+    trained = [task for task, size in zip(tasks, sizes, strict=True) if size > 0]
+    shares = np.zeros(len(sizes))
+    shares[sizes > 0] = from_weights(weights, trained, key="adapt.weights")
+    return shares
 
 
 def from_weights(weights: Mapping[str, float], tasks: Sequence[str], *, key: str) -> np.ndarray:

@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 
 from adapt_axolotl.config import AdaptConfig, Block, LearnedConfig
 
-_NOT_THE_USERS = ("train_tasks", "test_tasks")  # filled in by the plugin
+_NOT_THE_USERS = ("train_tasks", "test_tasks", "target_tasks")  # filled in by the plugin
 BOUNDS = {Ge: "at least {.ge}", Gt: "above {.gt}", Le: "at most {.le}", Lt: "below {.lt}"}
 
 

@@ -67,6 +67,7 @@ def read_recipe(cfg: MutableMapping[str, Any]) -> AdaptConfig:
         **_held_out_share(cfg, adapt),
         "train_tasks": _task_names(cfg, "datasets"),
         "test_tasks": _task_names(cfg, "test_datasets"),
+        "target_tasks": _targets(cfg),
     }
     return parse_adapt_block(cfg["adapt"])
 
@@ -113,8 +114,7 @@ def _checks(cfg: MutableMapping[str, Any], adapt: AdaptConfig) -> Iterator[Calla
         for index, entry in enumerate(cfg.get(key) or []):
             yield partial(_expand_paths, entry, f"{key}[{index}]")
             yield partial(check_task_name, entry, f"{key}[{index}]")
-    train_tasks, test_tasks = _task_names(cfg, "datasets"), _task_names(cfg, "test_datasets")
-    yield lambda: _check_tasks(adapt, train_tasks, test_tasks)
+    yield lambda: _check_tasks(adapt, _names(cfg), _task_names(cfg, "test_datasets"), _targets(cfg))
     yield lambda: _held_out_share(cfg, adapt)
     yield lambda: _check_budget(cfg, adapt)
     yield lambda: check_late_keys(cfg, _names(cfg))
@@ -125,8 +125,14 @@ def _task_names(cfg: Mapping[str, Any], key: str) -> list[str]:
 
 
 def _names(cfg: Mapping[str, Any]) -> list[str]:
-    """The tasks of a recipe, each once."""
+    """The tasks that a recipe trains on, each once."""
     return list(dict.fromkeys(_task_names(cfg, "datasets")))
+
+
+def _targets(cfg: Mapping[str, Any]) -> list[str]:
+    """The tasks that entries of `test_datasets` name by `target:`, each once."""
+    entries = [one for one in cfg.get("test_datasets") or [] if isinstance(one, Mapping)]
+    return list(dict.fromkeys(str(entry["target"]) for entry in entries if entry.get("target")))
 
 
 def recipe_as_written(cfg: Mapping[str, Any]) -> str:
@@ -146,24 +152,39 @@ def recipe_as_written(cfg: Mapping[str, Any]) -> str:
 
 
 def task_name(entry: Mapping[str, Any]) -> str:
-    """`task:` of a dataset entry, else its path."""
-    return str(entry.get("task") or entry.get("path"))
+    """`task:` of a dataset entry, or its `target:`, else its path."""
+    return str(entry.get("task") or entry.get("target") or entry.get("path"))
 
 
 def check_task_name(entry: Mapping[str, Any], where: str) -> None:
     """
     Raises:
-        ValueError: `task:` is there and is no name. YAML reads an unquoted no, off or nothing as
-            one of its own values, which would give the entry another task without a word.
+        ValueError: `task:` or `target:` is there and is no name. YAML reads an unquoted no, off or
+            nothing as one of its own values, which would give the entry another task without a
+            word. Or both are there, or a target among the training data.
     """
-    name = entry.get("task", "path") if isinstance(entry, Mapping) else "path"
-    if isinstance(name, str | int | float) and not isinstance(name, bool) and str(name).strip():
+    if not isinstance(entry, Mapping):
         return
-    empty = name is None or str(name).strip() == ""
-    raise ValueError(
-        f"{where}.task: {'is empty' if empty else f'{name!r} is no name'}; write a name in quotes, "
-        'as in task: "qa", or remove the key, and the entry\'s path is the name'
-    )
+    for key in ("task", "target"):
+        name = entry.get(key, "path")
+        if isinstance(name, str | int | float) and not isinstance(name, bool) and str(name).strip():
+            continue
+        empty = name is None or str(name).strip() == ""
+        raise ValueError(
+            f"{where}.{key}: {'is empty' if empty else f'{name!r} is no name'}; write a name in "
+            f'quotes, as in {key}: "qa", or remove the key, and the entry\'s path is the name'
+        )
+    if "target" in entry and not where.startswith("test_datasets"):
+        raise ValueError(
+            f"{where}.target: a target is what training is for, and is measured on test_datasets; "
+            "write task: here, and target: in an entry of test_datasets"
+        )
+    if "target" in entry and "task" in entry:
+        raise ValueError(
+            f"{where}: has task: {entry['task']} and target: {entry['target']}; keep target: where "
+            "these rows are what the mixture is to be good at, task: where they are the validation "
+            "rows of a training task like any other"
+        )
 
 
 def is_hub_name(path: str) -> bool:
@@ -318,8 +339,9 @@ def _expand(text: str, where: str) -> str:
     return _VARIABLE.sub(value, text)
 
 
-def _check_tasks(adapt: AdaptConfig, train_tasks: list[str], test_tasks: list[str]) -> None:
-    names = list(dict.fromkeys(train_tasks))
+def _check_tasks(
+    adapt: AdaptConfig, names: list[str], test_tasks: list[str], targets: list[str]
+) -> None:
     if len(names) < 2:
         found = f"only {names[0]!r}" if names else "none"
         raise ValueError(
@@ -327,25 +349,34 @@ def _check_tasks(adapt: AdaptConfig, train_tasks: list[str], test_tasks: list[st
             "the entries different task: names"
         )
     for name in dict.fromkeys(test_tasks):
-        if name not in names:
+        if name not in (*names, *targets):
             raise ValueError(
                 f"test_datasets: task {name!r} has validation but no training data; give the "
-                f"entry the task: of one of the datasets ({', '.join(names)}), or remove it"
+                f"entry the task: of one of the datasets ({', '.join(names)}), write target: in "
+                "place of task: if the mixture is to be good at it without training on it, or "
+                "remove it"
             )
+    untrained = [name for name in targets if name not in names]
+    if untrained and adapt.mixture == "learned" and adapt.learned.measure != "products":
+        raise ValueError(
+            f"test_datasets: target {untrained[0]!r} has no training data, so what helps it is "
+            "told by gradient products only; add adapt.learned.measure: products"
+        )
+    every = [*names, *untrained]
     if adapt.weights is not None:
         static_proportions("weights", [1] * len(names), weights=adapt.weights, tasks=names)
     if adapt.eval_weights is not None:
-        from_weights(adapt.eval_weights, names, key="adapt.eval_weights")
-    unknown = sorted(set(adapt.learned.targets or ()) - set(names))
+        from_weights(adapt.eval_weights, every, key="adapt.eval_weights")
+    unknown = sorted(set(adapt.learned.targets or ()) - set(every))
     if unknown:
         raise ValueError(
             f"adapt.learned.targets: {', '.join(unknown)} is no task of the recipe; choose from "
-            f"{', '.join(names)}"
+            f"{', '.join(every)}"
         )
     references = adapt.learned.reference_losses
-    if references is not None and set(references) != set(names):
+    if references is not None and set(references) != set(every):
         raise ValueError(
             "adapt.learned.reference_losses: must name every task and no other; missing "
-            f"{sorted(set(names) - set(references))}, "
-            f"unknown {sorted(set(references) - set(names))}"
+            f"{sorted(set(every) - set(references))}, "
+            f"unknown {sorted(set(references) - set(every))}"
         )

@@ -123,7 +123,7 @@ class RunPlan:
         """About the sum of `values`, (N,), over all draws that `max_repeats` leaves."""
         assert self.max_repeats is not None
         rows = self.pools.rows_of_task
-        passes = np.ceil(np.maximum(1, rows * self.max_repeats)) / rows
+        passes = np.ceil(np.maximum(1, rows * self.max_repeats)) / np.maximum(1, rows)
         return float((passes * (self.initial > 0))[self.pools.task_of_row] @ values)
 
     def measured_rows(self, estimate: Estimate) -> tuple[int, int]:

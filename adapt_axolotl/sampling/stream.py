@@ -45,8 +45,10 @@ class TaskStream:
         self._seed = seed
         num_tasks = len(pools.tasks)
         sizes = pools.rows_of_task
-        assert (sizes > 0).all(), "a task without rows is an error long before sampling"
-        mean_units = pools.available_tokens / sizes if unit == "tokens" else np.ones(num_tasks)
+        # A task without rows is a target; it has no share.
+        mean_units = np.ones(num_tasks)
+        if unit == "tokens":
+            mean_units = pools.available_tokens / np.maximum(1, sizes)
         phases = RandomStream.FIRST_DRAWS.generator(seed).random(num_tasks)
         self._credits = -phases * mean_units
         self._ordered = ordered
@@ -61,6 +63,7 @@ class TaskStream:
             proportions: (K,) shares, summing to 1.
         """
         open_tasks = proportions > 0
+        assert (self._pools.rows_of_task > 0)[open_tasks].all(), "a share of a task without rows"
         if self._limit is not None:
             open_tasks &= self._drawn < self._limit
         if not open_tasks.any():

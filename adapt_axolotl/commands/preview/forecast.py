@@ -11,19 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from adapt_axolotl.commands.preview.new_rows import NewRows
+from adapt_axolotl.commands.preview.reads import MetaReads, Settings
 from adapt_axolotl.config import AdaptConfig
-from adapt_axolotl.data.pools import TaskPools
 from adapt_axolotl.data.tasks import Tasks
 from adapt_axolotl.meta_step.falls import NAME as LOSS_FALLS
 from adapt_axolotl.meta_step.falls import FallSettings
-from adapt_axolotl.meta_step.learner import MetaSettings
-from adapt_axolotl.meta_step.rows import turns_of_a_round
-from adapt_axolotl.meta_step.schedule import FORWARD, meta_step_cost
 from adapt_axolotl.meta_step.training_losses import NAME as TRAINING_LOSSES
 from adapt_axolotl.meta_step.training_losses import CurveSettings
 from adapt_axolotl.run.plan import RunPlan
-
-Settings = MetaSettings | FallSettings | CurveSettings
 
 # Up to four passes, repeated data is nearly worth new data (arXiv 2305.16264).
 REPEATS = 4.0
@@ -43,7 +38,7 @@ class TaskForecast:
         tokens: drawn under the first mixture.
         repeats: passes over its rows under the first mixture.
         limit: share of the budget above which it is repeated more than `REPEATS` times; None where
-            the mixture cannot get there.
+            the mixture cannot get there, or the task is a target without training rows.
     """
 
     name: str
@@ -126,7 +121,8 @@ def forecast(plan: RunPlan, tasks: Tasks, adapt: AdaptConfig, meta: Settings | N
     pools, held_out = tasks.pools, tasks.validation_pools
     ledger = plan.ledger()
     sampler = plan.sampler(ledger, lambda: plan.initial)
-    extra = 0 if meta is None else _meta_tokens(meta, pools, held_out)
+    reads = MetaReads(pools, held_out, np.isin(pools.tasks, adapt.targets or pools.tasks))
+    extra = 0 if meta is None else reads.tokens(meta)
     spent = 0
     step = meta_steps = 0
     training = measuring = 0.0
@@ -147,7 +143,7 @@ def forecast(plan: RunPlan, tasks: Tasks, adapt: AdaptConfig, meta: Settings | N
             meta_steps += 1
             spent += passes * extra
             first = step if first is None else first
-            measuring += length * passes * _meta_cost(meta, pools, held_out, length)
+            measuring += length * passes * reads.cost(meta, length)
         training += length
         before = ledger.used
         ledger.commit(sampler.commit(step).rows())
@@ -195,15 +191,15 @@ def forecast(plan: RunPlan, tasks: Tasks, adapt: AdaptConfig, meta: Settings | N
             cost=measuring / training,
             new_rows=None if counted is None else (counted.first.tolist(), counted.last.tolist()),
         ),
-        targets=() if meta is None else tuple(adapt.learned.targets or ()),
+        targets=() if meta is None else adapt.targets,
     )
 
 
 def _limit(plan: RunPlan, adapt: AdaptConfig, available: int) -> float | None:
     """See `TaskForecast.limit`."""
-    if plan.max_repeats is not None and plan.max_repeats <= REPEATS:
+    if not available or (plan.max_repeats is not None and plan.max_repeats <= REPEATS):
         return None
-    count = len(plan.pools.tasks)
+    count = int((plan.initial > 0).sum())
     reachable = 1 - adapt.floor * (count - 1) / count if adapt.mixture == "learned" else 1.0
     share = REPEATS * available / plan.budget
     return share if share < reachable else None
@@ -220,43 +216,3 @@ def _due(meta: Settings, step: int, progress: float, counted: NewRows | None, tr
     if isinstance(meta, CurveSettings):
         return counted is not None and counted.due(trained)
     return meta.due(step, progress)
-
-
-def _meta_tokens(meta: Settings, pools: TaskPools, held_out: TaskPools) -> int:
-    """Supervised tokens that a meta step reads beside the training batch, expected."""
-    if isinstance(meta, CurveSettings):
-        return 0
-    tokens = _drawn(held_out, held_out.supervised_tokens, meta)
-    if _has_rows_of_its_own(meta):
-        tokens += _drawn(pools, pools.supervised_tokens, meta)
-    return round(tokens)
-
-
-def _meta_cost(meta: Settings, pools: TaskPools, held_out: TaskPools, step: int) -> float:
-    """Expected cost of a meta step, in training steps of `step` tokens. Checks, padding and copies
-    of the weights are left out."""
-    if isinstance(meta, CurveSettings):
-        return 0.0
-    if isinstance(meta, FallSettings):
-        return FORWARD * _drawn(held_out, held_out.lengths, meta) / step
-    return meta_step_cost(
-        meta.estimators[0],
-        look_ahead=meta.look_ahead,
-        validation=_drawn(held_out, held_out.lengths, meta),
-        training=_drawn(pools, pools.lengths, meta),
-        step=step,
-    )
-
-
-def _has_rows_of_its_own(meta: Settings) -> bool:
-    return isinstance(meta, MetaSettings) and (meta.look_ahead or meta.estimators[0].own_rows)
-
-
-def _drawn(pools: TaskPools, values: np.ndarray, meta: MetaSettings | FallSettings) -> float:
-    """Expected sum of `values`, (N,), over the rows that a meta step draws from the pools."""
-    rows = pools.rows_of_task
-    sums = np.bincount(pools.task_of_row, weights=values, minlength=len(pools.tasks))
-    all_tasks = float((np.minimum(rows, meta.rows_per_task) * sums / rows).sum())
-    if isinstance(meta, FallSettings):
-        return all_tasks
-    return all_tasks / turns_of_a_round(len(pools.tasks), meta.tasks_at_once)

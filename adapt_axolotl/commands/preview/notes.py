@@ -105,7 +105,8 @@ def _targets(run: Forecast) -> list[str]:
         else "the others get as much as they help these, adapt.floor of their initial share at "
         "least"
     )
-    return [f"Only {_listed(run.targets)} count (adapt.learned.targets): {others}."]
+    names = _listed(run.targets)
+    return [f"Only {names} {'counts' if len(run.targets) == 1 else 'count'} (targets): {others}."]
 
 
 def _limits(run: Forecast) -> list[str]:

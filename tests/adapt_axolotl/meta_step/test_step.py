@@ -26,6 +26,7 @@ def make_learner(
     poisoned: int | None = None,
     look_ahead: bool = False,
     tasks_at_once: int = 3,
+    targets: list[bool] | None = None,
 ):
     settings = MetaSettings(
         update_every=5,
@@ -37,7 +38,7 @@ def make_learner(
         seed=0,
     )
     return MetaLearner(
-        LearnedMixture(TASKS, objective("relative"), steps=GradientSteps()),
+        LearnedMixture(TASKS, objective("relative", targets=targets), steps=GradientSteps()),
         model,
         make_measuring_rows(1),
         make_measuring_rows(2, poisoned),
@@ -287,6 +288,15 @@ def test_tasks_take_turns_and_the_others_keep_their_loss() -> None:
         read.append(set(np.flatnonzero(losses != 9.0)))
     assert [len(tasks) for tasks in read] == [2, 3]
     assert learner.mixture.losses.skipped.tolist() == [0, 0, 0]
+
+
+def test_validation_rows_are_of_the_tasks_that_count() -> None:
+    targets = [task == TASKS[1] for task in TASKS]
+    learner = make_learner(make_model("llama"), IN_BACKWARD, targets=targets)
+    for step in (0, 5, 10):
+        validation, _ = learner.rows(step)
+        assert set(make_measuring_rows(2).tasks(validation)) == {1}
+        assert len(validation) == 3
 
 
 def test_a_meta_step_goes_through_its_validation_rows_once() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import replace
 
@@ -108,6 +109,32 @@ def test_by_falls_the_targets_get_what_the_floor_leaves() -> None:
     shares = settled(mixture, falls).proportions
     assert shares[2:] == pytest.approx(0.2 / 4, abs=0.02)  # a worth of 0.05 is the least believed
     assert shares[0] > 2 * shares[1]
+
+
+@pytest.mark.parametrize("steps", [None, GradientSteps()])
+def test_a_target_that_is_not_trained_on_moves_the_others_as_if_it_were_not_there(
+    steps: GradientSteps | None,
+) -> None:
+    """Its products are unknown and its share stays 0; the others follow theirs."""
+    rng = np.random.default_rng(0)
+    names, target = [f"task_{number}" for number in range(5)], np.arange(5) == 4
+    initial = np.array([0.1, 0.2, 0.3, 0.4])
+    alone = LearnedMixture(names[:4], objective("mean"), steps=steps, initial=initial)
+    alone.observe(np.ones(4))
+    mixture = LearnedMixture(
+        names,
+        objective("worst_case", targets=target),
+        steps=copy.deepcopy(steps),
+        initial=np.append(initial, 0.0),
+    )
+    assert mixture.observe(np.ones(5), target).tolist() == [0, 0, 0, 0, 1]
+    for step in range(6):
+        products, errors = 1 + rng.normal(size=4), np.full(4, 0.1)
+        mixture.update(np.append(products, np.nan), np.append(errors, np.nan), step=step)
+        alone.update(products, errors, step=step)
+        assert mixture.proportions[4] == 0
+        assert mixture.proportions[:4] == pytest.approx(alone.proportions, rel=1e-12)
+    assert np.ptp(mixture.proportions[:4] / initial) > 0.05
 
 
 def test_a_sharpness_out_of_range_is_refused() -> None:

@@ -103,6 +103,16 @@ def test_weights_that_are_no_shares_are_refused(weights: dict[str, float], says:
         static_proportions("weights", [1, 1], weights=weights, tasks=("a", "b"))
 
 
+@pytest.mark.parametrize("scheme", ["uniform", "proportional", "temperature", "weights"])
+def test_a_task_without_rows_has_no_share(scheme: str) -> None:
+    named = {"weights": {"a": 1.0, "c": 3.0}, "temperature": 2.0}
+    shares = static_proportions(scheme, [100, 0, 900], tasks=("a", "b", "c"), **named)
+    assert shares[1] == 0
+    assert shares[[0, 2]] == pytest.approx(
+        static_proportions(scheme, [100, 900], tasks=("a", "c"), **named)
+    )
+
+
 def test_the_average_is_weighted_by_tokens_and_resumes() -> None:
     average = TokenAverage("ab")
     assert average.average() == pytest.approx([0.5, 0.5])

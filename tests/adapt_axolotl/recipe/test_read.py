@@ -214,6 +214,35 @@ def test_validation_of_an_unknown_task_is_refused(raw: dict[str, Any]) -> None:
         read_recipe(raw)
 
 
+def test_a_target_needs_no_training_data(raw: dict[str, Any]) -> None:
+    raw["test_datasets"] = [{"path": "x/y", "target": "c"}, {"path": "x/z", "target": "b"}]
+    raw["adapt"] |= {"learned": {"measure": "products"}}
+    adapt = read_recipe(raw)
+    assert adapt.task_names == ("a", "b", "c")
+    assert adapt.targets == ("c", "b")
+    assert adapt.test_tasks == ["c", "b"]
+
+
+def test_a_target_without_training_data_wants_gradient_products(raw: dict[str, Any]) -> None:
+    raw["test_datasets"] = [{"path": "x/y", "target": "c"}]
+    with pytest.raises(ValueError, match=r"target 'c' has no training data.*measure: products"):
+        read_recipe(raw)
+    raw["adapt"]["mixture"] = "uniform"
+    assert read_recipe(raw).task_names == ("a", "b", "c")
+
+
+def test_a_target_stands_alone_and_in_test_datasets(raw: dict[str, Any]) -> None:
+    raw["test_datasets"] = [{"path": "x/y", "target": "c", "task": "a"}]
+    with pytest.raises(ValueError, match=r"test_datasets\[0\]: has task: a and target: c; keep"):
+        read_recipe(raw)
+    raw["test_datasets"] = [{"path": "x/y", "target": ""}]
+    with pytest.raises(ValueError, match=r"test_datasets\[0\]\.target: is empty; write a name"):
+        read_recipe(raw)
+    raw["datasets"][0]["target"] = "c"
+    with pytest.raises(ValueError, match=r"datasets\[0\]\.target: a target is what training is"):
+        read_recipe(raw)
+
+
 def test_missing_and_empty_files_and_unset_variables_are_named(
     raw: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from accelerate.data_loader import BatchSamplerShard
 from adapt_axolotl.budget.ledger import TokenLedger
 from adapt_axolotl.data.pools import TaskPools
 from adapt_axolotl.sampling.batches import BlockShape, MixtureBatchSampler, rows_of
-from adapt_axolotl.sampling.stream import TaskStream
+from adapt_axolotl.sampling.stream import TaskStream, Unit
 from tests.support.plain_runs import make_pools
 
 
@@ -54,6 +55,22 @@ def test_round_robin_takes_tasks_in_turn() -> None:
     stream = TaskStream(pools, unit="examples", seed=3, ordered=True)
     rows = [stream.draw(np.full(3, 1 / 3)) for _ in range(30)]
     assert pools.task_of_row[rows].tolist() == [0, 1, 2] * 10
+
+
+@pytest.mark.parametrize("unit", ["tokens", "examples"])
+def test_a_task_without_rows_changes_no_draw(unit: Unit) -> None:
+    """A target that is not trained on stands behind the tasks that are."""
+    pools = make_pools()
+    wider = replace(pools, tasks=(*pools.tasks, "target"))
+    shares = np.array([0.5, 0.2, 0.3])
+    rows = {
+        len(one.tasks): [
+            stream.draw(np.append(shares, np.zeros(len(one.tasks) - 3))) for _ in range(300)
+        ]
+        for one in (pools, wider)
+        for stream in [TaskStream(one, unit=unit, seed=4, max_repeats=1.0)]
+    }
+    assert rows[3] == rows[4]
 
 
 def test_first_draws_are_spread_by_seed() -> None:

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import yaml
 
+from adapt_axolotl.commands.freeze import freeze
+from adapt_axolotl.recipe.read import read_recipe
 from tests.support.launch import FALLS, PRODUCTS, TASKS, history, ledger, log_lines, recipe, train
 
 pytestmark = pytest.mark.slow
@@ -224,3 +226,48 @@ def test_targets_get_what_the_others_leave(tiny: Path, tmp_path: Path) -> None:
     assert shares["copy"] + shares["reverse"] > 0.8
     # The floor is a tenth of a uniform share.
     assert min(others) > 0.1 / len(TASKS)
+
+
+@pytest.fixture(scope="module")
+def for_a_target(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run for `reverse`, which it is not trained on."""
+    folder = tmp_path_factory.mktemp("for_a_target")
+    train(recipe_for_a_target(tiny, folder), folder)
+    return folder
+
+
+def recipe_for_a_target(tiny: Path, folder: Path) -> dict[str, Any]:
+    learned = {"measure": "products", "update_every": 2, "start_after": "5%"}
+    config = recipe(tiny, folder, adapt={"learned": learned})
+    config["datasets"] = [one for one in config["datasets"] if one["task"] != "reverse"]
+    for entry in config["test_datasets"]:
+        if entry["task"] == "reverse":
+            entry["target"] = entry.pop("task")
+    return config
+
+
+def test_a_target_without_training_rows_is_measured_and_never_drawn(for_a_target: Path) -> None:
+    tasks = ledger(for_a_target)["tasks"]
+    assert tasks["reverse"]["tokens"] == tasks["reverse"]["rows"] == 0
+    assert tasks["reverse"]["first_validation_loss"] > tasks["reverse"]["last_validation_loss"]
+    lines = history(for_a_target)
+    assert len(lines) > 5
+    for line in lines:
+        assert line["proportions"]["reverse"] == 0
+        assert sum(line["proportions"].values()) == pytest.approx(1, abs=1e-12)
+        assert line["scores"]["reverse"] is None
+    told = [line for line in lines if line["over_noise"] is not None]
+    assert told
+    assert told[-1]["deviations"]["copy"] is not None
+
+
+def test_meta_steps_for_a_target_read_its_rows_only(for_a_target: Path) -> None:
+    """16 rows are what the recipe's overhead allows; each has at most 11 supervised tokens."""
+    report = ledger(for_a_target)
+    assert 0 < report["meta_tokens"] <= len(history(for_a_target)) * 16 * 11
+
+
+def test_the_weights_of_a_frozen_run_for_a_target_leave_it_out(for_a_target: Path) -> None:
+    frozen = yaml.safe_load(freeze(for_a_target, "average"))
+    assert list(frozen["adapt"]["weights"]) == ["constant", "copy", "yes_no", "noise"]
+    read_recipe(frozen)

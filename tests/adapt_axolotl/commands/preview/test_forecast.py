@@ -57,7 +57,7 @@ def make_forecast(meta: MetaSettings | None = None, adapt: Any = None, **changes
 def test_what_becomes_of_tasks_that_do_not_count_is_told() -> None:
     adapt = {"learned": {"targets": ["b"]}}
     said = "\n".join(notes(make_forecast(CurveSettings(start_after=0.1), adapt), 64))
-    assert "Only b count (adapt.learned.targets): the others get little more than adapt.fl" in said
+    assert "Only b counts (targets): the others get little more than adapt.fl" in said
     assert "adapt.learned.targets" not in "\n".join(notes(make_forecast(adapt=adapt), 64))
 
 
