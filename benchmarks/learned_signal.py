@@ -9,13 +9,15 @@ say is written by `signal_tables.py`.
 
 Regimes: `study` (20 tasks), `clones` (each of them split in two of one distribution), `null` (all
 rows dealt out to 20 tasks at random), `noise` (the answers of four tasks shuffled), `duplicates`
-(four tasks have copies of 60 training rows only).
+(four tasks have copies of 60 training rows only), `without TASK` (it is a target, and its training
+rows are left out).
 
 Arms: `uniform`, `proportional`, `temperature` (3); `learned` (the defaults), and by other measures,
 rules and objectives (`ARMS`); `oracle`, which measures 100 validation rows of each task wherever
 the default looks at what training gave it; controls: `replay` (the average of `learned` of the same
 seed, as a static mixture), `permuted` (the same with its tasks permuted), `walk` (a random walk as
-far as `learned` of the same seed got); and what a search for the best static mixture runs and finds
+far as `learned` of the same seed got), `related` (without a task: four times the share for those
+whose name begins like its own); and what a search for the best static mixture runs and finds
 (`static_search.py`).
 """
 
@@ -23,7 +25,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +36,10 @@ from study import Outcome, train
 from study_data import Data, Example, StudyRows, read, tokenizer_of
 from study_learners import Learning
 
+from adapt_axolotl.data.pools import TaskPools
+
 REGIMES = ("study", "clones", "null", "noise", "duplicates")
+WITHOUT = "without "  # and the name of a task
 COPIED_ROWS = 60
 
 # Of the mixture in a run, about: log(1 / start_after) / log(growth of an interval), but for the
@@ -48,12 +53,14 @@ ARMS: dict[str, Learning | None] = {
     "replay": None,
     "permuted": None,
     "walk": Learning(),
+    "related": None,
     "learned": Learning(),
     "learned, mean": Learning(objective="mean"),
     "learned, lambda 0.1": Learning(entropy_weight=0.1),
     "learned, lambda 0.5": Learning(entropy_weight=0.5),
     "learned, lambda 1": Learning(entropy_weight=1.0),
-    "learned, targets": Learning(objective="mean", targets=True),
+    "learned, targets": Learning(objective="mean"),
+    "learned, targets at 12%": Learning(objective="mean", overhead=0.12),
     "oracle": Learning(oracle_rows=100),
     "loss_falls": Learning(measure="loss_falls"),
     "products": Learning(measure="products"),
@@ -68,7 +75,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--regime", choices=REGIMES, default="study")
+    parser.add_argument("--regime", default="study")
     parser.add_argument("--arms", nargs="+", choices=list(ARMS), required=True)
     parser.add_argument("--seeds", nargs="+", type=int, required=True)
     parser.add_argument("--budget", type=float, default=0.05, help="share of all supervised tokens")
@@ -116,10 +123,25 @@ def one_run(data: Data, key: Line, known: list[Line]) -> Outcome:
         initial=(
             static_search.mixture(arm, key, known, len(pools.tasks))
             if arm in SEARCH
-            else static(arm, pools.available_tokens, {**key, "arm": "learned"}, known)
+            else static(arm, pools, {**key, "arm": "learned"}, known)
         ),
-        learning=walk(key, known) if arm == "walk" else ARMS[arm],
+        learning=how(key, known),
     )
+
+
+def how(key: Line, known: list[Line]) -> Learning | None:
+    """How the arm learns in this regime."""
+    arm, learning = key["arm"], ARMS[key["arm"]]
+    if learning is None:
+        return None
+    if arm == "walk":
+        return walk(key, known)
+    if not arm.startswith("learned, targets"):
+        return learning
+    if key["regime"].startswith(WITHOUT):
+        target = key["regime"].removeprefix(WITHOUT)
+        return replace(learning, measure="products", targets=(target,))
+    return replace(learning, targets=static_search.TARGETS)
 
 
 def learned_line(arm: str, learned: Line, known: list[Line]) -> Line:
@@ -136,11 +158,16 @@ def walk(key: Line, known: list[Line]) -> Learning:
     return Learning(walk=float(np.log(final).std() / MOVES**0.5))
 
 
-def static(arm: str, available: np.ndarray, learned: Line, known: list[Line]) -> np.ndarray | None:
+def static(arm: str, pools: TaskPools, learned: Line, known: list[Line]) -> np.ndarray | None:
     """The shares of a static arm; None for uniform ones."""
+    available = pools.available_tokens
     if arm in ("proportional", "temperature"):
         heated = available ** (1.0 if arm == "proportional" else 1 / 3)
         return np.asarray(heated / heated.sum())
+    if arm == "related":
+        kind = learned["regime"].removeprefix(WITHOUT).split("_")[0]
+        shares = (available > 0) * [4.0 if task.startswith(kind) else 1.0 for task in pools.tasks]
+        return np.asarray(shares / shares.sum())
     if arm not in ("replay", "permuted"):
         return None
     average = np.array(learned_line(arm, learned, known)["average"])
@@ -149,13 +176,13 @@ def static(arm: str, available: np.ndarray, learned: Line, known: list[Line]) ->
 
 
 def regime(folder: Path, name: str) -> Data:
-    tokenizer = tokenizer_of(folder)
-    return Data(
-        *(
-            StudyRows(changed(read(folder, split), name, split), tokenizer)
-            for split in ("train", "validation", "test")
-        )
-    )
+    if name not in REGIMES and not name.startswith(WITHOUT):
+        raise SystemExit(f"--regime {name}: choose from {', '.join(REGIMES)}, {WITHOUT}TASK")
+    examples = [
+        changed(read(folder, split), name, split) for split in ("train", "validation", "test")
+    ]
+    tokenizer, tasks = tokenizer_of(folder), tuple(sorted({task for task, _, _ in examples[1]}))
+    return Data(*(StudyRows(rows, tokenizer, tasks) for rows in examples))
 
 
 def changed(examples: list[Example], name: str, split: str) -> list[Example]:
@@ -181,6 +208,8 @@ def changed(examples: list[Example], name: str, split: str) -> list[Example]:
                 answers = [answers[place] for place in rng.permutation(len(answers))]
             result += [(task, own[i][1], answer) for i, answer in enumerate(answers)]
         return result
+    if name.startswith(WITHOUT) and split == "train":
+        return [one for one in examples if one[0] != name.removeprefix(WITHOUT)]
     if name == "duplicates" and split == "train":
         result = []
         for task in dict.fromkeys(task for task, _, _ in examples):

@@ -121,6 +121,7 @@ class PlainRun:
                     look_ahead=False,
                     estimators=(estimator, PER_TASK),
                     seed=seed,
+                    read_steps=self.schedule.read_steps,
                 ),
                 Ranks(),
                 lambda: learning_rate,

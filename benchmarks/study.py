@@ -21,6 +21,7 @@ from adapt_axolotl.integration.eval_mode import evaluation_mode
 from adapt_axolotl.meta_step.learning import Learner
 from adapt_axolotl.meta_step.validation import validation_losses
 from adapt_axolotl.metagradient.ranks import Ranks
+from adapt_axolotl.mixture.static import static_proportions
 from adapt_axolotl.run.plan import RunPlan
 from adapt_axolotl.run.state import AdaptRun
 from adapt_axolotl.sampling.batches import BlockShape
@@ -109,7 +110,9 @@ def train(
         seed=seed,
         max_repeats=None,
         charge_meta_tokens=charged,
-        initial=np.full(count, 1 / count) if initial is None else initial,
+        initial=static_proportions("uniform", pools.available_tokens.tolist())
+        if initial is None
+        else initial,
         max_steps=None,
     )
     model = make_model(seed)

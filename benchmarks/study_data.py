@@ -24,10 +24,11 @@ Example = tuple[str, str, str]  # task, question, answer
 
 
 class StudyRows:
-    """Tokenised rows, indexable as `datasets.Dataset` is, and their pools."""
+    """Tokenised rows of these tasks, indexable as `datasets.Dataset` is, and their pools."""
 
-    def __init__(self, examples: list[Example], tokenizer: Tokenizer) -> None:
-        names = tuple(sorted({task for task, _, _ in examples}))
+    def __init__(
+        self, examples: list[Example], tokenizer: Tokenizer, names: tuple[str, ...]
+    ) -> None:
         number = {name: k for k, name in enumerate(names)}
         self._ids: list[list[int]] = []
         self._labels: list[list[int]] = []

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from static_search import TARGETS
 
 from adapt_axolotl.config import LearnedConfig
 from adapt_axolotl.data.pools import TaskPools
@@ -44,7 +43,7 @@ class Learning:
     measure: str = "training_losses"
     rule: str = "evidence"
     objective: str = "worst_case"
-    targets: bool = False
+    targets: tuple[str, ...] = ()
     overhead: float = 0.04
     start_after: float = 0.06
     entropy_weight: float | None = None
@@ -62,7 +61,7 @@ def make_learner(
 ) -> Learner:
     """As a recipe would make it."""
     count, estimate = len(plan.pools.tasks), plan.estimate()
-    targets = [task in TARGETS for task in plan.pools.tasks]
+    targets = [task in learning.targets for task in plan.pools.tasks]
     chosen = objective(learning.objective, targets=targets if learning.targets else None)
     pull = LearnedConfig(
         measure=learning.measure, rule=learning.rule, entropy_weight=learning.entropy_weight
@@ -95,7 +94,7 @@ def make_learner(
     products = meta_schedule(
         steps=estimate.steps,
         rows_per_step=estimate.rows_per_step,
-        num_tasks=count,
+        num_tasks=len(learning.targets) or count,
         estimator=IN_BACKWARD,
         look_ahead=False,
         overhead=learning.overhead,
@@ -113,6 +112,7 @@ def make_learner(
             look_ahead=False,
             estimators=(IN_BACKWARD, PER_TASK),
             seed=plan.seed,
+            read_steps=products.read_steps,
         ),
         Ranks(),
         lambda: LEARNING_RATE,

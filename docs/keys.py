@@ -49,9 +49,9 @@ The task that the entry's rows belong to; entries may share one. Without it, the
 
 ## `test_datasets[].target`
 
-In place of `task:`: the name of what the mixture is to be good at. Where an entry has it, only targets
-count in the objective. A target may be a training task or have no training rows at all; what helps it
-is then told by gradient products (`measure: products`). Its rows are never trained on.
+In place of `task:`: the name of what the mixture is to be good at. Where an entry has it, only
+targets count in the objective. A target may be a training task or have no training rows at all;
+what helps it is then told by gradient products (`measure: products`). Its rows are not trained on.
 """
 
 

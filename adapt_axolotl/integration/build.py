@@ -284,6 +284,7 @@ def product_settings(
         look_ahead=learned.look_ahead,
         estimators=estimators,
         seed=spec.seed,
+        read_steps=schedule.read_steps,
         half_precision=trainer is not None and (trainer.args.bf16 or trainer.args.fp16),
         float16=trainer is not None and trainer.args.fp16,
     )

@@ -61,7 +61,11 @@ class BudgetCallback(TrainerCallback):
         # What Trainer logs as an epoch is the spent share of the budget; what `epoch` strategies
         # wait for is a pass over as many tokens as the pools hold.
         state.epoch = self._run.ledger.progress
-        more = self._run.end_step(state.global_step - 1, record=control.should_log)
+        saves = control.should_save or (self._pass_ended and args.save_strategy == "epoch")
+        evaluates = control.should_evaluate or (self._pass_ended and args.eval_strategy == "epoch")
+        more = self._run.end_step(
+            state.global_step - 1, record=control.should_log, pause=saves or evaluates
+        )
         if more:
             # Trainer stops at max_steps; the budget decides, so keep it just ahead: the step
             # already drawn, one more that may fit, and the estimate of the rest.

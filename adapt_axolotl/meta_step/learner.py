@@ -45,6 +45,7 @@ class MetaSettings:
         rows_per_task: rows of each task on each side.
         tasks_at_once: tasks that a meta step reads rows of, in turns; all of them if it is K.
         look_ahead: take v after a trial inner step.
+        read_steps: training steps that are read along one v, by an estimator that reads them.
         estimators: in the order in which they are tried.
         seed: of the rows drawn.
         half_precision: the model computes in 16 bits (autocast), whatever its weights are.
@@ -58,6 +59,7 @@ class MetaSettings:
     look_ahead: bool
     estimators: Sequence[Estimator]
     seed: int
+    read_steps: int = 1
     half_precision: bool = False
     float16: bool = False
 
@@ -189,6 +191,7 @@ class MetaLearner:
                 return begun
         count = len(self.mixture.tasks)
         begun.reader = BackwardReader(self._model, self._parameters, v, count, self._ranks)
+        begun.last = step + self._settings.read_steps - 1
         return begun
 
     def _batches(self, source: MeasuringRows, rows: np.ndarray) -> list[TaskBatch]:
@@ -246,6 +249,7 @@ class MetaLearner:
             "adapt.learned.rows_per_task": settings.rows_per_task,
             "tasks at once": settings.tasks_at_once,
             "adapt.learned.look_ahead": settings.look_ahead,
+            "training steps read": settings.read_steps,
             **self.mixture.fingerprint(),
         }
 

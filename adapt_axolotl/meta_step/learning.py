@@ -27,6 +27,9 @@ class BegunStep(Protocol):
     ) -> contextlib.AbstractContextManager[None]:
         """As `BackwardReader.micro_batch`; only while `reading`."""
 
+    def goes_on(self, step: int) -> bool:
+        """Whether it reads on after optimizer step `step`."""
+
     def finish(self) -> MetaUpdate:
         """Move the mixture, once."""
 

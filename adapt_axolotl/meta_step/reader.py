@@ -1,4 +1,4 @@
-"""Task scores of one optimizer step, read off the backwards of its micro-batches on all processes.
+"""Task scores of training steps, read off the backwards of their micro-batches on all processes.
 
 Dimensions: B sequences, T tokens, R rows.
 """
@@ -17,7 +17,7 @@ from adapt_axolotl.metagradient.scores import TaskScores, scores_from_rows
 
 
 class BackwardReader:
-    """Reads one optimizer step: `micro_batch` around each forward and backward, then `scores`.
+    """Reads optimizer steps: `micro_batch` around each forward and backward, then `scores`.
 
     Args:
         model: the trained module.

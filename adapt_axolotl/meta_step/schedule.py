@@ -2,8 +2,11 @@
 the recipe allows, whatever the number of tasks (ours).
 
 Falls of losses: rows are spread over nine meta steps, or fewer where they would be too few of each
-task. Gradient products: a meta step reads few rows of each task, in turns if these are too
-many, and then the interval follows from its cost.
+task. Gradient products: the noise of <v, grad L_k> is mostly that of its two factors together, so
+it falls with the product of the rows on either side, and few thorough meta steps say more than many
+hasty ones: of what a meta step may cost, half goes into the validation rows of v, half into
+training steps that are read along it. Where rows are too few for all tasks they take turns, and the
+interval then follows from the cost.
 """
 
 from __future__ import annotations
@@ -19,8 +22,15 @@ from adapt_axolotl.metagradient.estimator import Estimator
 # Fewer rows of a task than this say nothing about it.
 LEAST_ROWS = 2
 
-# Gradient products: more rows of a task are not worth the interval that they cost.
-MOST_ROWS = 16
+# Gradient products: meta steps that a run is to have at least and at most, and how many steps apart
+# they are where the run is between.
+LEAST_PRODUCTS, MOST_PRODUCTS = 12, 50
+INTERVAL = 60
+
+# Of a meta step: validation rows of a task, and training steps that are read along one v, which
+# drifts away meanwhile.
+MOST_ROWS = 64
+MOST_READ = 8
 
 # Turns shorter than this make v that of a handful of tasks.
 LEAST_TASKS = 4
@@ -118,17 +128,25 @@ class MetaSchedule:
         update_every: optimizer steps from one to the next.
         rows_per_task: validation rows of each task that is read.
         tasks_at_once: tasks that are read, at most.
+        read_steps: training steps that are read along one v.
         share: of the run's time that this is expected to take.
     """
 
     update_every: int
     rows_per_task: int
     tasks_at_once: int
+    read_steps: int
     share: float
 
 
 def meta_step_cost(
-    estimator: Estimator, *, look_ahead: bool, validation: float, training: float, step: float
+    estimator: Estimator,
+    *,
+    look_ahead: bool,
+    validation: float,
+    training: float,
+    step: float,
+    read_steps: int,
 ) -> float:
     """What a meta step costs, in training steps.
 
@@ -141,8 +159,9 @@ def meta_step_cost(
         validation: validation rows that it reads (or their tokens).
         training: training rows of its own that it would read, in the same unit.
         step: those of a training step, in the same unit.
+        read_steps: training steps that are read, where it has no rows of its own.
     """
-    scores = estimator.cost * (training / step if estimator.own_rows else 1.0)
+    scores = estimator.cost * (training / step if estimator.own_rows else read_steps)
     return (validation + (training if look_ahead else 0.0)) / step + scores
 
 
@@ -170,18 +189,28 @@ def meta_schedule(
         rows_per_task: as the recipe says, of all tasks at once; by default what fits the share.
     """
 
+    # With it the rows are chosen; without the recipe's own the interval then follows from them.
+    wanted = min(MOST_PRODUCTS, max(LEAST_PRODUCTS, steps // INTERVAL))
+    every = update_every or max(25, math.ceil(steps / wanted))
+    read = 1
+    if not estimator.own_rows and not look_ahead:
+        read = min(MOST_READ, every, max(1, int(overhead * every / 2 / estimator.cost)))
+
     def cost(rows: float) -> float:
         return meta_step_cost(
-            estimator, look_ahead=look_ahead, validation=rows, training=rows, step=rows_per_step
+            estimator,
+            look_ahead=look_ahead,
+            validation=rows,
+            training=rows,
+            step=rows_per_step,
+            read_steps=read,
         )
 
-    # With it the rows are chosen; without the recipe's own the interval then follows from them.
-    every = update_every or max(25, math.ceil(steps / 100))
     affordable = max(0.0, (overhead * every - cost(0)) / (cost(1) - cost(0)))
     rows = rows_per_task or min(MOST_ROWS, max(LEAST_ROWS, int(affordable / num_tasks)))
     tasks = num_tasks
     if rows_per_task is None and not look_ahead:
         tasks = min(num_tasks, max(LEAST_TASKS, int(affordable / rows)))
     if update_every is None:
-        every = max(1, math.ceil(cost(rows * tasks) / overhead))
-    return MetaSchedule(every, rows, tasks, cost(rows * tasks) / every)
+        every = max(read, math.ceil(cost(rows * tasks) / overhead))
+    return MetaSchedule(every, rows, tasks, read, cost(rows * tasks) / every)

@@ -34,6 +34,7 @@ class MetaStep:
         ranks: the processes of the run.
         device: where ranks reduce.
         reader: reads the training backwards; None where the scores are measured already.
+        last: the optimizer step with which reading ends.
         scores: measured already; None where they are still read, or could not be measured.
     """
 
@@ -44,6 +45,11 @@ class MetaStep:
     device: torch.device
     reader: BackwardReader | None = None
     scores: TaskScores | None = None
+    last: int = 0
+
+    def goes_on(self, step: int) -> bool:
+        """Whether it reads on after optimizer step `step`."""
+        return self.reading and step < self.last
 
     @property
     def reading(self) -> bool:
@@ -100,6 +106,10 @@ class MeasuredStep:
 
     learn: Callable[[], MetaUpdate]
     reading: bool = False
+
+    def goes_on(self, step: int) -> bool:
+        """Whether it reads on after optimizer step `step`."""
+        return False
 
     def training_backward(self, *_: Any) -> contextlib.AbstractContextManager[None]:
         raise AssertionError("nothing is read of the training backward")

@@ -1,15 +1,19 @@
 """What repeated measurements of the tasks say, beside their noise. K tasks.
 
-A task is measured again and again; each measurement y_kt comes with the standard error e_kt that
-its rows give it. That is not all of its noise: what is measured swings and drifts between meta
-steps, and gradient products have the noise of v beside that of their rows. So the errors are scaled
-up by how much successive measurements of the same task really differ (the ratio of Birge, 1932),
-and what is left is pooled over meta steps and shrunk over tasks, as a meta-analysis with random
-effects does:
+A task is measured again and again; each measurement y_kt of what a share of it is worth comes with
+the standard error e_kt that its rows give it. Their scale is that of the gradients or losses of the
+moment, so each meta step is divided by the root mean square of its errors. What the rows tell is
+not all of the noise: what is measured swings and drifts between meta steps, and gradient products
+have the noise of v beside that of their rows. So the errors are scaled up by how much successive
+measurements of the same task really differ (the ratio of Birge, 1932). The means over meta steps
+are taken as multiples of what the initial mixture p0 is worth, and not each measurement: at a
+single moment that may be almost nothing. What is left is shrunk over tasks, as a meta-analysis with
+random effects does:
 
-    m_k     mean of y_kt, weighted by decay^age / e_kt^2
-    s_k^2   phi times its variance by the e_kt alone
+    M_k     mean of y_kt, weighted by decay^age / e_kt^2
     phi     mean over k, t of (y_kt - y_k,t-1)^2 / (e_kt^2 + e_k,t-1^2), 1 at least
+    m_k     M_k / sum_j p0_j M_j
+    s_k^2   its variance: phi times that by the e_kt alone
     Q(t)    sum_k (m_k - m)^2 / (t + s_k^2), m the mean of the m_k weighted by 1 / (t + s_k^2)
             (Cochran, 1954, for t = 0)
     tau^2   variance of the tasks' true values: Q(tau^2) = q, 0 where Q(0) is less (Paule and
@@ -30,6 +34,7 @@ from typing import Any
 import numpy as np
 from scipy import optimize, stats
 
+from adapt_axolotl.mixture.measurement import BEYOND_NOISE, LEAST_ERROR
 from adapt_axolotl.mixture.nan_as_null import as_array, as_list
 
 # What Q is compared with.
@@ -41,8 +46,9 @@ class Posterior:
     """What is believed about the tasks.
 
     Attributes:
-        means: (K,) the common mean, and of each task's distance to it what is kept; the common mean
-            for a task of which nothing is known, 0 for all where nothing is.
+        means: (K,) of what a share is worth over the mean, as a multiple of it: the common mean,
+            and of each task's distance to it what is kept; the common mean for a task of which
+            nothing is known, 0 for all where nothing is.
         deviations: (K,) (m_k - m) / s_k: how far a task stands out, in its own noise; NaN where it
             was measured less than twice.
         over_noise: sqrt(Q / (K - 1)): 1 where all differences are noise; NaN while nothing can be
@@ -117,10 +123,16 @@ class Evidence:
         """Take in one meta step.
 
         Args:
-            values: (K,) y, NaN for tasks that were not measured.
-            errors: (K,) e, above 0 where measured.
+            values: (K,) y in any scale, NaN for tasks that were not measured.
+            errors: (K,) e where measured.
         """
         measured = np.isfinite(values)
+        size = float(np.sqrt((values[measured] ** 2).mean())) if measured.any() else 0.0
+        if not size > 0:
+            return
+        errors = np.maximum(errors, LEAST_ERROR * size)
+        scale = float(np.sqrt((errors[measured] ** 2).mean()))
+        values, errors = values / scale, errors / scale
         again = measured & np.isfinite(self._last)
         squares = (values - self._last)[again] ** 2
         self._differences += float((squares / (errors**2 + self._last_error**2)[again]).sum())
@@ -138,8 +150,8 @@ class Evidence:
         """phi; 1 while no task was measured twice."""
         return max(1.0, self._differences / self._pairs) if self._pairs else 1.0
 
-    def posterior(self) -> Posterior:
-        """Of all that was taken in."""
+    def posterior(self, initial: np.ndarray) -> Posterior:
+        """Of all that was taken in. initial: (K,) p0."""
         count = len(self._weight)
         known = self._weight > 0
         # By one measurement of each task, noise cannot be told from differences.
@@ -148,7 +160,11 @@ class Evidence:
         means = np.full(count, np.nan)
         means[known] = self._sum[known] / self._weight[known]
         variances = self.overdispersion * self._square / np.where(known, self._weight, 1.0) ** 2
-        return shrunk(means, variances, self._pairs)
+        shares = initial[known] / initial[known].sum()
+        mean = float(shares @ means[known])
+        if mean <= BEYOND_NOISE * float(np.sqrt(shares**2 @ variances[known])):
+            return nothing(count)
+        return shrunk(means / mean - 1, variances / mean**2, self._pairs)
 
     _ARRAYS = ("_weight", "_square", "_sum", "_last", "_last_error")
 

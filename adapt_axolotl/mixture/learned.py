@@ -31,7 +31,7 @@ from typing import Any
 
 import numpy as np
 
-from adapt_axolotl.mixture.evidence import Evidence, Posterior, nothing, shrunk
+from adapt_axolotl.mixture.evidence import Evidence, nothing, shrunk
 from adapt_axolotl.mixture.gradient_steps import GradientSteps
 from adapt_axolotl.mixture.measurement import Measurement, of_falls, of_products
 from adapt_axolotl.mixture.nan_as_null import as_array, as_list
@@ -45,7 +45,7 @@ FLOOR = 0.1
 # Of the rule `evidence`: lambda, the weight of older measurements at each new one, and the least
 # worth that a task is believed to have, because its logarithm is taken.
 ENTROPY_WEIGHT = 1.0
-EVIDENCE_DECAY = 0.8
+EVIDENCE_DECAY = 0.9
 LEAST_WORTH = 0.05
 
 # Share of the old logits in the new ones, where falls are set anew at each meta step: most rows of
@@ -236,10 +236,18 @@ class LearnedMixture:
         self._ages = np.where(renewed, 0, self._ages + 1)
         returns = errors = np.full(len(self.tasks), np.nan)
         if measurement is not None:
+            at_initial = shares / np.where(self.trained, self._initial, 1.0)
             found = measurement.returns(errors_known=freedom is not None)
-            initial = np.where(self.trained, self._initial, 1.0)
-            returns, errors = (values * shares / initial for values in found)
-        posterior = self._believed(returns, errors, freedom)
+            returns, errors = (values * at_initial for values in found)
+            if freedom is None:
+                worths = measurement.worths(errors_known=False)
+                self._evidence.add(*(values * at_initial for values in worths))
+        if freedom is None:
+            posterior = self._evidence.posterior(self._initial)
+        elif np.isfinite(returns).sum() >= 2:
+            posterior = shrunk(returns - 1, errors**2, freedom)
+        else:
+            posterior = nothing(len(returns))
         if self._steps is None:
             if np.isfinite(posterior.over_noise):
                 logits = np.log(np.maximum(1 + posterior.means, LEAST_WORTH))
@@ -265,16 +273,6 @@ class LearnedMixture:
             objective=self.losses.value(),
             entropy=entropy(self.proportions),
         )
-
-    def _believed(self, returns: np.ndarray, errors: np.ndarray, freedom: int | None) -> Posterior:
-        """What is believed of returns - 1."""
-        if freedom is None:
-            if np.isfinite(returns).any():
-                self._evidence.add(returns - 1, errors)
-            return self._evidence.posterior()
-        if np.isfinite(returns).sum() < 2:
-            return nothing(len(returns))
-        return shrunk(returns - 1, errors**2, freedom)
 
     def fingerprint(self) -> dict[str, Any]:
         """What must be the same for a checkpoint to go on learning the same mixture."""

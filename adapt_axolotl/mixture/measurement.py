@@ -57,29 +57,33 @@ class Measurement:
         measured: np.ndarray = np.isfinite(self.advantages)
         return measured
 
-    def returns(self, *, errors_known: bool) -> tuple[np.ndarray, np.ndarray]:
-        """(what a share of each task is worth as a multiple of the mixture's, standard errors),
-        (K,): 1 as much, 0 nothing, less harms. NaN for all where the mixture's own worth is within
-        noise. A task without an error gets the median of the others, `LEAST_ERROR` where none has
-        one. errors_known: each error is taken as it is; else they come from a handful of rows, and
-        their scale is found from repeated measurements."""
-        nothing = np.full(len(self.advantages), np.nan)
-        if not max(BEYOND_NOISE * self.mean_error, 1 / LARGEST) < self.mean < LARGEST:
-            return nothing, nothing
-        values = 1 + self.advantages / self.mean
-        # A multiple beyond any sense is a division by almost nothing.
-        values = np.where(np.abs(values) < LARGEST_RETURN, values, np.nan)
-        measured = np.isfinite(values)
-        least = LEAST_ERROR * self.mean
+    def worths(self, *, errors_known: bool) -> tuple[np.ndarray, np.ndarray]:
+        """(what a bit of share of each task is worth, standard errors), (K,), NaN where not
+        measured. A task without an error gets the median of the others, `LEAST_ERROR` of the mean
+        where none has one. errors_known: each error is taken as it is; else they come from a
+        handful of rows, and their scale is found from repeated measurements."""
+        least = LEAST_ERROR * abs(self.mean)
         # Of a handful of rows, an error of almost 0 is chance.
-        known = measured & (self.errors >= (0 if errors_known else least))
-        typical = float(np.median(self.errors[known])) / self.mean if known.any() else LEAST_ERROR
-        errors = np.where(known, np.maximum(self.errors, least) / self.mean, typical)
+        known = self.measured & (self.errors >= (0 if errors_known else least))
+        typical = float(np.median(self.errors[known])) if known.any() else least
+        errors = np.where(known, np.maximum(self.errors, least), typical)
         if not errors_known:
             # A handful of rows tells an error poorly: half is what is typical (in squares).
             errors = np.sqrt((errors**2 + typical**2) / 2)
-        squares = errors**2 + (values * self.mean_error / self.mean) ** 2
-        return values, np.where(measured, np.sqrt(squares), np.nan)
+        return self.advantages + self.mean, np.where(self.measured, errors, np.nan)
+
+    def returns(self, *, errors_known: bool) -> tuple[np.ndarray, np.ndarray]:
+        """`worths` as multiples of the mixture's own: 1 as much, 0 nothing, less harms. NaN for all
+        where that is within noise."""
+        nothing = np.full(len(self.advantages), np.nan)
+        if not max(BEYOND_NOISE * self.mean_error, 1 / LARGEST) < self.mean < LARGEST:
+            return nothing, nothing
+        worths, errors = self.worths(errors_known=errors_known)
+        values = worths / self.mean
+        # A multiple beyond any sense is a division by almost nothing.
+        values = np.where(np.abs(values) < LARGEST_RETURN, values, np.nan)
+        squares = errors**2 + (values * self.mean_error) ** 2
+        return values, np.where(np.isfinite(values), np.sqrt(squares) / self.mean, np.nan)
 
 
 def of_products(
@@ -103,13 +107,21 @@ def of_products(
     shares = shares / shares.sum()
     advantages = per_share * centred(inner_products, shares, measured)
     mean = float((shares * np.where(measured, inner_products, 0.0)).sum())
-    mean_error = float(np.sqrt(np.nansum((shares[measured] * standard_errors[measured]) ** 2)))
+    mean_error = float(np.sqrt(((shares * _known(standard_errors, measured)) ** 2).sum()))
     return Measurement(
         np.where(measured, advantages, np.nan),
         np.where(measured, per_share * standard_errors, np.nan),
         mean,
         mean_error,
     )
+
+
+def _known(errors: np.ndarray, measured: np.ndarray) -> np.ndarray:
+    """(K,) errors, in the place of unknown ones the root mean square of the others, or 0 where none
+    is known; 0 for tasks that were not measured."""
+    known = measured & np.isfinite(errors)
+    typical = float(np.sqrt((errors[known] ** 2).mean())) if known.any() else 0.0
+    return np.where(known, errors, np.where(measured, typical, 0.0))
 
 
 def of_falls(

@@ -28,11 +28,11 @@ from adapt_axolotl.run.plan import RunPlan
 LOG = logging.getLogger("axolotl.adapt.run")
 
 # Of the run's state in a checkpoint; raise it when an older one can no longer be read.
-VERSION = 4
-READABLE = (1, 2, 3, VERSION)
+VERSION = 5
+READABLE = (1, 2, 3, 4, VERSION)
 
 # The first one whose learned mixtures can be read: what is learned from is kept in another form.
-LEARNED_SINCE = 4
+LEARNED_SINCE = 5
 
 # A loss scale that starts at 2^32 and halves is below any that float16 needs by then.
 SKIPPED_IN_A_ROW = 64
@@ -94,7 +94,9 @@ class AdaptRun:
     def begin_step(self, step: int) -> None:
         """Before the first forward of optimizer step `step`, from 0."""
         learner = self.learner
-        if learner is None or not learner.due(step, self.progress):
+        if learner is None or self.meta_step is not None:
+            return
+        if not learner.due(step, self.progress):
             return
         if self.ledger.spend_on_meta_step(learner.tokens(step)):
             begun = time.perf_counter()
@@ -130,37 +132,46 @@ class AdaptRun:
             new = self.ledger.examples_of_tasks <= self.plan.pools.rows_of_task
             self.curves.end_step(self.ledger.tokens_of_tasks, self.progress, new)
 
-    def end_step(self, step: int, *, record: bool) -> bool:
+    def end_step(self, step: int, *, record: bool, pause: bool = False) -> bool:
         """After the optimizer step: learn, keep records, look ahead.
 
         Args:
             step: its number, from 0.
             record: a static run writes a line of history now; a learned one writes one at each
                 meta step.
+            pause: a checkpoint or an evaluation follows, so a meta step does not read on: what it
+                has read so far is no part of a checkpoint.
 
         Returns:
             Whether there is another step within the budget.
         """
         # Drawn before the mixture moves, whatever the loader fetched: one step of look-ahead.
         more = self.sampler.block(step + 1) is not None
-        if self.meta_step is not None and self.learner is not None:
-            update = self.meta_step.finish()
-            self.meta_step = None
-            self._write_history(
-                step,
-                validation_loss=update.validation_losses,
-                scores=update.scores,
-                score_ages=update.ages,
-                returns=update.returns,
-                return_errors=update.return_errors,
-                deviations=update.deviations,
-                over_noise=update.over_noise,
-                objective=update.objective,
-                estimator=self.learner.measures,
-            )
+        more = more and (self.plan.max_steps is None or step + 1 < self.plan.max_steps)
+        if self.meta_step is not None:
+            if pause or not more or not self.meta_step.goes_on(step):
+                self._end_meta_step(self.meta_step, step)
         elif record and self.learner is None:
             self._write_history(step)
-        return more and (self.plan.max_steps is None or step + 1 < self.plan.max_steps)
+        return more
+
+    def _end_meta_step(self, meta_step: BegunStep, step: int) -> None:
+        """Learn, and write it down."""
+        assert self.learner is not None
+        update = meta_step.finish()
+        self.meta_step = None
+        self._write_history(
+            step,
+            validation_loss=update.validation_losses,
+            scores=update.scores,
+            score_ages=update.ages,
+            returns=update.returns,
+            return_errors=update.return_errors,
+            deviations=update.deviations,
+            over_noise=update.over_noise,
+            objective=update.objective,
+            estimator=self.learner.measures,
+        )
 
     def finish(self) -> None:
         """After the last optimizer step: the last losses and the records."""
@@ -265,6 +276,12 @@ class AdaptRun:
     def state_dict(self) -> dict[str, Any]:
         """JSON-able; with the model's own checkpoint it is all that a resume needs."""
         assert self.first_losses is not None
+        if self.meta_step is not None:
+            LOG.warning(
+                "this checkpoint was asked for while a meta step was reading, which a resumed run "
+                "leaves out, so its mixture will be slightly another; checkpoints that save_steps "
+                "or saves_per_epoch ask for do not have this"
+            )
         self._read_clock()
         return {
             "version": VERSION,

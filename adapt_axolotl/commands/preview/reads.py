@@ -53,6 +53,7 @@ class MetaReads:
             validation=validation,
             training=self._of_training(self.training.lengths, meta),
             step=step,
+            read_steps=meta.read_steps,
         )
 
     def _of_validation(self, values: np.ndarray, meta: MetaSettings | FallSettings) -> float:

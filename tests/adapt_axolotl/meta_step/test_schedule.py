@@ -9,9 +9,11 @@ from adapt_axolotl.config import OVERHEAD
 from adapt_axolotl.data.pools import TaskPools
 from adapt_axolotl.meta_step.schedule import (
     LEAST_FALLS,
+    LEAST_PRODUCTS,
     LEAST_ROWS,
     LEAST_TASKS,
     MOST_FALLS,
+    MOST_READ,
     MOST_ROWS,
     fall_row_cost,
     fall_schedule,
@@ -92,6 +94,24 @@ def test_what_the_recipe_gives_is_kept_and_its_cost_is_told() -> None:
     schedule = meta_schedule(steps=1000, update_every=10, rows_per_task=4, **COMMON)
     assert (schedule.update_every, schedule.rows_per_task, schedule.tasks_at_once) == (10, 4, 20)
     assert schedule.share == pytest.approx((0.35 + 80 / 64) / 10)
+
+
+@pytest.mark.parametrize("rows_per_step", [8.0, 25.0, 64.0])
+def test_half_of_what_a_meta_step_may_cost_reads_training_steps(rows_per_step: float) -> None:
+    """And half its validation rows, of one target or of all tasks."""
+    for num_tasks in (1, 20):
+        changes = {"num_tasks": num_tasks, "rows_per_step": rows_per_step}
+        schedule = meta_schedule(steps=700, **{**COMMON, **changes})
+        cost = schedule.share * schedule.update_every
+        assert 1 <= schedule.read_steps <= MOST_READ
+        assert abs(schedule.read_steps * IN_BACKWARD.cost - cost / 2) <= IN_BACKWARD.cost + 0.1
+        assert 700 / schedule.update_every >= 0.8 * LEAST_PRODUCTS
+
+
+def test_steps_are_read_by_the_estimator_that_can_and_not_behind_a_trial_step() -> None:
+    for changes in ({"estimator": FINITE_DIFFERENCE}, {"look_ahead": True}):
+        assert meta_schedule(steps=10_000, **{**COMMON, **changes}).read_steps == 1
+    assert meta_schedule(steps=10_000, **COMMON).read_steps > 4
 
 
 def test_a_trial_step_reads_all_tasks() -> None:

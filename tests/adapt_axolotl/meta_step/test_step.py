@@ -11,7 +11,8 @@ from adapt_axolotl.meta_step.learner import MetaLearner, MetaSettings
 from adapt_axolotl.metagradient.estimator import Estimator
 from adapt_axolotl.metagradient.finite_difference import FINITE_DIFFERENCE
 from adapt_axolotl.metagradient.in_backward import IN_BACKWARD
-from adapt_axolotl.metagradient.per_task import PER_TASK
+from adapt_axolotl.metagradient.losses import row_losses
+from adapt_axolotl.metagradient.per_task import PER_TASK, per_task_scores
 from adapt_axolotl.metagradient.ranks import Ranks
 from adapt_axolotl.mixture.gradient_steps import GradientSteps
 from adapt_axolotl.mixture.learned import LearnedMixture
@@ -27,6 +28,7 @@ def make_learner(
     look_ahead: bool = False,
     tasks_at_once: int = 3,
     targets: list[bool] | None = None,
+    read_steps: int = 1,
 ):
     settings = MetaSettings(
         update_every=5,
@@ -36,6 +38,7 @@ def make_learner(
         look_ahead=look_ahead,
         estimators=estimators,
         seed=0,
+        read_steps=read_steps,
     )
     return MetaLearner(
         LearnedMixture(TASKS, objective("relative", targets=targets), steps=GradientSteps()),
@@ -68,29 +71,28 @@ def test_estimators_give_one_mixture(look_ahead: bool) -> None:
     assert np.abs(shares["finite_difference"] - shares["per_task"]).max() < 5e-3 * scale
 
 
-def test_in_backward_reads_the_scores_of_the_training_rows() -> None:
+@pytest.mark.parametrize("steps", [1, 2])
+def test_in_backward_reads_the_scores_of_the_training_rows_of_its_steps(steps: int) -> None:
     model = make_model("qwen3")
-    learner = make_learner(model, IN_BACKWARD, PER_TASK)
-    step = learner.begin(0)
-    assert step.reading
-    batch = padded(make_rows(6, 9), [0, 1, 2, 0, 1, 0])
-    weight = 0.25
-    with step.training_backward(
-        batch.labels, batch.row_of_token, batch.task_of_row, lambda: weight
-    ):
-        from adapt_axolotl.metagradient.losses import row_losses
-
-        (weight * row_losses(model, batch, whole_logits=True)[0].sum()).backward()
-    update = step.finish()
-    assert not step.reading
+    learner = make_learner(model, IN_BACKWARD, PER_TASK, read_steps=steps)
+    meta_step = learner.begin(0)
+    batches = [padded(make_rows(6, 9 + step), [0, 1, 2, 0, 1, 0]) for step in range(steps)]
+    for step, batch in enumerate(batches):
+        assert meta_step.reading
+        weight = 0.25 + step
+        with meta_step.training_backward(
+            batch.labels, batch.row_of_token, batch.task_of_row, lambda weight=weight: weight
+        ):
+            (weight * row_losses(model, batch, whole_logits=True)[0].sum()).backward()
+        assert meta_step.goes_on(step) == (step < steps - 1)
+    update = meta_step.finish()
+    assert not meta_step.reading
 
     twin = make_model("qwen3")
     other = make_learner(twin, PER_TASK)
     rows, _ = other.rows(0)
-    from adapt_axolotl.metagradient.per_task import per_task_scores
-
     v = other._observe(rows, [])
-    expected = per_task_scores(twin, trained(twin), [batch], v, 3).inner_products.numpy()
+    expected = per_task_scores(twin, trained(twin), batches, v, 3).inner_products.numpy()
     assert np.abs(-update.scores - expected).max() < 1e-4 * np.abs(expected).max()
 
 

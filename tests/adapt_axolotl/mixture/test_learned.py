@@ -118,7 +118,7 @@ def test_a_target_that_is_not_trained_on_moves_the_others_as_if_it_were_not_ther
     """Its products are unknown and its share stays 0; the others follow theirs."""
     rng = np.random.default_rng(0)
     names, target = [f"task_{number}" for number in range(5)], np.arange(5) == 4
-    initial = np.array([0.1, 0.2, 0.3, 0.4])
+    initial, worth = np.array([0.1, 0.2, 0.3, 0.4]), np.array([2.0, 1.0, 0.5, 1.0])
     alone = LearnedMixture(names[:4], objective("mean"), steps=steps, initial=initial)
     alone.observe(np.ones(4))
     mixture = LearnedMixture(
@@ -129,7 +129,7 @@ def test_a_target_that_is_not_trained_on_moves_the_others_as_if_it_were_not_ther
     )
     assert mixture.observe(np.ones(5), target).tolist() == [0, 0, 0, 0, 1]
     for step in range(6):
-        products, errors = 1 + rng.normal(size=4), np.full(4, 0.1)
+        products, errors = worth + 0.1 * rng.normal(size=4), np.full(4, 0.1)
         mixture.update(np.append(products, np.nan), np.append(errors, np.nan), step=step)
         alone.update(products, errors, step=step)
         assert mixture.proportions[4] == 0

@@ -186,7 +186,7 @@ def test_a_checkpoint_of_an_earlier_version_goes_on_and_says_what_it_cannot_chec
         make_run().load_state_dict(state)
 
 
-@pytest.mark.parametrize("version", [1, 2, 3])
+@pytest.mark.parametrize("version", [1, 2, 3, 4])
 def test_a_learned_checkpoint_of_an_earlier_version_is_refused_and_says_so(version: int) -> None:
     run = make_run()
     run.start()
@@ -196,14 +196,14 @@ def test_a_learned_checkpoint_of_an_earlier_version_is_refused_and_says_so(versi
         make_run().load_state_dict(state)
 
 
-@pytest.mark.parametrize("version", [None, 0, 5])
+@pytest.mark.parametrize("version", [None, 0, 6])
 def test_a_checkpoint_of_an_unknown_version_is_refused(version: int | None) -> None:
     run = make_run()
     run.start()
     train(run, stop=2)
     state = {**run.state_dict(), "version": version}
     with pytest.raises(
-        ValueError, match=rf"has version {version}, and .* reads 1, 2, 3 and 4; go on"
+        ValueError, match=rf"has version {version}, and .* reads 1, 2, 3, 4 and 5; go on"
     ):
         make_run().load_state_dict(state)
 

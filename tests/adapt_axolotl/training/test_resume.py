@@ -16,7 +16,11 @@ pytestmark = pytest.mark.slow
 
 @pytest.mark.parametrize(
     "how",
-    [{"start_after": "5%"}, {**PRODUCTS, "update_every": 3, "start_after": "5%"}],
+    [
+        {"start_after": "5%"},
+        # Reads three steps along one v; every fourth is followed by a checkpoint.
+        {**PRODUCTS, "update_every": 3, "overhead": "100%", "start_after": "5%"},
+    ],
     ids=["training_losses", "products"],
 )
 def test_a_run_killed_at_five_random_moments_is_the_run_that_was_not(
