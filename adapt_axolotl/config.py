@@ -25,7 +25,9 @@ from adapt_axolotl.mixture.gradient_steps import ENTROPY_WEIGHT as STEPS_ENTROPY
 from adapt_axolotl.mixture.gradient_steps import STEP_SIZE, check_step
 from adapt_axolotl.mixture.learned import ENTROPY_WEIGHT, FLOOR
 from adapt_axolotl.mixture.learning_curves import ENTROPY_WEIGHT as CURVES_ENTROPY_WEIGHT
-from adapt_axolotl.mixture.objectives import OBJECTIVES
+from adapt_axolotl.mixture.objectives.alpha_fair import ALPHA
+from adapt_axolotl.mixture.objectives.cvar import LEVEL
+from adapt_axolotl.mixture.objectives.named import OBJECTIVES, READ_BY
 
 MixtureName = Literal["learned", "uniform", "proportional", "temperature", "weights", "round_robin"]
 Measure = Literal["training_losses", "loss_falls", "products"]
@@ -62,14 +64,39 @@ class LearnedConfig(Block):
         "of each loss over its first value, its sharpness in units of their spread over tasks, no "
         "task above twice its equal share: the tasks that lag behind count most, however close "
         "together they all are. `relative`: the same with a fixed sharpness, smoothed. `paper`: "
-        "the paper's raw smooth worst case. Others: `raw`, `mean`, `excess` (needs "
-        "`reference_losses`).",
+        "the paper's raw smooth worst case. `cvar`: the mean of the worst tasks (`level`). "
+        "`alpha_fair`: by powers of the loss (`alpha`). `worst_group`: `worst_case` over `groups`. "
+        "Others: `raw`, `mean`, `excess` (needs `reference_losses`). Which one when: "
+        "[objectives](objectives.md).",
     )
     beta: float | None = Field(
         default=None,
         ge=0,
         description="Sharpness of the worst case: 0 is the mean, large is the maximum. Default: "
         "the objective's own.",
+    )
+    level: str | float | None = Field(
+        default=None,
+        description=f"For `objective: cvar`: the share of the tasks, the worst ones, that count. "
+        f"Default: {LEVEL:.0%}.",
+    )
+    alpha: float | None = Field(
+        default=None,
+        ge=0,
+        description="For `objective: alpha_fair`: a task left at twice the loss counts 2 to this "
+        f"power times as much; 0 is the mean. Default: {ALPHA:g}.",
+    )
+    groups: dict[str, list[str]] | None = Field(
+        default=None,
+        description="For `objective: worst_group`: the tasks of each group, as in `{maths: [gsm, "
+        "algebra], chat: [sharegpt]}`. A task in none is a group by itself.",
+    )
+    bounds: dict[str, float] | None = Field(
+        default=None,
+        description="Losses, nats per supervised token, that tasks are to end below while the "
+        "objective is lowered over the others (or over `targets`). A bounded task counts the more "
+        "the longer it is not kept (`multipliers` in `history.jsonl`), and not at all while "
+        "it is.",
     )
     reference_losses: dict[str, float] | None = Field(
         default=None,
@@ -165,6 +192,25 @@ class LearnedConfig(Block):
             raise ValueError(f"{value!r} is no objective; choose from {', '.join(OBJECTIVES)}")
         return value
 
+    @field_validator("level", mode="before")
+    @classmethod
+    def _level_is_a_share(cls, value: Any) -> float | None:
+        share = None if value is None else _share(value)
+        if share is not None and not 0 < share <= 1:
+            raise ValueError(f"{value!r} is no share of the tasks; write a percentage, as in 25%")
+        return share
+
+    @field_validator("bounds")
+    @classmethod
+    def _bounds_are_losses(cls, bounds: dict[str, float] | None) -> dict[str, float] | None:
+        for task, bound in (bounds or {}).items():
+            if not bound > 0:
+                raise ValueError(
+                    f"{task}: {bound:g} is a loss that nothing gets below; write one above 0, in "
+                    "nats per supervised token, as in 1.2"
+                )
+        return bounds or None
+
     @field_validator("start_after", mode="before")
     @classmethod
     def _start_is_a_share(cls, value: Any) -> float:
@@ -237,20 +283,42 @@ class LearnedConfig(Block):
 
     @model_validator(mode="after")
     def _objective_reads_what_is_given(self) -> LearnedConfig:
-        if self.objective == "mean" and self.beta is not None:
-            raise ValueError(
-                "objective: mean has no sharpness; remove beta, or choose objective: worst_case"
-            )
-        if self.objective != "excess" and self.reference_losses:
-            raise ValueError(
-                f"objective: {self.objective} does not read reference_losses; remove them, or "
-                "choose objective: excess"
-            )
+        for key, readers in READ_BY.items():
+            if self.objective not in readers and getattr(self, key) not in (None, {}):
+                raise ValueError(
+                    f"objective: {self.objective} does not read {key}; remove {key}, or choose "
+                    f"objective: {readers[0]}"
+                )
         if self.objective == "excess" and not self.reference_losses:
             raise ValueError(
                 "objective: excess needs reference_losses; name one for every task, or "
                 "choose objective: worst_case, which needs none"
             )
+        if self.objective == "worst_group" and not self.groups:
+            raise ValueError(
+                "objective: worst_group needs groups; name the tasks of each, or choose "
+                "objective: worst_case, which takes each task for one"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _tasks_have_one_part(self) -> LearnedConfig:
+        targets, bounds, groups = self.targets or [], self.bounds or {}, self.groups or {}
+        for task in set(targets) & set(bounds):
+            raise ValueError(
+                f"bounds: {task} is one of the targets too, whose losses are to fall as far as "
+                "they can; remove it from one of the two"
+            )
+        members = [task for group in groups.values() for task in group]
+        for task in members:
+            if members.count(task) > 1:
+                raise ValueError(f"groups: {task} is named more than once; leave it in one group")
+        for group, tasks in groups.items():
+            if not any(task not in bounds and task in (targets or tasks) for task in tasks):
+                raise ValueError(
+                    f"groups: {group} holds no task that counts: one without a bound and, where "
+                    "targets are named, one of them; add one to it, or remove the group"
+                )
         return self
 
 

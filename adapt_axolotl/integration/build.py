@@ -33,9 +33,12 @@ from adapt_axolotl.metagradient.estimators import ESTIMATORS, estimator
 from adapt_axolotl.metagradient.finite_difference import FINITE_DIFFERENCE
 from adapt_axolotl.metagradient.in_backward import IN_BACKWARD, InBackward
 from adapt_axolotl.metagradient.ranks import Ranks
+from adapt_axolotl.mixture.bounds import Bounds
 from adapt_axolotl.mixture.gradient_steps import GradientSteps
 from adapt_axolotl.mixture.learned import ENTROPY_WEIGHT, LearnedMixture
-from adapt_axolotl.mixture.objectives import Objective, objective
+from adapt_axolotl.mixture.objectives.named import objective
+from adapt_axolotl.mixture.objectives.objective import Objective
+from adapt_axolotl.mixture.objectives.worst_group import groups_of_tasks
 from adapt_axolotl.mixture.static import static_proportions
 from adapt_axolotl.recipe.read import sharded_parameters
 from adapt_axolotl.records.provenance import provenance
@@ -160,7 +163,10 @@ def evaluation(adapt: AdaptConfig, names: Sequence[str]) -> Evaluation:
     """What an evaluation says beside the losses of the single tasks."""
     weights = adapt.eval_weights or dict.fromkeys(names, 1.0)
     return Evaluation(
-        tuple(names), np.array([weights[name] for name in names]), named_objective(adapt, names)
+        tuple(names),
+        np.array([weights[name] for name in names]),
+        named_objective(adapt, names),
+        bounds(adapt, names),
     )
 
 
@@ -169,12 +175,23 @@ def named_objective(adapt: AdaptConfig, names: Sequence[str]) -> Objective:
     by."""
     learned = adapt.learned
     references, targets = learned.reference_losses, learned.targets
+    if targets is None and learned.bounds is not None:
+        targets = [name for name in names if name not in learned.bounds]
     return objective(
         learned.objective,
         beta=learned.beta,
         reference_losses=None if references is None else [references[name] for name in names],
+        level=None if learned.level is None else float(learned.level),
+        alpha=learned.alpha,
+        groups=None if learned.groups is None else groups_of_tasks(learned.groups, names),
         targets=None if targets is None else [name in targets for name in names],
     )
+
+
+def bounds(adapt: AdaptConfig, names: Sequence[str]) -> Bounds | None:
+    """Those that the `adapt:` block sets."""
+    of_tasks = adapt.learned.bounds
+    return None if of_tasks is None else Bounds([of_tasks.get(name, np.nan) for name in names])
 
 
 def initial_proportions(
@@ -206,6 +223,7 @@ def learned_mixture(
     return LearnedMixture(
         names,
         named_objective(adapt, names),
+        bounds=bounds(adapt, names),
         steps=GradientSteps(step_size=learned.step_size, entropy_weight=learned.pull)
         if learned.rule == "steps"
         else None,

@@ -31,13 +31,15 @@ from typing import Any
 
 import numpy as np
 
+from adapt_axolotl.mixture.bounds import Bounds
 from adapt_axolotl.mixture.evidence import Evidence, Posterior, nothing, shrunk
 from adapt_axolotl.mixture.gradient_steps import GradientSteps
 from adapt_axolotl.mixture.measurement import Measurement, of_falls, of_products
 from adapt_axolotl.mixture.nan_as_null import as_array, as_list
-from adapt_axolotl.mixture.objectives import Objective
+from adapt_axolotl.mixture.objectives.objective import Objective
 from adapt_axolotl.mixture.observed import LARGEST, ObservedLosses
 from adapt_axolotl.mixture.simplex import entropy, softmax, with_floor
+from adapt_axolotl.mixture.standardise import loss_shares
 
 # The default of a recipe's adapt.floor.
 FLOOR = 0.1
@@ -68,7 +70,8 @@ class MetaUpdate:
         deviations: how far each task stands out in all measurements so far, in its own noise.
         over_noise: of all tasks together: 1 is noise alone (`Posterior.over_noise`).
         validation_losses: V as last measured.
-        objective: the smooth worst case of the utilities.
+        multipliers: of bounds; NaN where a task has none.
+        objective: its value, over the tasks that it is over.
         entropy: of the new proportions, in nats.
     """
 
@@ -81,6 +84,7 @@ class MetaUpdate:
     deviations: np.ndarray
     over_noise: float
     validation_losses: np.ndarray
+    multipliers: np.ndarray
     objective: float
     entropy: float
 
@@ -91,6 +95,7 @@ class LearnedMixture:
     Args:
         tasks: the K names.
         objective: what the validation losses are folded into.
+        bounds: on the losses of tasks that the objective is not over; None for none.
         steps: the rule of the paper; None for the rule `evidence`.
         entropy_weight: lambda of the rule `evidence`.
         floor: least share of a task, as a part of its initial share.
@@ -110,6 +115,7 @@ class LearnedMixture:
         tasks: Sequence[str],
         objective: Objective,
         *,
+        bounds: Bounds | None = None,
         steps: GradientSteps | None = None,
         entropy_weight: float = ENTROPY_WEIGHT,
         floor: float = FLOOR,
@@ -124,7 +130,7 @@ class LearnedMixture:
             )
         self.tasks = tuple(tasks)
         self.objective = objective
-        self.losses = ObservedLosses(objective, count)
+        self.losses = ObservedLosses(objective, count, bounds)
         self._steps = steps
         self._entropy_weight = entropy_weight
         self._floor = floor
@@ -147,11 +153,21 @@ class LearnedMixture:
         """(K,) w, as `ObservedLosses.weights`."""
         return self.losses.weights
 
-    def observe(self, losses: np.ndarray, measured: np.ndarray | None = None) -> np.ndarray:
+    @property
+    def token_shares(self) -> np.ndarray:
+        """(K,) shares of the supervised tokens, whatever the proportions count."""
+        return loss_shares(self.proportions, self._row_tokens)
+
+    def observe(
+        self,
+        losses: np.ndarray,
+        measured: np.ndarray | None = None,
+        expected: np.ndarray | None = None,
+    ) -> np.ndarray:
         """Take in validation losses; gives `weights` as they are then. For the arguments see
         `ObservedLosses.observe`; measured are all by default."""
         every = np.ones(len(losses), dtype=bool)
-        self.losses.observe(losses, every if measured is None else measured)
+        self.losses.observe(losses, every if measured is None else measured, expected)
         return self.weights
 
     def update(
@@ -245,6 +261,7 @@ class LearnedMixture:
             self._logits = self._steps.moved(
                 self._logits, measurement, self._evidence.overdispersion
             )
+        bounds = self.losses.bounds
         assert np.isfinite(self._logits).all(), f"logits left the real line at step {step}"
         return MetaUpdate(
             proportions=self.proportions,
@@ -256,6 +273,7 @@ class LearnedMixture:
             deviations=posterior.deviations,
             over_noise=posterior.over_noise,
             validation_losses=self.losses.last.copy(),
+            multipliers=np.full(len(self.tasks), np.nan) if bounds is None else bounds.multipliers,
             objective=self.losses.value(),
             entropy=entropy(self.proportions),
         )
@@ -272,15 +290,14 @@ class LearnedMixture:
 
     def fingerprint(self) -> dict[str, Any]:
         """What must be the same for a checkpoint to go on learning the same mixture."""
-        objective = self.objective
-        references, targets = objective.reference_losses, objective.targets
+        targets, bounds = self.objective.targets, self.losses.bounds
         rule = {"adapt.learned.entropy_weight": self._entropy_weight}
         return {
             "adapt.learned.rule": "evidence" if self._steps is None else self._steps.name,
-            "adapt.learned.objective": objective.name,
-            "adapt.learned.beta": objective.beta,
-            "adapt.learned.reference_losses": None if references is None else references.tolist(),
+            "adapt.learned.objective": self.objective.name,
+            **self.objective.settings(),
             "adapt.learned.targets": None if targets is None else targets.tolist(),
+            "adapt.learned.bounds": None if bounds is None else as_list(bounds.bounds),
             **(rule if self._steps is None else self._steps.fingerprint()),
             "adapt.floor": self._floor,
         }

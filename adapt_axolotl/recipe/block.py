@@ -57,8 +57,10 @@ def _sentence(problem: Any, tasks: Sequence[str]) -> str:
     field = block.model_fields[place[0]]
     value = problem["input"]
     got = "it is empty" if value is None or value == "" else f"got {value!r}"
-    if len(place) > 1 and list in _kinds(field):
+    if len(place) > 1 and (list in _kinds(field) or len(place) > 2):
         return f"{key}: must be a name; {got}; write it in quotes"
+    if len(place) > 1 and _of_lists(field):
+        return f"{key}: must be a list of task names; {got}; write {place[1]}: [one_task]"
     if len(place) > 1:
         return f"{key}: must be a number; {got}; write one, as in {place[1]}: 1.5"
     return f"{key}: must be {allowed(field)}; {got}; {_remedy(place[0], field, value, tasks)}"
@@ -78,6 +80,8 @@ def allowed(field: FieldInfo) -> str:
     kinds = _kinds(field)
     if choices := _choices(field):
         return f"one of {', '.join(choices)}"
+    if _of_lists(field):
+        return "a mapping of names to lists of task names"
     if dict in kinds:
         return "a mapping of task names to numbers"
     if list in kinds:
@@ -97,6 +101,8 @@ def _remedy(name: str, field: FieldInfo, value: Any, tasks: Sequence[str]) -> st
     choices = _choices(field)
     if close := difflib.get_close_matches(str(value), choices, n=1):
         return f"did you mean {close[0]}?"
+    if _of_lists(field):
+        return f"write {name}: {{one_group: [{', '.join(list(tasks)[:2]) or 'one_task'}]}}"
     if dict in _kinds(field):
         numbers = value if isinstance(value, list) else []
         names = list(tasks) or ["one_task", "another_task"]
@@ -118,6 +124,11 @@ def _kinds(field: FieldInfo) -> set[Any]:
     if typing.get_origin(field.annotation) is dict:
         return {dict}
     return {typing.get_origin(kind) or kind for kind in kinds if kind is not type(None)}
+
+
+def _of_lists(field: FieldInfo) -> bool:
+    """Whether a key takes a mapping of names to lists."""
+    return "dict[str, list" in str(field.annotation)
 
 
 def _choices(field: FieldInfo) -> list[str]:

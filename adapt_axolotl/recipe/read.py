@@ -336,11 +336,22 @@ def _check_tasks(adapt: AdaptConfig, train_tasks: list[str], test_tasks: list[st
         static_proportions("weights", [1] * len(names), weights=adapt.weights, tasks=names)
     if adapt.eval_weights is not None:
         from_weights(adapt.eval_weights, names, key="adapt.eval_weights")
-    unknown = sorted(set(adapt.learned.targets or ()) - set(names))
-    if unknown:
+    learned = adapt.learned
+    grouped = [task for group in (learned.groups or {}).values() for task in group]
+    for key, named in (
+        ("targets", learned.targets or ()),
+        ("groups", grouped),
+        ("bounds", learned.bounds or ()),
+    ):
+        if unknown := sorted(set(named) - set(names)):
+            raise ValueError(
+                f"adapt.learned.{key}: {', '.join(unknown)} is no task of the recipe; choose from "
+                f"{', '.join(names)}"
+            )
+    if set(names) <= set(learned.bounds or ()):
         raise ValueError(
-            f"adapt.learned.targets: {', '.join(unknown)} is no task of the recipe; choose from "
-            f"{', '.join(names)}"
+            "adapt.learned.bounds: every task has a bound, so there is no loss to lower; remove "
+            "that of a task that is to fall as far as it can"
         )
     references = adapt.learned.reference_losses
     if references is not None and set(references) != set(names):

@@ -155,6 +155,7 @@ class AdaptRun:
                 return_errors=update.return_errors,
                 deviations=update.deviations,
                 over_noise=update.over_noise,
+                multipliers=update.multipliers,
                 objective=update.objective,
                 estimator=self.learner.measures,
             )
@@ -174,7 +175,20 @@ class AdaptRun:
                     f"{self.ledger.budget:,} supervised tokens were trained on; raise max_repeats, "
                     "or lower adapt.token_budget"
                 )
+            self._tell_of_bounds()
             self._directory.end(self._final_records())
+
+    def _tell_of_bounds(self) -> None:
+        bounds = None if self.learner is None else self.learner.mixture.losses.bounds
+        if bounds is None or self.last_losses is None:
+            return
+        for task in np.flatnonzero(bounds.over(self.last_losses) > 0):
+            LOG.warning(
+                f"task {self.plan.pools.tasks[task]!r}: ends with a validation loss of "
+                f"{self.last_losses[task]:.4g}, above its bound of {bounds.bounds[task]:g} "
+                "(adapt.learned.bounds); give it a larger initial share (adapt.weights with "
+                "adapt.learned.initial: weights), raise adapt.token_budget, or raise the bound"
+            )
 
     def _measured(self, rows_per_task: int) -> np.ndarray:
         begun = time.perf_counter()
@@ -224,6 +238,7 @@ class AdaptRun:
         return_errors: np.ndarray | None = None,
         deviations: np.ndarray | None = None,
         over_noise: float | None = None,
+        multipliers: np.ndarray | None = None,
         objective: float | None = None,
         estimator: str | None = None,
     ) -> None:
@@ -252,6 +267,9 @@ class AdaptRun:
                 "return_errors": named(return_errors),
                 "deviations": named(deviations),
                 "over_noise": _number(over_noise),
+                "multipliers": {
+                    name: value for name, value in named(multipliers).items() if value is not None
+                },
                 "objective": _number(objective),
                 "entropy": float(entropy(self.mixture.proportions)),
                 "estimator": estimator,

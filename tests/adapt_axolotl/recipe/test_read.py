@@ -154,6 +154,43 @@ def test_what_works_is_not_refused(raw: dict[str, Any], changes: dict[str, Any])
         ({"learned": {"objective": "excess"}}, "needs reference_losses"),
         ({"learned": {"objective": "mean", "beta": 2}}, "remove beta"),
         ({"learned": {"reference_losses": {"a": 1.0}}}, "does not read reference_losses"),
+        ({"learned": {"objective": "cvar", "level": "0%"}}, "'0%' is no share of the tasks; write"),
+        ({"learned": {"level": "25%"}}, "worst_case does not read level; remove level, or choose"),
+        ({"learned": {"alpha": 0}}, "worst_case does not read alpha; remove alpha, or choose obj"),
+        ({"learned": {"objective": "cvar", "beta": 2}}, "cvar does not read beta; remove beta"),
+        ({"learned": {"objective": "worst_group"}}, "needs groups; name the tasks of each"),
+        (
+            {"learned": {"objective": "worst_group", "groups": ["a", "b"]}},
+            "must be a mapping of names to lists of task names; got ['a', 'b']; write groups: "
+            "{one_group: [one_task]}",
+        ),
+        (
+            {"learned": {"objective": "worst_group", "groups": {"x": "a"}}},
+            "groups.x: must be a list of task names; got 'a'; write x: [one_task]",
+        ),
+        (
+            {"learned": {"objective": "worst_group", "groups": {"x": ["a"], "y": ["b", "a"]}}},
+            "groups: a is named more than once; leave it in one group",
+        ),
+        (
+            {
+                "learned": {
+                    "objective": "worst_group",
+                    "groups": {"x": ["a"], "y": ["b", "c"]},
+                    "targets": ["b"],
+                }
+            },
+            "groups: x holds no task that counts",
+        ),
+        (
+            {"learned": {"objective": "worst_group", "groups": {"x": []}}},
+            "groups: x holds no task that counts",
+        ),
+        ({"learned": {"bounds": {"a": 0}}}, "bounds: a: 0 is a loss that nothing gets below"),
+        (
+            {"learned": {"bounds": {"a": 1.0}, "targets": ["a"]}},
+            "bounds: a is one of the targets too",
+        ),
         ({"learned": {"start_after": "six"}}, "'six' is no share of the budget"),
         ({"mixture": "guess"}, "adapt.mixture: must be one of learned, uniform"),
         ({"mixture": "weights"}, "mixture: weights needs the weights: mapping; add it"),
@@ -199,6 +236,25 @@ def test_one_task_under_two_entries_is_one_task_too_few(raw: dict[str, Any]) -> 
 def test_targets_must_be_tasks(raw: dict[str, Any]) -> None:
     raw["adapt"] |= {"learned": {"targets": ["a", "c"]}}
     with pytest.raises(ValueError, match=r"targets: c is no task of the recipe; choose from a, b"):
+        read_recipe(raw)
+
+
+@pytest.mark.parametrize(
+    ("learned", "says"),
+    [
+        (
+            {"objective": "worst_group", "groups": {"x": ["a", "c"]}},
+            r"adapt.learned.groups: c is no task of the recipe; choose from a, b",
+        ),
+        ({"bounds": {"c": 1}}, r"adapt.learned.bounds: c is no task of the recipe; choose from a"),
+        ({"bounds": {"a": 1, "b": 2}}, r"every task has a bound, so there is no loss to lower; r"),
+    ],
+)
+def test_groups_and_bounds_must_be_of_tasks(
+    raw: dict[str, Any], learned: dict[str, Any], says: str
+) -> None:
+    raw["adapt"] |= {"learned": learned}
+    with pytest.raises(ValueError, match=says):
         read_recipe(raw)
 
 

@@ -16,11 +16,15 @@ pytestmark = pytest.mark.slow
 
 @pytest.mark.parametrize(
     "how",
-    [{"start_after": "5%"}, {**PRODUCTS, "update_every": 3, "start_after": "5%"}],
-    ids=["training_losses", "products"],
+    [
+        {"start_after": "5%"},
+        {**PRODUCTS, "update_every": 3, "start_after": "5%"},
+        {"start_after": "5%", "objective": "cvar", "bounds": {"copy": 1.0}},
+    ],
+    ids=["training_losses", "products", "bounds"],
 )
 def test_a_run_killed_at_five_random_moments_is_the_run_that_was_not(
-    how: dict[str, str], tiny: Path, tmp_path: Path
+    how: dict[str, Any], tiny: Path, tmp_path: Path
 ) -> None:
     changes: dict[str, Any] = {
         "adapt": {"learned": how},
