@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from datasets import Dataset
 
-from adapt_axolotl.config import OVERHEAD
+from adapt_axolotl.config.learned import OVERHEAD
 from adapt_axolotl.data.pools import TaskPools
 from adapt_axolotl.integration.eval_mode import evaluation_mode
 from adapt_axolotl.meta_step.learner import MetaLearner, MetaSettings

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from static_search import TARGETS
 
-from adapt_axolotl.config import LearnedConfig
+from adapt_axolotl.config.learned import LearnedConfig
 from adapt_axolotl.data.pools import TaskPools
 from adapt_axolotl.integration.eval_mode import evaluation_mode
 from adapt_axolotl.meta_step.falls import FallLearner, FallSettings

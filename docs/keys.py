@@ -14,7 +14,9 @@ from pathlib import Path
 
 from pydantic.fields import FieldInfo
 
-from adapt_axolotl.config import AdaptConfig, Block, LearnedConfig
+from adapt_axolotl.config.adapt import AdaptConfig
+from adapt_axolotl.config.block import Block
+from adapt_axolotl.config.learned import LearnedConfig
 from adapt_axolotl.recipe.block import BOUNDS
 from adapt_axolotl.recipe.meanings import MEANINGS, REFUSALS
 from adapt_common.markdown import table
@@ -25,7 +27,7 @@ NOT_THE_USERS = ("train_tasks", "test_tasks", "learned")
 TEXT = """\
 # The keys of `adapt:`
 
-Written by `docs/keys.py` from [config.py](../adapt_axolotl/config.py), where each key has its
+Written by `docs/keys.py` from [config/](../adapt_axolotl/config), where each key has its
 meaning and its check. A key that is not here is refused. `axolotl train` takes no options for these
 keys: change them in the recipe, or start the training module itself
 ([how](yaml_keys.md#on-the-command-line)). What the other keys of a recipe mean beside this block:

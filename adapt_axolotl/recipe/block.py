@@ -11,7 +11,9 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from adapt_axolotl.config import AdaptConfig, Block, LearnedConfig
+from adapt_axolotl.config.adapt import AdaptConfig
+from adapt_axolotl.config.block import Block
+from adapt_axolotl.config.learned import LearnedConfig
 
 _NOT_THE_USERS = ("train_tasks", "test_tasks")  # filled in by the plugin
 BOUNDS = {Ge: "at least {.ge}", Gt: "above {.gt}", Le: "at most {.le}", Lt: "below {.lt}"}

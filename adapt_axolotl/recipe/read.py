@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from adapt_axolotl.config import AdaptConfig
+from adapt_axolotl.config.adapt import AdaptConfig
 from adapt_axolotl.mixture.static import from_weights, static_proportions
 from adapt_axolotl.recipe.block import parse_adapt_block
 from adapt_axolotl.recipe.late_keys import check_late_keys

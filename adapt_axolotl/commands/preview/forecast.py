@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from adapt_axolotl.commands.preview.new_rows import NewRows
-from adapt_axolotl.config import AdaptConfig
+from adapt_axolotl.config.adapt import AdaptConfig
 from adapt_axolotl.data.pools import TaskPools
 from adapt_axolotl.data.tasks import Tasks
 from adapt_axolotl.meta_step.falls import NAME as LOSS_FALLS

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from adapt_axolotl.config import AdaptConfig, LearnedConfig
+from adapt_axolotl.config.adapt import AdaptConfig
+from adapt_axolotl.config.learned import LearnedConfig
 from adapt_axolotl.recipe.block import parse_adapt_block
 
 WRONG: tuple[Any, ...] = ([1, 1, 1], None, "text", "", -1, {"a": "x"}, float("nan"), float("inf"))

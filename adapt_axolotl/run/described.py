@@ -1,0 +1,93 @@
+"""The mixture and the objective that an `adapt:` block describes. K tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from adapt_axolotl.config.adapt import AdaptConfig
+from adapt_axolotl.data.pools import TaskPools
+from adapt_axolotl.mixture.bounds import Bounds
+from adapt_axolotl.mixture.gradient_steps import GradientSteps
+from adapt_axolotl.mixture.learned import ENTROPY_WEIGHT, LearnedMixture
+from adapt_axolotl.mixture.objectives.named import objective
+from adapt_axolotl.mixture.objectives.objective import Objective
+from adapt_axolotl.mixture.objectives.worst_group import groups_of_tasks
+from adapt_axolotl.mixture.static import static_proportions
+from adapt_axolotl.run.evaluation import Evaluation
+
+
+def evaluation(adapt: AdaptConfig, names: Sequence[str]) -> Evaluation:
+    """What an evaluation says beside the losses of the single tasks."""
+    weights = adapt.eval_weights or dict.fromkeys(names, 1.0)
+    return Evaluation(
+        tuple(names),
+        np.array([weights[name] for name in names]),
+        named_objective(adapt, names),
+        bounds(adapt, names),
+    )
+
+
+def named_objective(adapt: AdaptConfig, names: Sequence[str]) -> Objective:
+    """The objective that the `adapt:` block names; a static mixture has one too, to be compared
+    by."""
+    learned = adapt.learned
+    references, targets = learned.reference_losses, learned.targets
+    if targets is None and learned.bounds is not None:
+        targets = [name for name in names if name not in learned.bounds]
+    return objective(
+        learned.objective,
+        beta=learned.beta,
+        reference_losses=None if references is None else [references[name] for name in names],
+        level=None if learned.level is None else float(learned.level),
+        alpha=learned.alpha,
+        groups=None if learned.groups is None else groups_of_tasks(learned.groups, names),
+        targets=None if targets is None else [name in targets for name in names],
+    )
+
+
+def bounds(adapt: AdaptConfig, names: Sequence[str]) -> Bounds | None:
+    """Those that the `adapt:` block sets."""
+    of_tasks = adapt.learned.bounds
+    return None if of_tasks is None else Bounds([of_tasks.get(name, np.nan) for name in names])
+
+
+def initial_proportions(
+    adapt: AdaptConfig, names: Sequence[str], available: Sequence[int]
+) -> np.ndarray:
+    """(K,) what a run starts with.
+
+    Args:
+        adapt: the block.
+        names: the K tasks.
+        available: (K,) how much each has, in the unit that a share counts.
+    """
+    return static_proportions(
+        adapt.learned.initial if adapt.mixture == "learned" else adapt.mixture,
+        available,
+        temperature=adapt.temperature,
+        weights=adapt.weights,
+        tasks=names,
+    )
+
+
+def learned_mixture(
+    adapt: AdaptConfig, pools: TaskPools, initial: np.ndarray | None = None
+) -> LearnedMixture:
+    """The mixture that the `adapt:` block describes, before it has learned anything; `initial` is
+    uniform by default."""
+    learned, names = adapt.learned, pools.tasks
+    by_rows = adapt.share_unit == "examples"
+    return LearnedMixture(
+        names,
+        named_objective(adapt, names),
+        bounds=bounds(adapt, names),
+        steps=GradientSteps(step_size=learned.step_size, entropy_weight=learned.pull)
+        if learned.rule == "steps"
+        else None,
+        entropy_weight=learned.pull if learned.rule == "evidence" else ENTROPY_WEIGHT,
+        floor=adapt.floor,
+        initial=initial,
+        row_tokens=pools.available_tokens / pools.rows_of_task if by_rows else None,
+    )
