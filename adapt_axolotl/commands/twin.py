@@ -71,6 +71,8 @@ def static_twin(recipe: str, mixture: str) -> Twin:
     left_out = [key for key in _LEFT_OUT if key in block]
     if mixture == "round_robin" and adapt.unit == "tokens":
         left_out.append("unit")  # it takes rows in turn
+    if mixture == "round_robin" and adapt.tokens:
+        left_out.append("tokens")
     for key in left_out:
         text.remove_inside("adapt", key)
     text.set_inside("adapt", "mixture", mixture)

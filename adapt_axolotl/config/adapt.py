@@ -52,6 +52,12 @@ class AdaptConfig(Block):
         description="For `mixture: weights`, or `learned` with `initial: weights`: the share of "
         "every task, in any scale.",
     )
+    tokens: dict[str, int] | None = Field(
+        default=None,
+        description="Supervised tokens, to within a row, that a task gets out of the budget, as in "
+        "`{chat: 200_000}`. The other tasks share the rest as `mixture` says. Where `max_steps` or "
+        "`max_repeats` ends a run before its budget, its part of them.",
+    )
     floor: float = Field(
         default=FLOOR,
         ge=0,
@@ -118,6 +124,17 @@ class AdaptConfig(Block):
         TokenBudget.parse(value)
         return value
 
+    @field_validator("tokens")
+    @classmethod
+    def _tokens_are_some(cls, tokens: dict[str, int] | None) -> dict[str, int] | None:
+        for task, number in (tokens or {}).items():
+            if number <= 0:
+                raise ValueError(
+                    f"{task}: {number} is no number of tokens to train on; write one above 0, as "
+                    f"in {task}: 200_000, or remove the task's datasets"
+                )
+        return tokens or None
+
     @model_validator(mode="after")
     def _keys_fit_together(self) -> AdaptConfig:
         if self.val_examples is not None and self.val_fraction is not None:
@@ -136,6 +153,11 @@ class AdaptConfig(Block):
             raise ValueError(
                 "weights: a learned mixture starts with a share above 0 for every task; without "
                 "one a task is never tried"
+            )
+        if self.tokens and self.share_unit == "examples":
+            raise ValueError(
+                "tokens: stands beside shares of tokens, and here shares count examples; remove "
+                f"tokens:, or {'unit: examples' if self.unit else 'mixture: round_robin'}"
             )
         if self.mixture == "round_robin" and self.unit == "tokens":
             raise ValueError(

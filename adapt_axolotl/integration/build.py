@@ -35,7 +35,7 @@ from adapt_axolotl.metagradient.ranks import Ranks
 from adapt_axolotl.recipe.read import sharded_parameters
 from adapt_axolotl.records.provenance import provenance
 from adapt_axolotl.records.write import RunDirectory
-from adapt_axolotl.run.described import initial_proportions, learned_mixture
+from adapt_axolotl.run.described import initial_proportions, learned_mixture, quotas
 from adapt_axolotl.run.plan import Estimate, RunPlan
 from adapt_axolotl.run.state import AdaptRun
 
@@ -57,18 +57,19 @@ def run_plan(spec: TrainingSpec, tasks: Tasks, processes: int | None = None) -> 
         processes: that train together; None for those that were launched.
     """
     adapt, pools = spec.adapt, tasks.pools
-    available = pools.available_tokens if adapt.share_unit == "tokens" else pools.rows_of_task
+    budget = adapt.budget.resolve(int(pools.available_tokens.sum()))
     return RunPlan(
         pools=pools,
-        budget=adapt.budget.resolve(int(pools.available_tokens.sum())),
+        budget=budget,
         shape=block_shape(spec, processes or launched_processes()),
         unit=adapt.share_unit,
         ordered=adapt.mixture == "round_robin",
         seed=spec.seed,
         max_repeats=adapt.max_repeats,
         charge_meta_tokens=adapt.charge_meta_tokens,
-        initial=initial_proportions(adapt, pools.tasks, available.tolist()),
+        initial=initial_proportions(adapt, pools, budget),
         max_steps=spec.max_steps,
+        quotas=quotas(adapt, pools, budget),
         data_digest=tasks.digest,
     )
 

@@ -102,6 +102,7 @@ class LearnedMixture:
         row_tokens: (K,) mean supervised tokens of a row of each task, where proportions count rows;
             None where they count supervised tokens.
         initial: (K,) p0, all above 0; uniform by default.
+        fixed: (K,) bool, tasks whose share stays its initial one; none by default.
 
     Attributes:
         losses: the validation losses so far.
@@ -121,6 +122,7 @@ class LearnedMixture:
         floor: float = FLOOR,
         row_tokens: np.ndarray | None = None,
         initial: np.ndarray | None = None,
+        fixed: np.ndarray | None = None,
     ) -> None:
         count = len(tasks)
         if not entropy_weight > 0:
@@ -136,6 +138,7 @@ class LearnedMixture:
         self._floor = floor
         self._row_tokens = row_tokens
         self._initial = np.full(count, 1 / count) if initial is None else initial
+        self._fixed = np.zeros(count, dtype=bool) if fixed is None else fixed
         self._logits = np.zeros(count)
         with_floor(self._initial, self._initial, floor)  # Refuses a floor that is none.
         self._scores = np.full(count, np.nan)
@@ -146,7 +149,11 @@ class LearnedMixture:
     def proportions(self) -> np.ndarray:
         """(K,) p = softmax(log p0 + logits), mixed with the floor."""
         learned = softmax(np.log(self._initial) + self._logits)
-        return with_floor(learned, self._initial, self._floor)
+        shares = with_floor(learned, self._initial, self._floor)
+        if not self._fixed.any():
+            return shares
+        rest = 1 - self._initial[self._fixed].sum()
+        return np.where(self._fixed, self._initial, shares / shares[~self._fixed].sum() * rest)
 
     @property
     def weights(self) -> np.ndarray:

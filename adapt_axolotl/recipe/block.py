@@ -63,6 +63,8 @@ def _sentence(problem: Any, tasks: Sequence[str]) -> str:
         return f"{key}: must be a name; {got}; write it in quotes"
     if len(place) > 1 and _of_lists(field):
         return f"{key}: must be a list of task names; {got}; write {place[1]}: [one_task]"
+    if len(place) > 1 and "dict[str, int" in str(field.annotation):
+        return f"{key}: must be a whole number; {got}; write one, as in {place[1]}: 200_000"
     if len(place) > 1:
         return f"{key}: must be a number; {got}; write one, as in {place[1]}: 1.5"
     return f"{key}: must be {allowed(field)}; {got}; {_remedy(place[0], field, value, tasks)}"

@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from adapt_axolotl.config.adapt import AdaptConfig
-from adapt_axolotl.mixture.static import from_weights, static_proportions
+from adapt_axolotl.mixture.static import from_weights
 from adapt_axolotl.recipe.block import parse_adapt_block
 from adapt_axolotl.recipe.late_keys import check_late_keys
 from adapt_common.hub import looks_like_hub_name
@@ -332,22 +332,34 @@ def _check_tasks(adapt: AdaptConfig, train_tasks: list[str], test_tasks: list[st
                 f"test_datasets: task {name!r} has validation but no training data; give the "
                 f"entry the task: of one of the datasets ({', '.join(names)}), or remove it"
             )
-    if adapt.weights is not None:
-        static_proportions("weights", [1] * len(names), weights=adapt.weights, tasks=names)
-    if adapt.eval_weights is not None:
-        from_weights(adapt.eval_weights, names, key="adapt.eval_weights")
     learned = adapt.learned
-    grouped = [task for group in (learned.groups or {}).values() for task in group]
     for key, named in (
-        ("targets", learned.targets or ()),
-        ("groups", grouped),
-        ("bounds", learned.bounds or ()),
+        ("tokens", adapt.tokens or ()),
+        ("learned.targets", learned.targets or ()),
+        ("learned.groups", [task for group in (learned.groups or {}).values() for task in group]),
+        ("learned.bounds", learned.bounds or ()),
     ):
         if unknown := sorted(set(named) - set(names)):
             raise ValueError(
-                f"adapt.learned.{key}: {', '.join(unknown)} is no task of the recipe; choose from "
+                f"adapt.{key}: {', '.join(unknown)} is no task of the recipe; choose from "
                 f"{', '.join(names)}"
             )
+    sharing = [name for name in names if name not in (adapt.tokens or {})]
+    if not sharing:
+        raise ValueError(
+            "adapt.tokens: names every task, so there is none to take the rest of the budget; "
+            "remove one of them, or write the same numbers under weights: with mixture: weights "
+            "and their sum as token_budget"
+        )
+    if adapt.weights is not None:
+        for task in set(adapt.weights) & set(adapt.tokens or ()):
+            raise ValueError(
+                f"adapt.weights: {task} has a number of tokens (adapt.tokens), and a weight shares "
+                "the rest; remove it from one of the two"
+            )
+        from_weights(adapt.weights, sharing, key="adapt.weights")
+    if adapt.eval_weights is not None:
+        from_weights(adapt.eval_weights, names, key="adapt.eval_weights")
     if set(names) <= set(learned.bounds or ()):
         raise ValueError(
             "adapt.learned.bounds: every task has a bound, so there is no loss to lower; remove "

@@ -53,23 +53,53 @@ def bounds(adapt: AdaptConfig, names: Sequence[str]) -> Bounds | None:
     return None if of_tasks is None else Bounds([of_tasks.get(name, np.nan) for name in names])
 
 
-def initial_proportions(
-    adapt: AdaptConfig, names: Sequence[str], available: Sequence[int]
-) -> np.ndarray:
+def initial_proportions(adapt: AdaptConfig, pools: TaskPools, budget: int) -> np.ndarray:
     """(K,) what a run starts with.
 
     Args:
         adapt: the block.
-        names: the K tasks.
-        available: (K,) how much each has, in the unit that a share counts.
+        pools: the training rows.
+        budget: supervised tokens.
     """
-    return static_proportions(
+    names = pools.tasks
+    available = pools.available_tokens if adapt.share_unit == "tokens" else pools.rows_of_task
+    own = adapt.tokens or {}
+    sharing = np.array([name not in own for name in names])
+    shares = np.array([own.get(name, 0) / budget for name in names])
+    shares[sharing] = (1 - shares.sum()) * static_proportions(
         adapt.learned.initial if adapt.mixture == "learned" else adapt.mixture,
-        available,
+        available[sharing].tolist(),
         temperature=adapt.temperature,
         weights=adapt.weights,
-        tasks=names,
+        tasks=[name for name in names if name not in own],
     )
+    return shares
+
+
+def quotas(adapt: AdaptConfig, pools: TaskPools, budget: int) -> np.ndarray | None:
+    """(K,) supervised tokens of tasks with `adapt.tokens`, infinite for the others; None without
+    any such task.
+
+    Raises:
+        ValueError: they leave the others nothing, or `max_repeats` keeps a task below them.
+    """
+    if adapt.tokens is None:
+        return None
+    together = sum(adapt.tokens.values())
+    if together >= budget:
+        raise ValueError(
+            f"adapt.tokens: {together:,} supervised tokens of a budget of {budget:,} leave nothing "
+            "for the other tasks; lower them, or raise adapt.token_budget"
+        )
+    for name, available in zip(pools.tasks, pools.available_tokens.tolist(), strict=True):
+        most = available * (adapt.max_repeats or np.inf)
+        if adapt.tokens.get(name, 0) > most:
+            raise ValueError(
+                f"adapt.tokens: {name}: {adapt.tokens[name]:,} supervised tokens are more than "
+                f"max_repeats: {adapt.max_repeats:g} allows of its {available:,}; lower them, or "
+                "raise max_repeats"
+            )
+    return np.array([adapt.tokens.get(name, np.inf) for name in pools.tasks], dtype=np.float64)
 
 
 def learned_mixture(
@@ -89,5 +119,6 @@ def learned_mixture(
         entropy_weight=learned.pull if learned.rule == "evidence" else ENTROPY_WEIGHT,
         floor=adapt.floor,
         initial=initial,
+        fixed=np.array([name in (adapt.tokens or {}) for name in names]),
         row_tokens=pools.available_tokens / pools.rows_of_task if by_rows else None,
     )

@@ -45,6 +45,8 @@ class RunPlan:
         charge_meta_tokens: charge meta steps to the budget.
         initial: (K,) the proportions that a run starts with; a static mixture stays there.
         max_steps: the recipe's own `max_steps`, or None.
+        quotas: (K,) supervised tokens that a task gets, infinite where that follows from its share;
+            None where it does for all.
         data_digest: of the rows' tokens and labels, validation rows included.
     """
 
@@ -58,6 +60,7 @@ class RunPlan:
     charge_meta_tokens: bool
     initial: np.ndarray
     max_steps: int | None
+    quotas: np.ndarray | None = None
     data_digest: str = ""
 
     def ledger(self) -> TokenLedger:
@@ -71,7 +74,7 @@ class RunPlan:
             max_repeats=self.max_repeats,
             ordered=self.ordered,
         )
-        return MixtureBatchSampler(stream, proportions, self.shape, ledger)
+        return MixtureBatchSampler(stream, proportions, self.shape, ledger, self.quotas)
 
     def estimate(self, sample: int = 64) -> Estimate:
         """What the budget buys at the first proportions: drawn, not computed, for up to `sample`
@@ -159,4 +162,7 @@ class RunPlan:
             "charge_meta_tokens": self.charge_meta_tokens,
             "seed": self.seed,
             "first proportions": self.initial.tolist(),
+            "adapt.tokens": None
+            if self.quotas is None
+            else [None if math.isinf(tokens) else tokens for tokens in self.quotas.tolist()],
         }

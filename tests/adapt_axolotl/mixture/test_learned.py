@@ -492,6 +492,18 @@ def test_by_evidence_a_restored_mixture_goes_on_to_the_bit() -> None:
     assert part.state_dict() == whole.state_dict()
 
 
+def test_a_fixed_share_stays_and_the_others_learn_to_share_the_rest() -> None:
+    initial = np.array([0.4, 0.2, 0.2, 0.2])
+    fixed = np.array([True, False, False, False])
+    mixture = by_evidence(initial=initial, fixed=fixed)
+    assert mixture.proportions == pytest.approx(initial)
+    shares = settled(mixture, np.array([9.0, 3.0, 1.0, 1.0])).proportions
+    assert shares[0] == pytest.approx(0.4)
+    assert shares.sum() == pytest.approx(1)
+    assert shares[1] > 1.5 * shares[2]
+    assert shares[1:].min() > 0.1 * 0.2
+
+
 def test_nothing_that_holds_the_mixture_is_refused() -> None:
     with pytest.raises(ValueError, match="set it above 0, or choose rule: steps"):
         by_evidence(entropy_weight=0.0)

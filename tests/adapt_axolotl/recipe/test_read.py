@@ -211,6 +211,16 @@ def test_what_works_is_not_refused(raw: dict[str, Any], changes: dict[str, Any])
         ({"learned": {"overhead": "much"}}, "'much' is no share of the run's time"),
         ({"weights": {"a": 1}}, "weights: is read with mixture: weights, or with mixture: learned"),
         ({"mixture": "round_robin", "unit": "tokens"}, "remove unit: tokens"),
+        (
+            {"tokens": {"a": 0}},
+            "tokens: a: 0 is no number of tokens to train on; write",
+        ),
+        (
+            {"tokens": {"a": 1.5}},
+            "tokens.a: must be a whole number; got 1.5; write one, as in",
+        ),
+        ({"tokens": {"a": 5}, "unit": "examples"}, "remove tokens:, or unit: examples"),
+        ({"tokens": {"a": 5}, "mixture": "round_robin"}, "remove tokens:, or mixture: round_robin"),
         ({"val_examples": 5, "val_fraction": 0.1}, "exclude each other"),
     ],
 )
@@ -256,6 +266,30 @@ def test_groups_and_bounds_must_be_of_tasks(
     raw["adapt"] |= {"learned": learned}
     with pytest.raises(ValueError, match=says):
         read_recipe(raw)
+
+
+@pytest.mark.parametrize(
+    ("keys", "says"),
+    [
+        ({"tokens": {"c": 5}}, "adapt.tokens: c is no task of the recipe; choose from a, b"),
+        ({"tokens": {"a": 5, "b": 5}}, "adapt.tokens: names every task, so there is none to take"),
+        (
+            {"tokens": {"a": 5}, "mixture": "weights", "weights": {"a": 1, "b": 1}},
+            "adapt.weights: a has a number of tokens .*; remove it from one of the two",
+        ),
+    ],
+)
+def test_tokens_leave_a_task_to_share_the_rest(
+    raw: dict[str, Any], keys: dict[str, Any], says: str
+) -> None:
+    raw["adapt"] |= keys
+    with pytest.raises(ValueError, match=says):
+        read_recipe(raw)
+
+
+def test_weights_are_of_the_tasks_without_tokens(raw: dict[str, Any]) -> None:
+    raw["adapt"] |= {"tokens": {"a": 5}, "mixture": "weights", "weights": {"b": 1}}
+    read_recipe(raw)
 
 
 def test_weights_must_name_the_tasks(raw: dict[str, Any]) -> None:
