@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 from adapt_axolotl.config.adapt import AdaptConfig
 from adapt_axolotl.config.block import Block
 from adapt_axolotl.config.learned import LearnedConfig
+from adapt_axolotl.config.phase import Phase
 from adapt_axolotl.recipe.block import BOUNDS
 from adapt_axolotl.recipe.meanings import MEANINGS, REFUSALS
 from adapt_common.markdown import table
@@ -44,6 +45,12 @@ update of the mixture that follows it ([how it works](how_it_works.md)).
 Read with `mixture: learned` only.
 
 {learned}
+
+## `adapt.phases[]`
+
+Read with `mixture: phases`. A phase that ends within an optimizer step ends after it.
+
+{phase}
 
 ## `datasets[].task`, `test_datasets[].task`
 
@@ -84,7 +91,9 @@ def main(arguments: list[str]) -> int:
     meanings = [(names(one.keys), one.here) for one in MEANINGS]
     refusals = [(names(one.keys), one.when) for one in REFUSALS]
     pages = {
-        "keys.md": TEXT.format(adapt=keys(AdaptConfig), learned=keys(LearnedConfig)),
+        "keys.md": TEXT.format(
+            adapt=keys(AdaptConfig), learned=keys(LearnedConfig), phase=keys(Phase)
+        ),
         "yaml_keys.md": YAML_TEXT.format(
             meanings=table(("key", "here"), meanings),
             refusals=table(("key", "refused"), refusals),

@@ -7,6 +7,7 @@ is required, so that a misspelt block stops the run instead of training without 
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
@@ -14,9 +15,12 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 from adapt_axolotl.budget.amount import TokenBudget
 from adapt_axolotl.config.block import Block
 from adapt_axolotl.config.learned import LearnedConfig
+from adapt_axolotl.config.phase import TEMPERATURE, Phase
 from adapt_axolotl.mixture.learned import FLOOR
 
-MixtureName = Literal["learned", "uniform", "proportional", "temperature", "weights", "round_robin"]
+MixtureName = Literal[
+    "learned", "uniform", "proportional", "temperature", "weights", "round_robin", "phases"
+]
 
 
 class AdaptConfig(Block):
@@ -33,7 +37,7 @@ class AdaptConfig(Block):
         default="learned",
         description="How tasks are mixed: `learned`; or static: `uniform`, `proportional` (to pool "
         "size), `temperature` (size to the power 1/temperature), `weights`, `round_robin` (rows "
-        "in turn).",
+        "in turn), `phases` (one of these after another).",
     )
     unit: Literal["tokens", "examples"] | None = Field(
         default=None,
@@ -43,9 +47,19 @@ class AdaptConfig(Block):
         "examples.",
     )
     temperature: float = Field(
-        default=2.0,
+        default=TEMPERATURE,
         gt=0,
         description="For `mixture: temperature`: 1 is proportional, large is uniform.",
+    )
+    final_temperature: float | None = Field(
+        default=None,
+        gt=0,
+        description="For `mixture: temperature`: the temperature goes evenly from `temperature` to "
+        "this one over the run. Default: it stays.",
+    )
+    phases: list[Phase] | None = Field(
+        default=None,
+        description="For `mixture: phases`: static mixtures, one after another; see below.",
     )
     weights: dict[str, float] | None = Field(
         default=None,
@@ -135,6 +149,25 @@ class AdaptConfig(Block):
                 )
         return tokens or None
 
+    @field_validator("phases")
+    @classmethod
+    def _phases_follow_each_other(cls, phases: list[Phase] | None) -> list[Phase] | None:
+        if phases is None:
+            return None
+        ends = [phase.until for phase in phases]
+        if len(phases) < 2 or None in ends[:-1] or ends[-1] is not None:
+            raise ValueError(
+                "two phases or more follow each other, each but the last until a share of the run; "
+                "write phases: [{until: 60%, mixture: uniform}, {mixture: proportional}]"
+            )
+        shares = [float(end) for end in ends if end is not None]
+        if any(later <= sooner for sooner, later in pairwise(shares)):
+            raise ValueError(
+                "each phase ends after the one before it; order them by until:, which counts from "
+                "the start of the run"
+            )
+        return phases
+
     @model_validator(mode="after")
     def _keys_fit_together(self) -> AdaptConfig:
         if self.val_examples is not None and self.val_fraction is not None:
@@ -153,6 +186,16 @@ class AdaptConfig(Block):
             raise ValueError(
                 "weights: a learned mixture starts with a share above 0 for every task; without "
                 "one a task is never tried"
+            )
+        if (self.mixture == "phases") != (self.phases is not None):
+            raise ValueError(
+                "mixture: phases and the phases: list go together; add the one that is missing, or "
+                "remove the other"
+            )
+        if self.final_temperature is not None and self.mixture != "temperature":
+            raise ValueError(
+                "final_temperature is read with mixture: temperature only; remove it, or choose "
+                "mixture: temperature"
             )
         if self.tokens and self.share_unit == "examples":
             raise ValueError(

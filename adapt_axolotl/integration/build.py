@@ -35,7 +35,7 @@ from adapt_axolotl.metagradient.ranks import Ranks
 from adapt_axolotl.recipe.read import sharded_parameters
 from adapt_axolotl.records.provenance import provenance
 from adapt_axolotl.records.write import RunDirectory
-from adapt_axolotl.run.described import initial_proportions, learned_mixture, quotas
+from adapt_axolotl.run.described import initial_proportions, learned_mixture, quotas, schedule
 from adapt_axolotl.run.plan import Estimate, RunPlan
 from adapt_axolotl.run.state import AdaptRun
 
@@ -70,6 +70,7 @@ def run_plan(spec: TrainingSpec, tasks: Tasks, processes: int | None = None) -> 
         initial=initial_proportions(adapt, pools, budget),
         max_steps=spec.max_steps,
         quotas=quotas(adapt, pools, budget),
+        schedule=schedule(adapt, pools, budget),
         data_digest=tasks.digest,
     )
 

@@ -358,6 +358,9 @@ def _check_tasks(adapt: AdaptConfig, train_tasks: list[str], test_tasks: list[st
                 "the rest; remove it from one of the two"
             )
         from_weights(adapt.weights, sharing, key="adapt.weights")
+    for number, phase in enumerate(adapt.phases or ()):
+        if phase.weights is not None:
+            from_weights(phase.weights, sharing, key=f"adapt.phases[{number}].weights")
     if adapt.eval_weights is not None:
         from_weights(adapt.eval_weights, names, key="adapt.eval_weights")
     if set(names) <= set(learned.bounds or ()):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from adapt_axolotl.config.adapt import AdaptConfig
+from adapt_axolotl.config.phase import Phase
 from adapt_axolotl.data.pools import TaskPools
 from adapt_axolotl.mixture.bounds import Bounds
 from adapt_axolotl.mixture.gradient_steps import GradientSteps
@@ -14,6 +15,7 @@ from adapt_axolotl.mixture.learned import ENTROPY_WEIGHT, LearnedMixture
 from adapt_axolotl.mixture.objectives.named import objective
 from adapt_axolotl.mixture.objectives.objective import Objective
 from adapt_axolotl.mixture.objectives.worst_group import groups_of_tasks
+from adapt_axolotl.mixture.scheduled import Cooling, Phases, Schedule
 from adapt_axolotl.mixture.static import static_proportions
 from adapt_axolotl.run.evaluation import Evaluation
 
@@ -61,17 +63,50 @@ def initial_proportions(adapt: AdaptConfig, pools: TaskPools, budget: int) -> np
         pools: the training rows.
         budget: supervised tokens.
     """
-    names = pools.tasks
-    available = pools.available_tokens if adapt.share_unit == "tokens" else pools.rows_of_task
+    if adapt.phases is not None:
+        return _shares(adapt, pools, budget, adapt.phases[0].mixture, adapt.phases[0])
+    scheme = adapt.learned.initial if adapt.mixture == "learned" else adapt.mixture
+    return _shares(adapt, pools, budget, scheme, adapt)
+
+
+def schedule(adapt: AdaptConfig, pools: TaskPools, budget: int) -> Schedule | None:
+    """How a static mixture changes over the run; None where it stays. For the arguments see
+    `initial_proportions`."""
+    if adapt.phases is not None:
+        return Phases(
+            np.array([1.0 if one.until is None else float(one.until) for one in adapt.phases]),
+            np.stack([_shares(adapt, pools, budget, one.mixture, one) for one in adapt.phases]),
+        )
+    if adapt.final_temperature is not None:
+        own = own_shares(adapt, pools.tasks, budget)
+        available = _available(adapt, pools)
+        return Cooling(available, adapt.temperature, adapt.final_temperature, own)
+    return None
+
+
+def own_shares(adapt: AdaptConfig, names: Sequence[str], budget: int) -> np.ndarray:
+    """(K,) shares of the budget of tasks with `adapt.tokens`; 0 for the others."""
+    return np.array([(adapt.tokens or {}).get(name, 0) / budget for name in names])
+
+
+def _available(adapt: AdaptConfig, pools: TaskPools) -> np.ndarray:
+    """(K,) how much each task has, in the unit that a share counts."""
+    return pools.available_tokens if adapt.share_unit == "tokens" else pools.rows_of_task
+
+
+def _shares(
+    adapt: AdaptConfig, pools: TaskPools, budget: int, scheme: str, settings: AdaptConfig | Phase
+) -> np.ndarray:
+    """(K,) of a static scheme with its settings, beside tasks with `adapt.tokens`."""
     own = adapt.tokens or {}
-    sharing = np.array([name not in own for name in names])
-    shares = np.array([own.get(name, 0) / budget for name in names])
+    shares = own_shares(adapt, pools.tasks, budget)
+    sharing = [k for k, name in enumerate(pools.tasks) if name not in own]
     shares[sharing] = (1 - shares.sum()) * static_proportions(
-        adapt.learned.initial if adapt.mixture == "learned" else adapt.mixture,
-        available[sharing].tolist(),
-        temperature=adapt.temperature,
-        weights=adapt.weights,
-        tasks=[name for name in names if name not in own],
+        scheme,
+        _available(adapt, pools)[sharing].tolist(),
+        temperature=settings.temperature,
+        weights=settings.weights,
+        tasks=[pools.tasks[k] for k in sharing],
     )
     return shares
 

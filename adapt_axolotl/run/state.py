@@ -21,7 +21,6 @@ from adapt_axolotl.mixture.averages import TokenAverage
 from adapt_axolotl.mixture.mixture import Mixture
 from adapt_axolotl.mixture.nan_as_null import as_array, as_list
 from adapt_axolotl.mixture.simplex import entropy
-from adapt_axolotl.mixture.static import StaticMixture
 from adapt_axolotl.records.write import FinalRecords, RunDirectory
 from adapt_axolotl.run.plan import RunPlan
 
@@ -57,14 +56,14 @@ class AdaptRun:
     ) -> None:
         self.plan = plan
         self.learner = learner
-        self.mixture: Mixture = (
-            StaticMixture(plan.pools.tasks, plan.initial) if learner is None else learner.mixture
-        )
         # Learns from the losses of the rows that are trained on: `CurveLearner.take_rows`.
         self.curves = learner if isinstance(learner, CurveLearner) else None
         self.meta_step: BegunStep | None = None
         self.ledger = plan.ledger()
         self.sampler = plan.sampler(self.ledger, lambda: self.mixture.proportions)
+        self.mixture: Mixture = (
+            plan.mixture(self.ledger, self.sampler) if learner is None else learner.mixture
+        )
         self.first_losses: np.ndarray | None = None
         self.last_losses: np.ndarray | None = None
         self.resumed = False

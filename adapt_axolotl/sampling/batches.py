@@ -109,6 +109,11 @@ class MixtureBatchSampler(BatchSampler):
             yield from block.micro_batches
             index += 1
 
+    @property
+    def blocks(self) -> int:
+        """How many have been drawn."""
+        return self._next_index
+
     def block(self, index: int) -> Block | None:
         """The block of optimizer step `index`, drawn now if it was not; None past the budget."""
         assert index >= min(self._blocks, default=self._next_index), "that block is committed"

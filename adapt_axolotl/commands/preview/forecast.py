@@ -125,7 +125,7 @@ def forecast(plan: RunPlan, tasks: Tasks, adapt: AdaptConfig, meta: Settings | N
     """Draw a whole run: about 50,000 rows a second."""
     pools, held_out = tasks.pools, tasks.validation_pools
     ledger = plan.ledger()
-    sampler = plan.sampler(ledger, lambda: plan.initial)
+    sampler = plan.first_sampler(ledger)
     extra = 0 if meta is None else _meta_tokens(meta, pools, held_out)
     spent = 0
     step = meta_steps = 0

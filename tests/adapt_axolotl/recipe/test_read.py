@@ -14,6 +14,11 @@ from adapt_axolotl.recipe.read import read_recipe, recipe_as_written
 
 BY_PRODUCTS = {"token_budget": "5%", "learned": {"measure": "products"}}
 
+PHASES: list[dict[str, Any]] = [
+    {"until": "60%", "mixture": "uniform"},
+    {"mixture": "proportional"},
+]
+
 
 @pytest.fixture
 def raw(tmp_path: Path) -> dict[str, Any]:
@@ -211,6 +216,43 @@ def test_what_works_is_not_refused(raw: dict[str, Any], changes: dict[str, Any])
         ({"learned": {"overhead": "much"}}, "'much' is no share of the run's time"),
         ({"weights": {"a": 1}}, "weights: is read with mixture: weights, or with mixture: learned"),
         ({"mixture": "round_robin", "unit": "tokens"}, "remove unit: tokens"),
+        ({"mixture": "phases"}, "mixture: phases and the phases: list go together; add the one"),
+        ({"phases": PHASES}, "mixture: phases and the phases: list go together; add the one"),
+        ({"mixture": "phases", "phases": PHASES[:1]}, "two phases or more follow each other, each"),
+        ({"mixture": "phases", "phases": PHASES[:1] * 2}, "two phases or more follow each other,"),
+        (
+            {"mixture": "phases", "phases": [PHASES[0], PHASES[0], PHASES[1]]},
+            "phases: each phase ends after the one before it; order them by until:",
+        ),
+        (
+            {"mixture": "phases", "phases": ["uniform", "proportional"]},
+            "phases.0: must be a block of keys; got 'uniform'; write {until: 60%, mixture: unif",
+        ),
+        (
+            {"mixture": "phases", "phases": "uniform"},
+            "phases: must be a list of blocks of keys; got 'uniform'; write phases: [{until: 60%",
+        ),
+        (
+            {"mixture": "phases", "phases": [{**PHASES[0], "until": "much"}, PHASES[1]]},
+            "phases.0.until: 'much' is no share of the run; write a percentage, as in 60%",
+        ),
+        (
+            {"mixture": "phases", "phases": [{"until": "5%"}, PHASES[1]]},
+            "phases.0.mixture: missing; add it, for example mixture: uniform",
+        ),
+        (
+            {"mixture": "phases", "phases": [{**PHASES[0], "mixture": "learned"}, PHASES[1]]},
+            "phases.0.mixture: must be one of uniform, proportional, temperature, weights; got 'le",
+        ),
+        (
+            {"mixture": "phases", "phases": [PHASES[0], {"mixture": "weights"}]},
+            "mixture: weights and the weights: mapping go together; add the one that is missing",
+        ),
+        (
+            {"mixture": "phases", "phases": [{**PHASES[0], "untill": 1}, PHASES[1]]},
+            "phases.0.untill: no such key; did you mean until?",
+        ),
+        ({"final_temperature": 1}, "final_temperature is read with mixture: temperature only; rem"),
         (
             {"tokens": {"a": 0}},
             "tokens: a: 0 is no number of tokens to train on; write",
@@ -289,6 +331,15 @@ def test_tokens_leave_a_task_to_share_the_rest(
 
 def test_weights_are_of_the_tasks_without_tokens(raw: dict[str, Any]) -> None:
     raw["adapt"] |= {"tokens": {"a": 5}, "mixture": "weights", "weights": {"b": 1}}
+    read_recipe(raw)
+
+
+def test_the_weights_of_a_phase_must_name_the_tasks(raw: dict[str, Any]) -> None:
+    second: dict[str, Any] = {"mixture": "weights", "weights": {"a": 1}}
+    raw["adapt"] |= {"mixture": "phases", "phases": [PHASES[0], second]}
+    with pytest.raises(ValueError, match=r"adapt.phases\[1\].weights: .* missing: b"):
+        read_recipe(raw)
+    second["weights"] = {"a": 1, "b": 0}
     read_recipe(raw)
 
 
