@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from datasets import Dataset
 
-from adapt_axolotl.config import OVERHEAD
+from adapt_axolotl.config.learned import OVERHEAD
 from adapt_axolotl.data.pools import TaskPools
 from adapt_axolotl.integration.eval_mode import evaluation_mode
 from adapt_axolotl.meta_step.learner import MetaLearner, MetaSettings
@@ -25,7 +25,7 @@ from adapt_axolotl.metagradient.per_task import PER_TASK
 from adapt_axolotl.metagradient.ranks import Ranks
 from adapt_axolotl.mixture.gradient_steps import GradientSteps
 from adapt_axolotl.mixture.learned import LearnedMixture
-from adapt_axolotl.mixture.objectives import objective
+from adapt_axolotl.mixture.objectives.named import objective
 from adapt_axolotl.run.plan import RunPlan
 from adapt_axolotl.run.state import AdaptRun
 from adapt_axolotl.sampling.batches import BlockShape

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from adapt_axolotl.config import LearnedConfig
+from adapt_axolotl.config.learned import LearnedConfig
 from adapt_axolotl.data.pools import TaskPools
 from adapt_axolotl.integration.eval_mode import evaluation_mode
 from adapt_axolotl.meta_step.falls import FallLearner, FallSettings
@@ -27,7 +27,7 @@ from adapt_axolotl.metagradient.per_task import PER_TASK
 from adapt_axolotl.metagradient.ranks import Ranks
 from adapt_axolotl.mixture.gradient_steps import GradientSteps
 from adapt_axolotl.mixture.learned import LearnedMixture, MetaUpdate
-from adapt_axolotl.mixture.objectives import objective
+from adapt_axolotl.mixture.objectives.named import objective
 from adapt_axolotl.run.plan import RunPlan
 
 LEARNING_RATE = 3e-3

@@ -14,7 +14,10 @@ from pathlib import Path
 
 from pydantic.fields import FieldInfo
 
-from adapt_axolotl.config import AdaptConfig, Block, LearnedConfig
+from adapt_axolotl.config.adapt import AdaptConfig
+from adapt_axolotl.config.block import Block
+from adapt_axolotl.config.learned import LearnedConfig
+from adapt_axolotl.config.phase import Phase
 from adapt_axolotl.recipe.block import BOUNDS
 from adapt_axolotl.recipe.meanings import MEANINGS, REFUSALS
 from adapt_common.markdown import table
@@ -25,7 +28,7 @@ NOT_THE_USERS = ("train_tasks", "test_tasks", "learned")
 TEXT = """\
 # The keys of `adapt:`
 
-Written by `docs/keys.py` from [config.py](../adapt_axolotl/config.py), where each key has its
+Written by `docs/keys.py` from [config/](../adapt_axolotl/config), where each key has its
 meaning and its check. A key that is not here is refused. `axolotl train` takes no options for these
 keys: change them in the recipe, or start the training module itself
 ([how](yaml_keys.md#on-the-command-line)). What the other keys of a recipe mean beside this block:
@@ -42,6 +45,12 @@ update of the mixture that follows it ([how it works](how_it_works.md)).
 Read with `mixture: learned` only.
 
 {learned}
+
+## `adapt.phases[]`
+
+Read with `mixture: phases`. A phase that ends within an optimizer step ends after it.
+
+{phase}
 
 ## `datasets[].task`, `test_datasets[].task`
 
@@ -88,7 +97,9 @@ def main(arguments: list[str]) -> int:
     meanings = [(names(one.keys), one.here) for one in MEANINGS]
     refusals = [(names(one.keys), one.when) for one in REFUSALS]
     pages = {
-        "keys.md": TEXT.format(adapt=keys(AdaptConfig), learned=keys(LearnedConfig)),
+        "keys.md": TEXT.format(
+            adapt=keys(AdaptConfig), learned=keys(LearnedConfig), phase=keys(Phase)
+        ),
         "yaml_keys.md": YAML_TEXT.format(
             meanings=table(("key", "here"), meanings),
             refusals=table(("key", "refused"), refusals),

@@ -62,7 +62,11 @@ def _block(learned: dict[str, Any], weights: dict[str, float]) -> str:
         **kept,
         "mixture": "weights",
         # Seven digits: finer than any run can draw.
-        "weights": {task: float(f"{share:.7g}") for task, share in weights.items()},
+        "weights": {
+            task: float(f"{share:.7g}")
+            for task, share in weights.items()
+            if task not in (learned.get("tokens") or {})
+        },
     }
     return yaml.safe_dump({"adapt": block}, sort_keys=False, allow_unicode=True, width=100)
 

@@ -10,8 +10,15 @@ from adapt_axolotl.recipe.block import parse_adapt_block
 from adapt_axolotl.recipe.edit import RecipeText, as_scalar
 from adapt_axolotl.records.read import read_finished_run
 
-# What only a learned mixture reads; `weights` goes with `mixture: weights` alone.
-_LEFT_OUT = ("learned", "floor", "charge_meta_tokens", "weights")
+# What only a learned mixture reads, and what goes with one static mixture alone.
+_LEFT_OUT = (
+    "learned",
+    "floor",
+    "charge_meta_tokens",
+    "weights",
+    "phases",
+    "final_temperature",
+)
 # Keys that name something of one run, which its twin would write over or go on with.
 _OF_ONE_RUN = ("hub_model_id", "wandb_run_id", "resume_from_checkpoint")
 _AXOLOTLS_OUTPUT = "./model-out"  # where a recipe without output_dir trains to
@@ -71,6 +78,8 @@ def static_twin(recipe: str, mixture: str) -> Twin:
     left_out = [key for key in _LEFT_OUT if key in block]
     if mixture == "round_robin" and adapt.unit == "tokens":
         left_out.append("unit")  # it takes rows in turn
+    if mixture == "round_robin" and adapt.tokens:
+        left_out.append("tokens")
     for key in left_out:
         text.remove_inside("adapt", key)
     text.set_inside("adapt", "mixture", mixture)

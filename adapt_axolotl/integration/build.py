@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from adapt_axolotl.config import AdaptConfig
 from adapt_axolotl.data.pools import TaskPools
 from adapt_axolotl.data.tasks import Tasks
 from adapt_axolotl.integration.batch_layout import (
@@ -33,14 +32,10 @@ from adapt_axolotl.metagradient.estimators import ESTIMATORS, estimator
 from adapt_axolotl.metagradient.finite_difference import FINITE_DIFFERENCE
 from adapt_axolotl.metagradient.in_backward import IN_BACKWARD, InBackward
 from adapt_axolotl.metagradient.ranks import Ranks
-from adapt_axolotl.mixture.gradient_steps import GradientSteps
-from adapt_axolotl.mixture.learned import ENTROPY_WEIGHT, LearnedMixture
-from adapt_axolotl.mixture.objectives import Objective, objective
-from adapt_axolotl.mixture.static import static_proportions
 from adapt_axolotl.recipe.read import sharded_parameters
 from adapt_axolotl.records.provenance import provenance
 from adapt_axolotl.records.write import RunDirectory
-from adapt_axolotl.run.evaluation import Evaluation
+from adapt_axolotl.run.described import initial_proportions, learned_mixture, quotas, schedule
 from adapt_axolotl.run.plan import Estimate, RunPlan
 from adapt_axolotl.run.state import AdaptRun
 
@@ -62,18 +57,20 @@ def run_plan(spec: TrainingSpec, tasks: Tasks, processes: int | None = None) -> 
         processes: that train together; None for those that were launched.
     """
     adapt, pools = spec.adapt, tasks.pools
-    available = pools.available_tokens if adapt.share_unit == "tokens" else pools.rows_of_task
+    budget = adapt.budget.resolve(int(pools.available_tokens.sum()))
     return RunPlan(
         pools=pools,
-        budget=adapt.budget.resolve(int(pools.available_tokens.sum())),
+        budget=budget,
         shape=block_shape(spec, processes or launched_processes()),
         unit=adapt.share_unit,
         ordered=adapt.mixture == "round_robin",
         seed=spec.seed,
         max_repeats=adapt.max_repeats,
         charge_meta_tokens=adapt.charge_meta_tokens,
-        initial=initial_proportions(adapt, pools.tasks, available.tolist()),
+        initial=initial_proportions(adapt, pools, budget),
         max_steps=spec.max_steps,
+        quotas=quotas(adapt, pools, budget),
+        schedule=schedule(adapt, pools, budget),
         data_digest=tasks.digest,
     )
 
@@ -156,66 +153,6 @@ def micro_batch_tokens(spec: TrainingSpec, training: TaskPools) -> int:
     return spec.micro_batch_size * longest
 
 
-def evaluation(adapt: AdaptConfig, names: Sequence[str]) -> Evaluation:
-    """What an evaluation says beside the losses of the single tasks."""
-    weights = adapt.eval_weights or dict.fromkeys(names, 1.0)
-    return Evaluation(
-        tuple(names), np.array([weights[name] for name in names]), named_objective(adapt, names)
-    )
-
-
-def named_objective(adapt: AdaptConfig, names: Sequence[str]) -> Objective:
-    """The objective that the `adapt:` block names; a static mixture has one too, to be compared
-    by."""
-    learned = adapt.learned
-    references, targets = learned.reference_losses, adapt.targets
-    return objective(
-        learned.objective,
-        beta=learned.beta,
-        reference_losses=None if references is None else [references[name] for name in names],
-        targets=[name in targets for name in names] if targets else None,
-    )
-
-
-def initial_proportions(
-    adapt: AdaptConfig, names: Sequence[str], available: Sequence[int]
-) -> np.ndarray:
-    """(K,) what a run starts with.
-
-    Args:
-        adapt: the block.
-        names: the K tasks.
-        available: (K,) how much each has, in the unit that a share counts.
-    """
-    return static_proportions(
-        adapt.learned.initial if adapt.mixture == "learned" else adapt.mixture,
-        available,
-        temperature=adapt.temperature,
-        weights=adapt.weights,
-        tasks=names,
-    )
-
-
-def learned_mixture(
-    adapt: AdaptConfig, pools: TaskPools, initial: np.ndarray | None = None
-) -> LearnedMixture:
-    """The mixture that the `adapt:` block describes, before it has learned anything; `initial` is
-    uniform by default."""
-    learned, names = adapt.learned, pools.tasks
-    by_rows = adapt.share_unit == "examples"
-    return LearnedMixture(
-        names,
-        named_objective(adapt, names),
-        steps=GradientSteps(step_size=learned.step_size, entropy_weight=learned.pull)
-        if learned.rule == "steps"
-        else None,
-        entropy_weight=learned.pull if learned.rule == "evidence" else ENTROPY_WEIGHT,
-        floor=adapt.floor,
-        initial=initial,
-        row_tokens=pools.available_tokens / np.maximum(1, pools.rows_of_task) if by_rows else None,
-    )
-
-
 def meta_settings(
     spec: TrainingSpec, estimate: Estimate, validation: TaskPools, trainer: AdaptTrainer | None
 ) -> MetaSettings | FallSettings | CurveSettings:
@@ -264,7 +201,7 @@ def product_settings(
     schedule = meta_schedule(
         steps=estimate.steps,
         rows_per_step=estimate.rows_per_step,
-        num_tasks=num_tasks if own_rows else len(spec.adapt.targets) or num_tasks,
+        num_tasks=num_tasks if own_rows else len(spec.adapt.counted) or num_tasks,
         estimator=estimators[0],
         look_ahead=learned.look_ahead,
         overhead=float(learned.overhead),

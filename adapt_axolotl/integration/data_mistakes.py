@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from datasets.exceptions import DatasetsError
 
-from adapt_axolotl.config import AdaptConfig
+from adapt_axolotl.config.adapt import AdaptConfig
 from adapt_axolotl.data.first_rows import KINDS, ROWS, FirstRows, first_rows
 from adapt_axolotl.data.split import CarveRequest, carve_validation
 from adapt_axolotl.data.unreadable import PACKED, why_unreadable

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from adapt_axolotl.data.tasks import Tasks
-from adapt_axolotl.integration.build import build_run, evaluation, run_plan
+from adapt_axolotl.integration.build import build_run, run_plan
 from adapt_axolotl.integration.compat import (
     BasePlugin,
     PluginManager,
@@ -30,6 +30,7 @@ from adapt_axolotl.recipe.late_keys import OBJECTIVE, full_name
 from adapt_axolotl.recipe.meanings import told
 from adapt_axolotl.recipe.read import read_recipe, recipe_as_written, two_trainers
 from adapt_axolotl.run.checkpoint import set_incomplete_checkpoints_aside
+from adapt_axolotl.run.described import evaluation
 from adapt_axolotl.run.plan import RunPlan
 
 LOG = get_logger("axolotl.adapt")
@@ -57,7 +58,7 @@ class AdaptPlugin(BasePlugin):
             raise ValueError(mistake)
 
     def get_input_args(self) -> str:
-        return "adapt_axolotl.config.AdaptArgs"
+        return "adapt_axolotl.config.adapt.AdaptArgs"
 
     def get_training_args(self, cfg: Any) -> dict[str, Any]:
         arguments: dict[str, Any] = {}

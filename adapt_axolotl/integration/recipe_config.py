@@ -10,7 +10,7 @@ import torch
 import yaml
 from pydantic import ValidationError
 
-from adapt_axolotl.config import axolotl_says
+from adapt_axolotl.config.adapt import axolotl_says
 from adapt_axolotl.data.tasks import Tasks
 from adapt_axolotl.integration.build import meta_settings, run_plan
 from adapt_axolotl.integration.compat import (

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from adapt_axolotl.config import axolotl_says
+from adapt_axolotl.config.adapt import axolotl_says
 from adapt_axolotl.integration.compat import DATASET_TYPES, AxolotlInputConfig, SFTDataset
 from adapt_axolotl.recipe.read import PLUGIN
 from adapt_axolotl.recipe.safety.dangers import names_own_package

@@ -130,7 +130,7 @@ class MetaLearner:
 
     def rows(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         """(validation rows, training rows) of the meta step at `step`."""
-        counted = self.mixture.objective.counts(np.ones(len(self.mixture.tasks), dtype=bool))
+        counted = self.mixture.losses.counted
         validation = self._draw(self._validation, counted, RandomStream.META_VALIDATION_ROWS, step)
         if not self.estimator.own_rows and not self._settings.look_ahead:
             return validation, np.zeros(0, dtype=np.int64)
@@ -201,12 +201,14 @@ class MetaLearner:
         """Tell the mixture the losses on these rows; gives v, or None if no loss is usable."""
         measured = np.zeros(len(self.mixture.tasks), dtype=bool)
         measured[self._validation.tasks(rows)] = True
-        found = self._direction(rows, self.mixture.weights, training)
+        used = self.mixture.weights
+        found = self._direction(rows, used, training)
         losses = found.losses.means.cpu().numpy()
         weights = self.mixture.observe(losses, measured)
         broken = measured & ~np.isfinite(losses)
         warn_of_unusable(self.mixture.tasks, losses, broken)
-        if not (weights[measured] != 0).any():
+        # Some objectives leave out tasks: where these alone had a turn, v is 0.
+        if not used[measured].any() or not weights[measured].any():
             return None
         if broken.any():
             # Rows are dropped, not multiplied by 0: the gradient of a NaN is NaN.

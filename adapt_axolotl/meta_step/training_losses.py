@@ -20,6 +20,7 @@ import torch
 
 from adapt_axolotl.meta_step.step import MeasuredStep, on_all_ranks
 from adapt_axolotl.metagradient.ranks import Ranks
+from adapt_axolotl.mixture.bounds import at_the_end
 from adapt_axolotl.mixture.learned import LearnedMixture, MetaUpdate
 from adapt_axolotl.mixture.learning_curves import MOMENTS, LearningCurves, row_moments
 
@@ -65,6 +66,7 @@ class CurveLearner:
         self._curves = LearningCurves(len(mixture.tasks))
         self._step = np.zeros((len(MOMENTS), len(mixture.tasks)))  # this rank's rows of a step
         self._trained = np.zeros(len(mixture.tasks))
+        self._progress = 0.0
         self._seen = np.zeros(len(mixture.tasks), dtype=bool)  # since the last meta step
         self._warned = np.zeros(len(mixture.tasks), dtype=bool)
 
@@ -92,6 +94,7 @@ class CurveLearner:
         """
         moments, self._step = self._step, np.zeros_like(self._step)
         before, self._trained = self._trained, trained.astype(float)
+        self._progress = progress
         if progress < self._settings.start_after:
             return
         summed = self._ranks.sum(torch.as_tensor(moments, device=self._device)).cpu().numpy()
@@ -110,7 +113,10 @@ class CurveLearner:
         """Take the falls of the losses so far."""
         fit = self._curves.fit()
         assert fit is not None, "not due"
-        self.mixture.observe(fit.levels, np.isfinite(fit.levels))
+        trained = self._trained
+        left = trained.sum() * (1 / self._progress - 1)
+        end = at_the_end(fit.levels, fit.falls, trained, self.mixture.token_shares, left)
+        self.mixture.observe(fit.levels, np.isfinite(fit.levels), end)
         seen, self._seen = self._seen, np.zeros_like(self._seen)
 
         def learn() -> MetaUpdate:
@@ -135,6 +141,7 @@ class CurveLearner:
             "mixture": self.mixture.state_dict(),
             "curves": self._curves.state_dict(),
             "trained": self._trained.tolist(),
+            "progress": self._progress,
             "seen": self._seen.tolist(),
         }
 
@@ -142,4 +149,5 @@ class CurveLearner:
         self.mixture.load_state_dict(state["mixture"])
         self._curves.load_state_dict(state["curves"])
         self._trained = np.array(state["trained"])
+        self._progress = state["progress"]
         self._seen = np.array(state["seen"])

@@ -31,13 +31,15 @@ from typing import Any
 
 import numpy as np
 
+from adapt_axolotl.mixture.bounds import Bounds
 from adapt_axolotl.mixture.evidence import Evidence, nothing, shrunk
 from adapt_axolotl.mixture.gradient_steps import GradientSteps
 from adapt_axolotl.mixture.measurement import Measurement, of_falls, of_products
 from adapt_axolotl.mixture.nan_as_null import as_array, as_list
-from adapt_axolotl.mixture.objectives import Objective
+from adapt_axolotl.mixture.objectives.objective import Objective
 from adapt_axolotl.mixture.observed import LARGEST, ObservedLosses
 from adapt_axolotl.mixture.simplex import entropy, softmax, with_floor
+from adapt_axolotl.mixture.standardise import loss_shares
 
 # The default of a recipe's adapt.floor.
 FLOOR = 0.1
@@ -68,7 +70,8 @@ class MetaUpdate:
         deviations: how far each task stands out in all measurements so far, in its own noise.
         over_noise: of all tasks together: 1 is noise alone (`Posterior.over_noise`).
         validation_losses: V as last measured.
-        objective: the smooth worst case of the utilities.
+        multipliers: of bounds; NaN where a task has none.
+        objective: its value, over the tasks that it is over.
         entropy: of the new proportions, in nats.
     """
 
@@ -81,6 +84,7 @@ class MetaUpdate:
     deviations: np.ndarray
     over_noise: float
     validation_losses: np.ndarray
+    multipliers: np.ndarray
     objective: float
     entropy: float
 
@@ -91,6 +95,7 @@ class LearnedMixture:
     Args:
         tasks: the K names.
         objective: what the validation losses are folded into.
+        bounds: on the losses of tasks that the objective is not over; None for none.
         steps: the rule of the paper; None for the rule `evidence`.
         entropy_weight: lambda of the rule `evidence`.
         floor: least share of a task, as a part of its initial share.
@@ -98,6 +103,7 @@ class LearnedMixture:
             None where they count supervised tokens.
         initial: (K,) p0; uniform by default. A task of share 0 is a target that is not trained on:
             it stays there.
+        fixed: (K,) bool, tasks whose share stays its initial one; none by default.
 
     Attributes:
         losses: the validation losses so far.
@@ -112,11 +118,13 @@ class LearnedMixture:
         tasks: Sequence[str],
         objective: Objective,
         *,
+        bounds: Bounds | None = None,
         steps: GradientSteps | None = None,
         entropy_weight: float = ENTROPY_WEIGHT,
         floor: float = FLOOR,
         row_tokens: np.ndarray | None = None,
         initial: np.ndarray | None = None,
+        fixed: np.ndarray | None = None,
     ) -> None:
         count = len(tasks)
         if not entropy_weight > 0:
@@ -126,7 +134,7 @@ class LearnedMixture:
             )
         self.tasks = tuple(tasks)
         self.objective = objective
-        self.losses = ObservedLosses(objective, count)
+        self.losses = ObservedLosses(objective, count, bounds)
         self._steps = steps
         self._entropy_weight = entropy_weight
         self._floor = floor
@@ -135,6 +143,7 @@ class LearnedMixture:
         self.trained = self._initial > 0
         with np.errstate(divide="ignore"):
             self._log_initial = np.log(self._initial)
+        self._fixed = np.zeros(count, dtype=bool) if fixed is None else fixed
         self._logits = np.zeros(count)
         with_floor(self._initial, self._initial, floor)  # Refuses a floor that is none.
         self._scores = np.full(count, np.nan)
@@ -145,18 +154,32 @@ class LearnedMixture:
     def proportions(self) -> np.ndarray:
         """(K,) p = softmax(log p0 + logits), mixed with the floor."""
         learned = softmax(self._log_initial + self._logits)
-        return with_floor(learned, self._initial, self._floor)
+        shares = with_floor(learned, self._initial, self._floor)
+        if not self._fixed.any():
+            return shares
+        rest = 1 - self._initial[self._fixed].sum()
+        return np.where(self._fixed, self._initial, shares / shares[~self._fixed].sum() * rest)
 
     @property
     def weights(self) -> np.ndarray:
         """(K,) w, as `ObservedLosses.weights`."""
         return self.losses.weights
 
-    def observe(self, losses: np.ndarray, measured: np.ndarray | None = None) -> np.ndarray:
+    @property
+    def token_shares(self) -> np.ndarray:
+        """(K,) shares of the supervised tokens, whatever the proportions count."""
+        return loss_shares(self.proportions, self._row_tokens)
+
+    def observe(
+        self,
+        losses: np.ndarray,
+        measured: np.ndarray | None = None,
+        expected: np.ndarray | None = None,
+    ) -> np.ndarray:
         """Take in validation losses; gives `weights` as they are then. For the arguments see
         `ObservedLosses.observe`; measured are all by default."""
         every = np.ones(len(losses), dtype=bool)
-        self.losses.observe(losses, every if measured is None else measured)
+        self.losses.observe(losses, every if measured is None else measured, expected)
         return self.weights
 
     def update(
@@ -215,7 +238,7 @@ class LearnedMixture:
 
     def _fresh(self, values: np.ndarray, errors: np.ndarray) -> np.ndarray:
         """(K,) bool: measured now, and to be believed."""
-        usable = self.trained & (self.losses.usable | ~self.objective.counts(self.trained))
+        usable = self.trained & (self.losses.usable | ~self.losses.counted)
         fresh: np.ndarray = usable & (np.abs(values) < LARGEST) & ~(errors >= LARGEST)
         return fresh
 
@@ -259,6 +282,7 @@ class LearnedMixture:
             self._logits = self._steps.moved(
                 self._logits, measurement, self._evidence.overdispersion
             )
+        bounds = self.losses.bounds
         assert np.isfinite(self._logits).all(), f"logits left the real line at step {step}"
         return MetaUpdate(
             proportions=self.proportions,
@@ -270,21 +294,21 @@ class LearnedMixture:
             deviations=posterior.deviations,
             over_noise=posterior.over_noise,
             validation_losses=self.losses.last.copy(),
+            multipliers=np.full(len(self.tasks), np.nan) if bounds is None else bounds.multipliers,
             objective=self.losses.value(),
             entropy=entropy(self.proportions),
         )
 
     def fingerprint(self) -> dict[str, Any]:
         """What must be the same for a checkpoint to go on learning the same mixture."""
-        objective = self.objective
-        references, targets = objective.reference_losses, objective.targets
+        targets, bounds = self.objective.targets, self.losses.bounds
         rule = {"adapt.learned.entropy_weight": self._entropy_weight}
         return {
             "adapt.learned.rule": "evidence" if self._steps is None else self._steps.name,
-            "adapt.learned.objective": objective.name,
-            "adapt.learned.beta": objective.beta,
-            "adapt.learned.reference_losses": None if references is None else references.tolist(),
+            "adapt.learned.objective": self.objective.name,
+            **self.objective.settings(),
             "adapt.learned.targets": None if targets is None else targets.tolist(),
+            "adapt.learned.bounds": None if bounds is None else as_list(bounds.bounds),
             **(rule if self._steps is None else self._steps.fingerprint()),
             "adapt.floor": self._floor,
         }

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from adapt_axolotl.mixture.bounds import Bounds
 from adapt_axolotl.mixture.nan_as_null import as_array, as_list
-from adapt_axolotl.mixture.objectives import Objective
+from adapt_axolotl.mixture.objectives.objective import Objective
 
 # Nats a token. A task below it at the start has nothing left to learn; over a smaller first loss,
 # its least rise would look like the worst case and v would point at nothing else (ours).
@@ -25,13 +26,15 @@ class ObservedLosses:
     Args:
         objective: what they are folded into.
         count: K.
+        bounds: on the losses of tasks that the objective is not over, or None.
 
     Attributes:
         last: (K,) V as last measured; NaN before, and where it was not finite.
         skipped: (K,) how often it was not finite.
     """
 
-    def __init__(self, objective: Objective, count: int) -> None:
+    def __init__(self, objective: Objective, count: int, bounds: Bounds | None = None) -> None:
+        self.bounds = bounds
         self.last = np.full(count, np.nan)
         self.skipped = np.zeros(count, dtype=np.int64)
         self._objective = objective
@@ -45,9 +48,15 @@ class ObservedLosses:
         return usable
 
     @property
+    def counted(self) -> np.ndarray:
+        """(K,) bool: the tasks that the objective is over, or that a bound holds."""
+        counted = self._objective.counts(np.ones(len(self.last), dtype=bool))
+        return counted if self.bounds is None else counted | np.isfinite(self.bounds.bounds)
+
+    @property
     def weights(self) -> np.ndarray:
-        """(K,) w, the weight of grad V_k in v: 0 for tasks that the objective is not over or whose
-        last loss was not usable, alike before there is any."""
+        """(K,) w, the weight of grad V_k in v: 0 for tasks that the objective is not over and no
+        bound holds, or whose last loss was not usable; alike before there is any."""
         if np.isnan(self._smoothed).all():
             counted = self._objective.counts(np.ones(len(self.last), dtype=bool))
             return counted / counted.sum()
@@ -55,15 +64,29 @@ class ObservedLosses:
         if counted.any():
             part = self._objective.over(counted)
             weights[counted] = part.derivative(self._smoothed[counted], self._first[counted])
+        if self.bounds is not None:
+            weights += np.where(self.usable, self.bounds.weights, 0.0)
         return weights
 
-    def observe(self, losses: np.ndarray, measured: np.ndarray) -> None:
-        """Take in losses, (K,); measured: (K,) bool, which of them are news. A task whose loss is
-        not finite is left out until it is measured again, and counted."""
+    def observe(
+        self, losses: np.ndarray, measured: np.ndarray, expected: np.ndarray | None = None
+    ) -> None:
+        """Take in losses. A task whose loss is not finite is left out until it is measured again,
+        and counted.
+
+        Args:
+            losses: (K,) V.
+            measured: (K,) bool, which of them are news.
+            expected: (K,) at the end of the run, which bounds go by; None where that is not known,
+                and they go by V.
+        """
         usable = measured & (np.abs(losses) < LARGEST)
         self.skipped = self.skipped + (measured & ~usable)
         self.last = np.where(measured, np.where(usable, losses, np.nan), self.last)
         first = usable & np.isnan(self._first)
+        if self.bounds is not None:
+            # The first losses say nothing yet of what the mixture does.
+            self.bounds.ascend(losses if expected is None else expected, usable & ~first)
         self._first = np.where(first, np.maximum(self.last, LEAST_FIRST_LOSS), self._first)
         keep = np.where(np.isnan(self._smoothed), 0.0, self._objective.smoothing)
         blended = keep * np.nan_to_num(self._smoothed) + (1 - keep) * self.last
@@ -75,7 +98,7 @@ class ObservedLosses:
         if not known.any():
             return float("nan")
         part = self._objective.over(known)
-        return part.value(part.utilities(self._smoothed[known], self._first[known]))
+        return part.value(self._smoothed[known], self._first[known])
 
     # In a checkpoint they stand beside the state of the mixture, under the names that they always
     # had there.
@@ -86,9 +109,13 @@ class ObservedLosses:
         state: dict[str, Any] = {"skipped": self.skipped.tolist()}
         for key, name in self._KEYS:
             state[key] = as_list(getattr(self, name))
+        if self.bounds is not None:
+            state["multipliers"] = as_list(self.bounds.multipliers)
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.skipped = np.array(state["skipped"], dtype=np.int64)
         for key, name in self._KEYS:
             setattr(self, name, as_array(state[key]))
+        if self.bounds is not None:
+            self.bounds.multipliers = as_array(state["multipliers"])

@@ -11,9 +11,13 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from adapt_axolotl.config import AdaptConfig, Block, LearnedConfig
+from adapt_axolotl.config.adapt import AdaptConfig
+from adapt_axolotl.config.block import Block
+from adapt_axolotl.config.learned import LearnedConfig
+from adapt_axolotl.config.phase import Phase
 
 _NOT_THE_USERS = ("train_tasks", "test_tasks", "target_tasks")  # filled in by the plugin
+_A_PHASE = "{until: 60%, mixture: uniform}"
 BOUNDS = {Ge: "at least {.ge}", Gt: "above {.gt}", Le: "at most {.le}", Lt: "below {.lt}"}
 
 
@@ -46,22 +50,37 @@ def _sentence(problem: Any, tasks: Sequence[str]) -> str:
     """One line for one of pydantic's errors."""
     path = [str(part) for part in problem["loc"]]
     key = ".".join(["adapt", *path])
-    block: type[Block] = LearnedConfig if path[:1] == ["learned"] and path[1:] else AdaptConfig
+    block, place = _block_of(path)
     if problem["type"] == "extra_forbidden":
         return f"{key}: {_unknown(path[-1], block)}"
     if problem["type"] == "missing":
-        return f"{key}: missing; add it, for example {path[-1]}: 5%"
+        example = "5%" if block is AdaptConfig else "uniform"
+        return f"{key}: missing; add it, for example {path[-1]}: {example}"
     if problem["type"] == "value_error":
         return f"{key}: {problem['msg'].removeprefix('Value error, ')}"
-    place = path[1:] if block is LearnedConfig else path
+    if place == []:
+        return f"{key}: must be a block of keys; got {problem['input']!r}; write {_A_PHASE}"
     field = block.model_fields[place[0]]
     value = problem["input"]
     got = "it is empty" if value is None or value == "" else f"got {value!r}"
-    if len(place) > 1 and list in _kinds(field):
+    if len(place) > 1 and (list in _kinds(field) or len(place) > 2):
         return f"{key}: must be a name; {got}; write it in quotes"
+    if len(place) > 1 and _of_lists(field):
+        return f"{key}: must be a list of task names; {got}; write {place[1]}: [one_task]"
+    if len(place) > 1 and "dict[str, int" in str(field.annotation):
+        return f"{key}: must be a whole number; {got}; write one, as in {place[1]}: 200_000"
     if len(place) > 1:
         return f"{key}: must be a number; {got}; write one, as in {place[1]}: 1.5"
     return f"{key}: must be {allowed(field)}; {got}; {_remedy(place[0], field, value, tasks)}"
+
+
+def _block_of(path: list[str]) -> tuple[type[Block], list[str]]:
+    """The block in which a mistake is, and where in it."""
+    if path[:1] == ["learned"] and path[1:]:
+        return LearnedConfig, path[1:]
+    if path[:1] == ["phases"] and path[1:]:
+        return Phase, path[2:]
+    return AdaptConfig, path
 
 
 def _unknown(name: str, block: type[Block]) -> str:
@@ -78,8 +97,12 @@ def allowed(field: FieldInfo) -> str:
     kinds = _kinds(field)
     if choices := _choices(field):
         return f"one of {', '.join(choices)}"
+    if _of_lists(field):
+        return "a mapping of names to lists of task names"
     if dict in kinds:
         return "a mapping of task names to numbers"
+    if _of_phases(field):
+        return "a list of blocks of keys"
     if list in kinds:
         return "a list of task names, one or more"
     if bool in kinds:
@@ -97,12 +120,16 @@ def _remedy(name: str, field: FieldInfo, value: Any, tasks: Sequence[str]) -> st
     choices = _choices(field)
     if close := difflib.get_close_matches(str(value), choices, n=1):
         return f"did you mean {close[0]}?"
+    if _of_lists(field):
+        return f"write {name}: {{one_group: [{', '.join(list(tasks)[:2]) or 'one_task'}]}}"
     if dict in _kinds(field):
         numbers = value if isinstance(value, list) else []
         names = list(tasks) or ["one_task", "another_task"]
         shares = numbers if len(numbers) == len(names) else [1] * len(names)
         pairs = ", ".join(f"{task}: {share}" for task, share in zip(names, shares, strict=True))
         return f"write {name}: {{{pairs}}}"
+    if _of_phases(field):
+        return f"write {name}: [{_A_PHASE}, {{mixture: proportional}}]"
     if list in _kinds(field):
         return f"write {name}: [{', '.join(list(tasks)[:2]) or 'one_task, another_task'}]"
     if field.default_factory is not None:
@@ -118,6 +145,15 @@ def _kinds(field: FieldInfo) -> set[Any]:
     if typing.get_origin(field.annotation) is dict:
         return {dict}
     return {typing.get_origin(kind) or kind for kind in kinds if kind is not type(None)}
+
+
+def _of_phases(field: FieldInfo) -> bool:
+    return any(get_args(kind) == (Phase,) for kind in get_args(field.annotation))
+
+
+def _of_lists(field: FieldInfo) -> bool:
+    """Whether a key takes a mapping of names to lists."""
+    return "dict[str, list" in str(field.annotation)
 
 
 def _choices(field: FieldInfo) -> list[str]:

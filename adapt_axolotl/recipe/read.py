@@ -17,8 +17,8 @@ from typing import Any
 
 import yaml
 
-from adapt_axolotl.config import AdaptConfig
-from adapt_axolotl.mixture.static import from_weights, static_proportions
+from adapt_axolotl.config.adapt import AdaptConfig
+from adapt_axolotl.mixture.static import from_weights
 from adapt_axolotl.recipe.block import parse_adapt_block
 from adapt_axolotl.recipe.late_keys import check_late_keys
 from adapt_common.hub import looks_like_hub_name
@@ -363,15 +363,50 @@ def _check_tasks(
             "told by gradient products only; add adapt.learned.measure: products"
         )
     every = [*names, *untrained]
+    for name in set(targets) & set(adapt.learned.bounds or ()):
+        raise ValueError(
+            f"adapt.learned.bounds: {name} is a target of test_datasets too, whose loss is to fall "
+            "as far as it can; remove it from one of the two"
+        )
+    learned = adapt.learned
+    for key, named, known in (
+        ("tokens", adapt.tokens or (), names),
+        ("learned.targets", learned.targets or (), every),
+        (
+            "learned.groups",
+            [one for group in (learned.groups or {}).values() for one in group],
+            every,
+        ),
+        ("learned.bounds", learned.bounds or (), every),
+    ):
+        if unknown := sorted(set(named) - set(known)):
+            raise ValueError(
+                f"adapt.{key}: {', '.join(unknown)} is no task of the recipe; choose from "
+                f"{', '.join(known)}"
+            )
+    sharing = [name for name in names if name not in (adapt.tokens or {})]
+    if not sharing:
+        raise ValueError(
+            "adapt.tokens: names every task, so there is none to take the rest of the budget; "
+            "remove one of them, or write the same numbers under weights: with mixture: weights "
+            "and their sum as token_budget"
+        )
     if adapt.weights is not None:
-        static_proportions("weights", [1] * len(names), weights=adapt.weights, tasks=names)
+        for task in set(adapt.weights) & set(adapt.tokens or ()):
+            raise ValueError(
+                f"adapt.weights: {task} has a number of tokens (adapt.tokens), and a weight shares "
+                "the rest; remove it from one of the two"
+            )
+        from_weights(adapt.weights, sharing, key="adapt.weights")
+    for number, phase in enumerate(adapt.phases or ()):
+        if phase.weights is not None:
+            from_weights(phase.weights, sharing, key=f"adapt.phases[{number}].weights")
     if adapt.eval_weights is not None:
         from_weights(adapt.eval_weights, every, key="adapt.eval_weights")
-    unknown = sorted(set(adapt.learned.targets or ()) - set(every))
-    if unknown:
+    if set(every) <= set(learned.bounds or ()):
         raise ValueError(
-            f"adapt.learned.targets: {', '.join(unknown)} is no task of the recipe; choose from "
-            f"{', '.join(every)}"
+            "adapt.learned.bounds: every task has a bound, so there is no loss to lower; remove "
+            "that of a task that is to fall as far as it can"
         )
     references = adapt.learned.reference_losses
     if references is not None and set(references) != set(every):

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adapt_axolotl.mixture.objectives import Objective
+from adapt_axolotl.mixture.bounds import MOST, Bounds
+from adapt_axolotl.mixture.objectives.objective import Objective
 from adapt_axolotl.recipe.late_keys import LOSS, OBJECTIVE, WORST_LOSS
 
 
@@ -19,18 +20,22 @@ class Evaluation:
         tasks: the K names.
         weights: (K,) of the tasks in `eval_loss`, in any scale.
         objective: what a learned mixture lowers; its value tells how far it came.
+        bounds: on the losses of other tasks, or None.
     """
 
     tasks: tuple[str, ...]
     weights: np.ndarray
     objective: Objective
+    bounds: Bounds | None = None
 
     def metrics(
         self, measured: Mapping[str, float], first_losses: np.ndarray | None
     ) -> dict[str, float]:
         """`eval_loss`, the weighted mean over tasks; `eval_worst_loss`, the largest;
-        `eval_objective`, the value of the objective at these losses, not smoothed. Tasks without a
-        finite loss are left out; a metric is NaN where none is left.
+        `eval_objective`, the value of the objective at these losses, not smoothed, and of what
+        exceeds a bound (V / bound - 1) as much as a multiplier may weigh it: a checkpoint that
+        breaks a bound is not to look like the best. Tasks without a finite loss are left out; a
+        metric is NaN where none is left.
 
         Args:
             measured: Trainer's metrics, with `eval_<task>_loss` of the tasks that were evaluated.
@@ -45,6 +50,7 @@ class Evaluation:
             worst = float(losses[known].max())
         both = self.objective.counts(known & np.isfinite(first))
         if both.any():
-            objective = self.objective.over(both)
-            value = objective.value(objective.utilities(losses[both], first[both]))
+            value = self.objective.over(both).value(losses[both], first[both])
+            if self.bounds is not None:
+                value += MOST * float(np.nansum(self.bounds.over(losses).clip(min=0)))
         return {LOSS: mean, WORST_LOSS: worst, OBJECTIVE: value}

@@ -11,6 +11,8 @@ import numpy as np
 
 from adapt_axolotl.budget.ledger import TokenLedger
 from adapt_axolotl.data.pools import TaskPools
+from adapt_axolotl.mixture.scheduled import Schedule, ScheduledMixture
+from adapt_axolotl.mixture.static import StaticMixture
 from adapt_axolotl.sampling.batches import BlockShape, MixtureBatchSampler
 from adapt_axolotl.sampling.stream import TaskStream, Unit
 
@@ -43,8 +45,12 @@ class RunPlan:
         seed: of the draws.
         max_repeats: cap on passes over a task.
         charge_meta_tokens: charge meta steps to the budget.
-        initial: (K,) the proportions that a run starts with; a static mixture stays there.
+        initial: (K,) the proportions that a run starts with; a static mixture stays there, unless
+            it has a schedule.
         max_steps: the recipe's own `max_steps`, or None.
+        quotas: (K,) supervised tokens that a task gets, infinite where that follows from its share;
+            None where it does for all.
+        schedule: how a static mixture changes over the run; None where it stays.
         data_digest: of the rows' tokens and labels, validation rows included.
     """
 
@@ -58,6 +64,8 @@ class RunPlan:
     charge_meta_tokens: bool
     initial: np.ndarray
     max_steps: int | None
+    quotas: np.ndarray | None = None
+    schedule: Schedule | None = None
     data_digest: str = ""
 
     def ledger(self) -> TokenLedger:
@@ -71,7 +79,32 @@ class RunPlan:
             max_repeats=self.max_repeats,
             ordered=self.ordered,
         )
-        return MixtureBatchSampler(stream, proportions, self.shape, ledger)
+        return MixtureBatchSampler(stream, proportions, self.shape, ledger, self.quotas)
+
+    def first_sampler(self, ledger: TokenLedger) -> MixtureBatchSampler:
+        """As a static mixture is drawn; a learned one, until it moves."""
+
+        def proportions() -> np.ndarray:
+            return self.mixture(ledger, sampler).proportions
+
+        sampler: MixtureBatchSampler = self.sampler(ledger, proportions)
+        return sampler
+
+    def mixture(
+        self, ledger: TokenLedger, sampler: MixtureBatchSampler
+    ) -> StaticMixture | ScheduledMixture:
+        """The mixture of a run that learns none."""
+        if self.schedule is None:
+            return StaticMixture(self.pools.tasks, self.initial)
+        return ScheduledMixture(
+            self.pools.tasks, self.schedule, lambda: self.drawn(ledger, sampler)
+        )
+
+    def drawn(self, ledger: TokenLedger, sampler: MixtureBatchSampler) -> float:
+        """How much of the run has been drawn, 0 to 1, as `progress` tells how much is done."""
+        of_budget = 1 - ledger.free / ledger.budget
+        tokens = ledger.budget - ledger.free + ledger.skipped_tokens
+        return max(of_budget, self._share_of_run(tokens, sampler.blocks))
 
     def estimate(self, sample: int = 64) -> Estimate:
         """What the budget buys at the first proportions: drawn, not computed, for up to `sample`
@@ -81,7 +114,7 @@ class RunPlan:
             ValueError: not even one step fits.
         """
         ledger = self.ledger()
-        sampler = self.sampler(ledger, lambda: self.initial)
+        sampler = self.first_sampler(ledger)
         drawn: list[int] = []
         steps = 0
         while steps < sample and (block := sampler.block(steps)) is not None:
@@ -124,7 +157,8 @@ class RunPlan:
         assert self.max_repeats is not None
         rows = self.pools.rows_of_task
         passes = np.ceil(np.maximum(1, rows * self.max_repeats)) / np.maximum(1, rows)
-        return float((passes * (self.initial > 0))[self.pools.task_of_row] @ values)
+        ever = self.initial > 0 if self.schedule is None else self.schedule.ever()
+        return float((passes * ever)[self.pools.task_of_row] @ values)
 
     def measured_rows(self, estimate: Estimate) -> tuple[int, int]:
         """Validation rows of each task for the losses before the first step and after the last, at
@@ -138,9 +172,13 @@ class RunPlan:
     def progress(self, ledger: TokenLedger) -> float:
         """How much of the run is done, 0 to 1: of its budget, or of what ends it first: `max_steps`
         or, with `max_repeats`, the rows."""
-        steps = 0.0 if self.max_steps is None else ledger.steps / self.max_steps
-        drawn = (ledger.used + ledger.skipped_tokens) / self.drawable
-        return max(ledger.progress, min(1.0, max(steps, drawn)))
+        drawn = ledger.used + ledger.skipped_tokens
+        return max(ledger.progress, self._share_of_run(drawn, ledger.steps))
+
+    def _share_of_run(self, drawn: int, steps: int) -> float:
+        """Of what ends the run before the budget: tokens drawn and optimizer steps so far."""
+        of_steps = 0.0 if self.max_steps is None else steps / self.max_steps
+        return min(1.0, max(of_steps, drawn / self.drawable))
 
     def fingerprint(self) -> dict[str, Any]:
         """What must be the same for a checkpoint to go on with the same stream of rows."""
@@ -159,4 +197,8 @@ class RunPlan:
             "charge_meta_tokens": self.charge_meta_tokens,
             "seed": self.seed,
             "first proportions": self.initial.tolist(),
+            "schedule": None if self.schedule is None else self.schedule.fingerprint(),
+            "adapt.tokens": None
+            if self.quotas is None
+            else [None if math.isinf(tokens) else tokens for tokens in self.quotas.tolist()],
         }

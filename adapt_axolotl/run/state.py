@@ -21,7 +21,6 @@ from adapt_axolotl.mixture.averages import TokenAverage
 from adapt_axolotl.mixture.mixture import Mixture
 from adapt_axolotl.mixture.nan_as_null import as_array, as_list
 from adapt_axolotl.mixture.simplex import entropy
-from adapt_axolotl.mixture.static import StaticMixture
 from adapt_axolotl.records.write import FinalRecords, RunDirectory
 from adapt_axolotl.run.plan import RunPlan
 
@@ -57,14 +56,14 @@ class AdaptRun:
     ) -> None:
         self.plan = plan
         self.learner = learner
-        self.mixture: Mixture = (
-            StaticMixture(plan.pools.tasks, plan.initial) if learner is None else learner.mixture
-        )
         # Learns from the losses of the rows that are trained on: `CurveLearner.take_rows`.
         self.curves = learner if isinstance(learner, CurveLearner) else None
         self.meta_step: BegunStep | None = None
         self.ledger = plan.ledger()
         self.sampler = plan.sampler(self.ledger, lambda: self.mixture.proportions)
+        self.mixture: Mixture = (
+            plan.mixture(self.ledger, self.sampler) if learner is None else learner.mixture
+        )
         self.first_losses: np.ndarray | None = None
         self.last_losses: np.ndarray | None = None
         self.resumed = False
@@ -169,6 +168,7 @@ class AdaptRun:
             return_errors=update.return_errors,
             deviations=update.deviations,
             over_noise=update.over_noise,
+            multipliers=update.multipliers,
             objective=update.objective,
             estimator=self.learner.measures,
         )
@@ -185,7 +185,20 @@ class AdaptRun:
                     f"{self.ledger.budget:,} supervised tokens were trained on; raise max_repeats, "
                     "or lower adapt.token_budget"
                 )
+            self._tell_of_bounds()
             self._directory.end(self._final_records())
+
+    def _tell_of_bounds(self) -> None:
+        bounds = None if self.learner is None else self.learner.mixture.losses.bounds
+        if bounds is None or self.last_losses is None:
+            return
+        for task in np.flatnonzero(bounds.over(self.last_losses) > 0):
+            LOG.warning(
+                f"task {self.plan.pools.tasks[task]!r}: ends with a validation loss of "
+                f"{self.last_losses[task]:.4g}, above its bound of {bounds.bounds[task]:g} "
+                "(adapt.learned.bounds); give it a larger initial share (adapt.weights with "
+                "adapt.learned.initial: weights), raise adapt.token_budget, or raise the bound"
+            )
 
     def _measured(self, rows_per_task: int) -> np.ndarray:
         begun = time.perf_counter()
@@ -235,6 +248,7 @@ class AdaptRun:
         return_errors: np.ndarray | None = None,
         deviations: np.ndarray | None = None,
         over_noise: float | None = None,
+        multipliers: np.ndarray | None = None,
         objective: float | None = None,
         estimator: str | None = None,
     ) -> None:
@@ -263,6 +277,9 @@ class AdaptRun:
                 "return_errors": named(return_errors),
                 "deviations": named(deviations),
                 "over_noise": _number(over_noise),
+                "multipliers": {
+                    name: value for name, value in named(multipliers).items() if value is not None
+                },
                 "objective": _number(objective),
                 "entropy": float(entropy(self.mixture.proportions)),
                 "estimator": estimator,

@@ -20,6 +20,7 @@ import numpy as np
 from torch.utils.data import BatchSampler
 
 from adapt_axolotl.budget.ledger import TokenLedger
+from adapt_axolotl.sampling.quotas import shares_with_quotas
 from adapt_axolotl.sampling.stream import TaskStream
 
 MicroBatch = list[int] | list[list[int]]
@@ -66,6 +67,8 @@ class MixtureBatchSampler(BatchSampler):
         proportions: called when a block is drawn, gives the (K,) shares in force.
         shape: layout of a block.
         ledger: reserves the tokens of each block; a block that does not fit ends the run.
+        quotas: (K,) supervised tokens that a task gets in the whole run, infinite where that
+            follows from its share; None where it does for all.
 
     Attributes:
         finished: there is no further block.
@@ -78,6 +81,7 @@ class MixtureBatchSampler(BatchSampler):
         proportions: Callable[[], np.ndarray],
         shape: BlockShape,
         ledger: TokenLedger,
+        quotas: np.ndarray | None = None,
     ) -> None:
         # BatchSampler.__init__ would want an inner sampler; accelerate reads these two only.
         self.batch_size = shape.rows
@@ -87,6 +91,7 @@ class MixtureBatchSampler(BatchSampler):
         self._shape = shape
         self._ledger = ledger
         self._pools = ledger.pools
+        self._quotas = quotas
         self._blocks: dict[int, Block] = {}
         self._next_index = 0
         self._held_row: int | None = None
@@ -103,6 +108,11 @@ class MixtureBatchSampler(BatchSampler):
         while (block := self.block(index)) is not None:
             yield from block.micro_batches
             index += 1
+
+    @property
+    def blocks(self) -> int:
+        """How many have been drawn."""
+        return self._next_index
 
     def block(self, index: int) -> Block | None:
         """The block of optimizer step `index`, drawn now if it was not; None past the budget."""
@@ -126,13 +136,42 @@ class MixtureBatchSampler(BatchSampler):
         self.finished = True
         self.rows_ended = micro_batches is None
 
+    def _drawing(self) -> Callable[[], int | None]:
+        """Draws the rows of one block, by the proportions of now."""
+        proportions = self._proportions()
+        if self._quotas is None:
+            return lambda: self._stream.draw(proportions)
+        left = self._quotas - self._taken()
+        # Of all blocks so far, so that it does not matter which are committed.
+        block = (self._ledger.budget - self._ledger.free) / max(1, self._next_index)
+        shares = shares_with_quotas(proportions, left, self._ledger.free, block)
+
+        def draw() -> int | None:
+            row = self._stream.draw(shares, left)
+            if row is not None:
+                left[self._pools.task_of_row[row]] -= self._pools.supervised_tokens[row]
+            return row
+
+        return draw
+
+    def _taken(self) -> np.ndarray:
+        """(K,) supervised tokens of each task that have changed the weights or are to."""
+        rows = [row for block in self._blocks.values() for row in block.rows()]
+        rows += [] if self._held_row is None else [self._held_row]
+        drawn = np.bincount(
+            self._pools.task_of_row[rows],
+            weights=self._pools.supervised_tokens[rows],
+            minlength=len(self._pools.tasks),
+        )
+        return self._ledger.tokens_of_tasks + drawn
+
     def _plain(self) -> list[MicroBatch] | None:
         micro_batches: list[MicroBatch] = []
-        proportions = self._proportions()
+        draw = self._drawing()
         for _ in range(self._shape.micro_batches):
             rows: list[int] = []
             for _ in range(self._shape.rows):
-                row = self._stream.draw(proportions)
+                row = draw()
                 if row is None:
                     return None
                 rows.append(row)
@@ -146,9 +185,9 @@ class MixtureBatchSampler(BatchSampler):
         assert capacity is not None
         bins: list[list[int]] = [[] for _ in range(self._shape.micro_batches * self._shape.rows)]
         free = np.full(len(bins), capacity)
-        proportions = self._proportions()
+        draw = self._drawing()
         while True:
-            row = self._held_row if self._held_row is not None else self._stream.draw(proportions)
+            row = self._held_row if self._held_row is not None else draw()
             self._held_row = None
             if row is None:
                 if all(bins):

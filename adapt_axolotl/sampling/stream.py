@@ -56,14 +56,20 @@ class TaskStream:
         self._limit = None if max_repeats is None else np.maximum(1, sizes * max_repeats)
         self._orders: list[tuple[int, np.ndarray] | None] = [None] * num_tasks
 
-    def draw(self, proportions: np.ndarray) -> int | None:
+    def draw(self, proportions: np.ndarray, left: np.ndarray | None = None) -> int | None:
         """The next row, or None when every task has reached `max_repeats`.
 
         Args:
             proportions: (K,) shares, summing to 1.
+            left: (K,) supervised tokens that a task may still get; infinite where any number, which
+                all may by default.
         """
         open_tasks = proportions > 0
         assert (self._pools.rows_of_task > 0)[open_tasks].all(), "a share of a task without rows"
+        if left is not None:
+            for task in np.flatnonzero(np.isfinite(left)).tolist():
+                next_one = self._pools.supervised_tokens[self._next_row(task)]
+                open_tasks[task] &= next_one <= left[task]
         if self._limit is not None:
             open_tasks &= self._drawn < self._limit
         if not open_tasks.any():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from adapt_axolotl.config import AdaptConfig
+from adapt_axolotl.config.adapt import AdaptConfig
 from adapt_axolotl.integration.spec import TrainingSpec
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from adapt_axolotl.commands.preview.new_rows import NewRows
 from adapt_axolotl.commands.preview.reads import MetaReads, Settings
-from adapt_axolotl.config import AdaptConfig
+from adapt_axolotl.config.adapt import AdaptConfig
 from adapt_axolotl.data.tasks import Tasks
 from adapt_axolotl.meta_step.falls import NAME as LOSS_FALLS
 from adapt_axolotl.meta_step.falls import FallSettings
@@ -120,8 +120,8 @@ def forecast(plan: RunPlan, tasks: Tasks, adapt: AdaptConfig, meta: Settings | N
     """Draw a whole run: about 50,000 rows a second."""
     pools, held_out = tasks.pools, tasks.validation_pools
     ledger = plan.ledger()
-    sampler = plan.sampler(ledger, lambda: plan.initial)
-    reads = MetaReads(pools, held_out, np.isin(pools.tasks, adapt.targets or pools.tasks))
+    sampler = plan.first_sampler(ledger)
+    reads = MetaReads(pools, held_out, np.isin(pools.tasks, adapt.counted or pools.tasks))
     extra = 0 if meta is None else reads.tokens(meta)
     spent = 0
     step = meta_steps = 0

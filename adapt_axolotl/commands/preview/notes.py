@@ -61,7 +61,7 @@ def much_is_left_out(run: Forecast) -> bool:
 
 def _mixture(run: Forecast) -> str:
     if run.meta is None:
-        return f"Mixture: {run.mixture}. It does not change, so training draws exactly these rows."
+        return f"Mixture: {run.mixture}. It does not learn, so training draws exactly these rows."
     return (
         "Mixture: learned. The table is for the mixture that it starts from; as it learns, "
         "shares and times seen change, and the number of steps with them."

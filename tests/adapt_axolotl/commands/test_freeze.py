@@ -40,6 +40,15 @@ def test_the_chosen_mixture_is_frozen(tmp_path: Path) -> None:
     assert yaml.safe_load(freeze(run, "average"))["adapt"]["weights"] == mixtures["average"]
 
 
+def test_a_task_with_tokens_of_its_own_keeps_them(tmp_path: Path) -> None:
+    run = made_records(tmp_path / "learned")
+    written = run / "adapt" / "recipe.yml"
+    written.write_text(written.read_text().replace("adapt:\n", "adapt:\n  tokens: {a: 2000}\n", 1))
+    block = yaml.safe_load(freeze(run, "final"))["adapt"]
+    assert block["tokens"] == {"a": 2000}
+    assert block["weights"] == {"b": 0.2, "c": 0.3}
+
+
 def test_what_cannot_be_frozen_says_why(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no adapt/config\.yml; give the output_dir of a run"):
         freeze(tmp_path, "final")

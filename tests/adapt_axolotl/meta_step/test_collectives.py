@@ -15,7 +15,7 @@ from adapt_axolotl.metagradient.per_task import PER_TASK
 from adapt_axolotl.metagradient.ranks import Ranks
 from adapt_axolotl.metagradient.scores import TaskScores
 from adapt_axolotl.mixture.learned import LearnedMixture
-from adapt_axolotl.mixture.objectives import objective
+from adapt_axolotl.mixture.objectives.named import objective
 from tests.support.measuring_rows import TASKS, make_measuring_rows
 from tests.support.models import make_model, trained
 

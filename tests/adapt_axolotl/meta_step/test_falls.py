@@ -13,7 +13,7 @@ from adapt_axolotl.meta_step.falls import FallLearner, FallSettings
 from adapt_axolotl.metagradient.losses import row_losses
 from adapt_axolotl.metagradient.ranks import Ranks
 from adapt_axolotl.mixture.learned import ENTROPY_WEIGHT, LearnedMixture
-from adapt_axolotl.mixture.objectives import objective
+from adapt_axolotl.mixture.objectives.named import objective
 from tests.support.measuring_rows import TASKS, make_measuring_rows
 from tests.support.models import make_model
 

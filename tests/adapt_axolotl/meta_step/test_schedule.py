@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from adapt_axolotl.config import OVERHEAD
+from adapt_axolotl.config.learned import OVERHEAD
 from adapt_axolotl.data.pools import TaskPools
 from adapt_axolotl.meta_step.schedule import (
     LEAST_FALLS,

@@ -16,7 +16,7 @@ from adapt_axolotl.metagradient.per_task import PER_TASK, per_task_scores
 from adapt_axolotl.metagradient.ranks import Ranks
 from adapt_axolotl.mixture.gradient_steps import GradientSteps
 from adapt_axolotl.mixture.learned import LearnedMixture
-from adapt_axolotl.mixture.objectives import objective
+from adapt_axolotl.mixture.objectives.named import objective
 from tests.support.measuring_rows import POISON, TASKS, make_measuring_rows
 from tests.support.models import make_model, make_rows, packed, padded, trained
 

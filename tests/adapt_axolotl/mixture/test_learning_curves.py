@@ -16,7 +16,7 @@ from adapt_axolotl.mixture.learning_curves import (
     LearningCurves,
     row_moments,
 )
-from adapt_axolotl.mixture.objectives import objective
+from adapt_axolotl.mixture.objectives.named import objective
 
 Step = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # trained, tasks, sums, tokens
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from adapt_axolotl.mixture.learned import LearnedMixture
-from adapt_axolotl.mixture.objectives import objective
+from adapt_axolotl.mixture.objectives.named import objective
 from adapt_axolotl.mixture.simplex import softmax
 from adapt_axolotl.mixture.standardise import centred, loss_shares, tokens_of_a_share
 

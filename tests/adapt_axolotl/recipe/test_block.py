@@ -6,14 +6,18 @@ from typing import Any
 
 import pytest
 
-from adapt_axolotl.config import AdaptConfig, LearnedConfig
+from adapt_axolotl.config.adapt import AdaptConfig
+from adapt_axolotl.config.learned import LearnedConfig
+from adapt_axolotl.config.phase import Phase
 from adapt_axolotl.recipe.block import parse_adapt_block
 
 WRONG: tuple[Any, ...] = ([1, 1, 1], None, "text", "", -1, {"a": "x"}, float("nan"), float("inf"))
 KEYS = [
     *((name, ()) for name in AdaptConfig.model_fields if not name.endswith("_tasks")),
     *((name, ("learned",)) for name in LearnedConfig.model_fields),
+    *((name, ("phases",)) for name in Phase.model_fields),
 ]
+BLOCKS = {(): AdaptConfig, ("learned",): LearnedConfig, ("phases",): Phase}
 # Of pydantic's own words.
 JARGON = ("Input should", "valid ", "unable to", "instance of", "dict", ".str:", ".float:", "[key]")
 
@@ -24,12 +28,15 @@ def test_a_value_of_another_kind_gets_a_sentence(
     name: str, within: tuple[str, ...], wrong: Any
 ) -> None:
     block: dict[str, Any] = {"token_budget": "5%"}
-    if within:
+    if within == ("learned",):
         block["learned"] = {name: wrong}
+    elif within:
+        first = {"until": "60%", "mixture": "uniform", name: wrong}
+        block |= {"mixture": "phases", "phases": [first, {"mixture": "uniform"}]}
     else:
         block[name] = wrong
-    field = (LearnedConfig if within else AdaptConfig).model_fields[name]
-    if wrong is None and field.default is None:
+    field = BLOCKS[within].model_fields[name]
+    if wrong is None and field.default is None and name != "until":
         parse_adapt_block(block)  # an empty key is the default
         return
     with pytest.raises(ValueError, match="mistakes") as error:
@@ -48,7 +55,7 @@ def test_a_value_of_another_kind_gets_a_sentence(
             {"mixture": "learnt"},
             (),
             "adapt.mixture: must be one of learned, uniform, proportional, temperature, weights, "
-            "round_robin; got 'learnt'; did you mean learned?",
+            "round_robin, phases; got 'learnt'; did you mean learned?",
         ),
         (
             {"mixture": "weights", "weights": [3, 1]},

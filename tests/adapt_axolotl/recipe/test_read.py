@@ -14,6 +14,11 @@ from adapt_axolotl.recipe.read import read_recipe, recipe_as_written
 
 BY_PRODUCTS = {"token_budget": "5%", "learned": {"measure": "products"}}
 
+PHASES: list[dict[str, Any]] = [
+    {"until": "60%", "mixture": "uniform"},
+    {"mixture": "proportional"},
+]
+
 
 @pytest.fixture
 def raw(tmp_path: Path) -> dict[str, Any]:
@@ -154,6 +159,43 @@ def test_what_works_is_not_refused(raw: dict[str, Any], changes: dict[str, Any])
         ({"learned": {"objective": "excess"}}, "needs reference_losses"),
         ({"learned": {"objective": "mean", "beta": 2}}, "remove beta"),
         ({"learned": {"reference_losses": {"a": 1.0}}}, "does not read reference_losses"),
+        ({"learned": {"objective": "cvar", "level": "0%"}}, "'0%' is no share of the tasks; write"),
+        ({"learned": {"level": "25%"}}, "worst_case does not read level; remove level, or choose"),
+        ({"learned": {"alpha": 0}}, "worst_case does not read alpha; remove alpha, or choose obj"),
+        ({"learned": {"objective": "cvar", "beta": 2}}, "cvar does not read beta; remove beta"),
+        ({"learned": {"objective": "worst_group"}}, "needs groups; name the tasks of each"),
+        (
+            {"learned": {"objective": "worst_group", "groups": ["a", "b"]}},
+            "must be a mapping of names to lists of task names; got ['a', 'b']; write groups: "
+            "{one_group: [one_task]}",
+        ),
+        (
+            {"learned": {"objective": "worst_group", "groups": {"x": "a"}}},
+            "groups.x: must be a list of task names; got 'a'; write x: [one_task]",
+        ),
+        (
+            {"learned": {"objective": "worst_group", "groups": {"x": ["a"], "y": ["b", "a"]}}},
+            "groups: a is named more than once; leave it in one group",
+        ),
+        (
+            {
+                "learned": {
+                    "objective": "worst_group",
+                    "groups": {"x": ["a"], "y": ["b", "c"]},
+                    "targets": ["b"],
+                }
+            },
+            "groups: x holds no task that counts",
+        ),
+        (
+            {"learned": {"objective": "worst_group", "groups": {"x": []}}},
+            "groups: x holds no task that counts",
+        ),
+        ({"learned": {"bounds": {"a": 0}}}, "bounds: a: 0 is a loss that nothing gets below"),
+        (
+            {"learned": {"bounds": {"a": 1.0}, "targets": ["a"]}},
+            "bounds: a is one of the targets too",
+        ),
         ({"learned": {"start_after": "six"}}, "'six' is no share of the budget"),
         ({"mixture": "guess"}, "adapt.mixture: must be one of learned, uniform"),
         ({"mixture": "weights"}, "mixture: weights needs the weights: mapping; add it"),
@@ -174,6 +216,53 @@ def test_what_works_is_not_refused(raw: dict[str, Any], changes: dict[str, Any])
         ({"learned": {"overhead": "much"}}, "'much' is no share of the run's time"),
         ({"weights": {"a": 1}}, "weights: is read with mixture: weights, or with mixture: learned"),
         ({"mixture": "round_robin", "unit": "tokens"}, "remove unit: tokens"),
+        ({"mixture": "phases"}, "mixture: phases and the phases: list go together; add the one"),
+        ({"phases": PHASES}, "mixture: phases and the phases: list go together; add the one"),
+        ({"mixture": "phases", "phases": PHASES[:1]}, "two phases or more follow each other, each"),
+        ({"mixture": "phases", "phases": PHASES[:1] * 2}, "two phases or more follow each other,"),
+        (
+            {"mixture": "phases", "phases": [PHASES[0], PHASES[0], PHASES[1]]},
+            "phases: each phase ends after the one before it; order them by until:",
+        ),
+        (
+            {"mixture": "phases", "phases": ["uniform", "proportional"]},
+            "phases.0: must be a block of keys; got 'uniform'; write {until: 60%, mixture: unif",
+        ),
+        (
+            {"mixture": "phases", "phases": "uniform"},
+            "phases: must be a list of blocks of keys; got 'uniform'; write phases: [{until: 60%",
+        ),
+        (
+            {"mixture": "phases", "phases": [{**PHASES[0], "until": "much"}, PHASES[1]]},
+            "phases.0.until: 'much' is no share of the run; write a percentage, as in 60%",
+        ),
+        (
+            {"mixture": "phases", "phases": [{"until": "5%"}, PHASES[1]]},
+            "phases.0.mixture: missing; add it, for example mixture: uniform",
+        ),
+        (
+            {"mixture": "phases", "phases": [{**PHASES[0], "mixture": "learned"}, PHASES[1]]},
+            "phases.0.mixture: must be one of uniform, proportional, temperature, weights; got 'le",
+        ),
+        (
+            {"mixture": "phases", "phases": [PHASES[0], {"mixture": "weights"}]},
+            "mixture: weights and the weights: mapping go together; add the one that is missing",
+        ),
+        (
+            {"mixture": "phases", "phases": [{**PHASES[0], "untill": 1}, PHASES[1]]},
+            "phases.0.untill: no such key; did you mean until?",
+        ),
+        ({"final_temperature": 1}, "final_temperature is read with mixture: temperature only; rem"),
+        (
+            {"tokens": {"a": 0}},
+            "tokens: a: 0 is no number of tokens to train on; write",
+        ),
+        (
+            {"tokens": {"a": 1.5}},
+            "tokens.a: must be a whole number; got 1.5; write one, as in",
+        ),
+        ({"tokens": {"a": 5}, "unit": "examples"}, "remove tokens:, or unit: examples"),
+        ({"tokens": {"a": 5}, "mixture": "round_robin"}, "remove tokens:, or mixture: round_robin"),
         ({"val_examples": 5, "val_fraction": 0.1}, "exclude each other"),
     ],
 )
@@ -200,6 +289,58 @@ def test_targets_must_be_tasks(raw: dict[str, Any]) -> None:
     raw["adapt"] |= {"learned": {"targets": ["a", "c"]}}
     with pytest.raises(ValueError, match=r"targets: c is no task of the recipe; choose from a, b"):
         read_recipe(raw)
+
+
+@pytest.mark.parametrize(
+    ("learned", "says"),
+    [
+        (
+            {"objective": "worst_group", "groups": {"x": ["a", "c"]}},
+            r"adapt.learned.groups: c is no task of the recipe; choose from a, b",
+        ),
+        ({"bounds": {"c": 1}}, r"adapt.learned.bounds: c is no task of the recipe; choose from a"),
+        ({"bounds": {"a": 1, "b": 2}}, r"every task has a bound, so there is no loss to lower; r"),
+    ],
+)
+def test_groups_and_bounds_must_be_of_tasks(
+    raw: dict[str, Any], learned: dict[str, Any], says: str
+) -> None:
+    raw["adapt"] |= {"learned": learned}
+    with pytest.raises(ValueError, match=says):
+        read_recipe(raw)
+
+
+@pytest.mark.parametrize(
+    ("keys", "says"),
+    [
+        ({"tokens": {"c": 5}}, "adapt.tokens: c is no task of the recipe; choose from a, b"),
+        ({"tokens": {"a": 5, "b": 5}}, "adapt.tokens: names every task, so there is none to take"),
+        (
+            {"tokens": {"a": 5}, "mixture": "weights", "weights": {"a": 1, "b": 1}},
+            "adapt.weights: a has a number of tokens .*; remove it from one of the two",
+        ),
+    ],
+)
+def test_tokens_leave_a_task_to_share_the_rest(
+    raw: dict[str, Any], keys: dict[str, Any], says: str
+) -> None:
+    raw["adapt"] |= keys
+    with pytest.raises(ValueError, match=says):
+        read_recipe(raw)
+
+
+def test_weights_are_of_the_tasks_without_tokens(raw: dict[str, Any]) -> None:
+    raw["adapt"] |= {"tokens": {"a": 5}, "mixture": "weights", "weights": {"b": 1}}
+    read_recipe(raw)
+
+
+def test_the_weights_of_a_phase_must_name_the_tasks(raw: dict[str, Any]) -> None:
+    second: dict[str, Any] = {"mixture": "weights", "weights": {"a": 1}}
+    raw["adapt"] |= {"mixture": "phases", "phases": [PHASES[0], second]}
+    with pytest.raises(ValueError, match=r"adapt.phases\[1\].weights: .* missing: b"):
+        read_recipe(raw)
+    second["weights"] = {"a": 1, "b": 0}
+    read_recipe(raw)
 
 
 def test_weights_must_name_the_tasks(raw: dict[str, Any]) -> None:

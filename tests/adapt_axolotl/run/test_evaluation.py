@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from adapt_axolotl.mixture.objectives import objective
+from adapt_axolotl.mixture.bounds import MOST, Bounds
+from adapt_axolotl.mixture.objectives.named import objective
 from adapt_axolotl.run.evaluation import Evaluation
 
 TASKS = ("a", "b", "c")
@@ -38,6 +39,20 @@ def test_the_objective_is_over_the_targets_where_there_are_any() -> None:
     found = over.metrics(measured(3.0, 1.0, 0.9), FIRST)
     assert found["eval_objective"] == pytest.approx(3 / 4, rel=1e-12)
     assert found["eval_loss"] == pytest.approx(4.9 / 3)
+
+
+def test_a_checkpoint_that_breaks_a_bound_looks_worse_by_what_exceeds_it() -> None:
+    targets = [True, True, False]
+    bounded = Evaluation(
+        TASKS,
+        np.ones(3),
+        objective("mean", targets=targets),
+        Bounds([float("nan"), float("nan"), 0.8]),
+    )
+    kept = bounded.metrics(measured(3.0, 1.0, 0.7), FIRST)["eval_objective"]
+    broken = bounded.metrics(measured(3.0, 1.0, 1.2), FIRST)["eval_objective"]
+    assert kept == pytest.approx(2.0)
+    assert broken == pytest.approx(2.0 + MOST * 0.5)
 
 
 def test_a_task_without_a_loss_is_left_out() -> None:

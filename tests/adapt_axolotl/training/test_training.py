@@ -228,6 +228,16 @@ def test_targets_get_what_the_others_leave(tiny: Path, tmp_path: Path) -> None:
     assert min(others) > 0.1 / len(TASKS)
 
 
+@pytest.mark.parametrize("mixture", ["learned", "proportional"])
+def test_a_task_gets_its_number_of_tokens(mixture: str, tiny: Path, tmp_path: Path) -> None:
+    train(recipe(tiny, tmp_path, adapt={"mixture": mixture, "tokens": {"copy": 400}}), tmp_path)
+    report = ledger(tmp_path)
+    assert 400 - 11 < report["tasks"]["copy"]["tokens"] <= 400  # no row is longer than 11
+    assert 0 <= report["left"] < 16 * 11
+    shares = [line["proportions"]["copy"] for line in history(tmp_path)]
+    assert shares == pytest.approx([400 / 2500] * len(shares))
+
+
 @pytest.fixture(scope="module")
 def for_a_target(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run for `reverse`, which it is not trained on."""

@@ -19,7 +19,7 @@ from adapt_axolotl.commands.preview.forecast import Forecast, forecast
 from adapt_axolotl.commands.preview.notes import notes
 from adapt_axolotl.commands.preview.table import plan_table
 from adapt_axolotl.commands.preview.warnings import warnings
-from adapt_axolotl.config import AdaptConfig
+from adapt_axolotl.config.adapt import AdaptConfig
 from adapt_axolotl.data.cache import RowsRead
 from adapt_axolotl.data.pools import TaskPools
 from adapt_axolotl.data.tasks import Tasks

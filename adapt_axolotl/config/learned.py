@@ -1,56 +1,25 @@
-"""The `adapt:` block of a recipe: each key with its meaning and its check.
-
-There are two ways in. `recipe/block.py` reads the raw YAML before Axolotl does and reports every
-mistake at once, each with its remedy; `AdaptArgs` hands the block to Axolotl's own schema, where it
-is required, so that a misspelt block stops the run instead of training without the plugin.
-"""
+"""The keys of `adapt.learned:`."""
 
 from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
-from pydantic_core import PydanticCustomError
+from pydantic import Field, field_validator, model_validator
 
-from adapt_axolotl.budget.amount import TokenBudget
+from adapt_axolotl.config.block import Block, share_of
 from adapt_axolotl.mixture.gradient_steps import ENTROPY_WEIGHT as STEPS_ENTROPY_WEIGHT
 from adapt_axolotl.mixture.gradient_steps import STEP_SIZE, check_step
-from adapt_axolotl.mixture.learned import ENTROPY_WEIGHT, FLOOR
+from adapt_axolotl.mixture.learned import ENTROPY_WEIGHT
 from adapt_axolotl.mixture.learning_curves import ENTROPY_WEIGHT as CURVES_ENTROPY_WEIGHT
-from adapt_axolotl.mixture.objectives import OBJECTIVES
+from adapt_axolotl.mixture.objectives.alpha_fair import ALPHA
+from adapt_axolotl.mixture.objectives.cvar import LEVEL
+from adapt_axolotl.mixture.objectives.named import OBJECTIVES, READ_BY
 
-MixtureName = Literal["learned", "uniform", "proportional", "temperature", "weights", "round_robin"]
 Measure = Literal["training_losses", "loss_falls", "products"]
 EstimatorName = Literal["auto", "in_backward", "finite_difference", "per_task"]
 
-
 # Of the time of a run that meta steps may take.
 OVERHEAD = 0.04
-
-
-class Block(BaseModel):
-    """A part of the `adapt:` block: unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _as_yaml_means_it(cls, value: Any, info: ValidationInfo) -> Any:
-        """True is no number, and a task may have a number for its name."""
-        assert info.field_name is not None
-        if isinstance(value, bool) and cls.model_fields[info.field_name].annotation is not bool:
-            raise PydanticCustomError("wrong_kind", "another kind")
-        if isinstance(value, dict):
-            return {str(key): one for key, one in value.items()}
-        return value
 
 
 class LearnedConfig(Block):
@@ -62,14 +31,39 @@ class LearnedConfig(Block):
         "of each loss over its first value, its sharpness in units of their spread over tasks, no "
         "task above twice its equal share: the tasks that lag behind count most, however close "
         "together they all are. `relative`: the same with a fixed sharpness, smoothed. `paper`: "
-        "the paper's raw smooth worst case. Others: `raw`, `mean`, `excess` (needs "
-        "`reference_losses`).",
+        "the paper's raw smooth worst case. `cvar`: the mean of the worst tasks (`level`). "
+        "`alpha_fair`: by powers of the loss (`alpha`). `worst_group`: `worst_case` over `groups`. "
+        "Others: `raw`, `mean`, `excess` (needs `reference_losses`). Which one when: "
+        "[objectives](objectives.md).",
     )
     beta: float | None = Field(
         default=None,
         ge=0,
         description="Sharpness of the worst case: 0 is the mean, large is the maximum. Default: "
         "the objective's own.",
+    )
+    level: str | float | None = Field(
+        default=None,
+        description=f"For `objective: cvar`: the share of the tasks, the worst ones, that count. "
+        f"Default: {LEVEL:.0%}.",
+    )
+    alpha: float | None = Field(
+        default=None,
+        ge=0,
+        description="For `objective: alpha_fair`: a task left at twice the loss counts 2 to this "
+        f"power times as much; 0 is the mean. Default: {ALPHA:g}.",
+    )
+    groups: dict[str, list[str]] | None = Field(
+        default=None,
+        description="For `objective: worst_group`: the tasks of each group, as in `{maths: [gsm, "
+        "algebra], chat: [sharegpt]}`. A task in none is a group by itself.",
+    )
+    bounds: dict[str, float] | None = Field(
+        default=None,
+        description="Losses, nats per supervised token, that tasks are to end below while the "
+        "objective is lowered over the others (or over `targets`). A bounded task counts the more "
+        "the longer it is not kept (`multipliers` in `history.jsonl`), and not at all while "
+        "it is.",
     )
     reference_losses: dict[str, float] | None = Field(
         default=None,
@@ -166,18 +160,37 @@ class LearnedConfig(Block):
             raise ValueError(f"{value!r} is no objective; choose from {', '.join(OBJECTIVES)}")
         return value
 
+    @field_validator("level", mode="before")
+    @classmethod
+    def _level_is_ashare_of(cls, value: Any) -> float | None:
+        share = None if value is None else share_of(value)
+        if share is not None and not 0 < share <= 1:
+            raise ValueError(f"{value!r} is no share of the tasks; write a percentage, as in 25%")
+        return share
+
+    @field_validator("bounds")
+    @classmethod
+    def _bounds_are_losses(cls, bounds: dict[str, float] | None) -> dict[str, float] | None:
+        for task, bound in (bounds or {}).items():
+            if not bound > 0:
+                raise ValueError(
+                    f"{task}: {bound:g} is a loss that nothing gets below; write one above 0, in "
+                    "nats per supervised token, as in 1.2"
+                )
+        return bounds or None
+
     @field_validator("start_after", mode="before")
     @classmethod
-    def _start_is_a_share(cls, value: Any) -> float:
-        share = _share(value)
+    def _start_is_ashare_of(cls, value: Any) -> float:
+        share = share_of(value)
         if not 0 <= share < 1:
             raise ValueError(f"{value!r} is no share of the budget; write a percentage, as in 6%")
         return share
 
     @field_validator("overhead", mode="before")
     @classmethod
-    def _overhead_is_a_share(cls, value: Any) -> float:
-        share = _share(value)
+    def _overhead_is_ashare_of(cls, value: Any) -> float:
+        share = share_of(value)
         if not 0 < share <= 1:
             raise ValueError(
                 f"{value!r} is no share of the run's time; write a percentage, as in 4%"
@@ -238,183 +251,40 @@ class LearnedConfig(Block):
 
     @model_validator(mode="after")
     def _objective_reads_what_is_given(self) -> LearnedConfig:
-        if self.objective == "mean" and self.beta is not None:
-            raise ValueError(
-                "objective: mean has no sharpness; remove beta, or choose objective: worst_case"
-            )
-        if self.objective != "excess" and self.reference_losses:
-            raise ValueError(
-                f"objective: {self.objective} does not read reference_losses; remove them, or "
-                "choose objective: excess"
-            )
+        for key, readers in READ_BY.items():
+            if self.objective not in readers and getattr(self, key) not in (None, {}):
+                raise ValueError(
+                    f"objective: {self.objective} does not read {key}; remove {key}, or choose "
+                    f"objective: {readers[0]}"
+                )
         if self.objective == "excess" and not self.reference_losses:
             raise ValueError(
                 "objective: excess needs reference_losses; name one for every task, or "
                 "choose objective: worst_case, which needs none"
             )
+        if self.objective == "worst_group" and not self.groups:
+            raise ValueError(
+                "objective: worst_group needs groups; name the tasks of each, or choose "
+                "objective: worst_case, which takes each task for one"
+            )
         return self
-
-
-def _share(value: Any) -> float:
-    """Of a percentage or a number; -1 where it is neither."""
-    text = str(value).strip()
-    try:
-        return float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-    except ValueError:
-        return -1.0
-
-
-class AdaptConfig(Block):
-    """The `adapt:` block."""
-
-    token_budget: str | int | float = Field(
-        description="Supervised tokens (labels other than -100) that the run may train on: a share "
-        "of those in the training pools (`5%`) or a number (`200_000`). Never overspent. There is "
-        "no upper limit: `300%` trains on three times as many tokens as the pools hold, about what "
-        "`num_epochs: 3` is without a mixture; how often each task repeats is up to the mixture, "
-        "and `max_repeats` caps it.",
-    )
-    mixture: MixtureName = Field(
-        default="learned",
-        description="How tasks are mixed: `learned`; or static: `uniform`, `proportional` (to pool "
-        "size), `temperature` (size to the power 1/temperature), `weights`, `round_robin` (rows "
-        "in turn).",
-    )
-    unit: Literal["tokens", "examples"] | None = Field(
-        default=None,
-        description="What a share counts. `tokens` (default): supervised tokens, which is what the "
-        "budget counts and what a task's weight in the loss is proportional to; by examples, a "
-        "task with answers ten times as long gets ten times the training. `round_robin` counts "
-        "examples.",
-    )
-    temperature: float = Field(
-        default=2.0,
-        gt=0,
-        description="For `mixture: temperature`: 1 is proportional, large is uniform.",
-    )
-    weights: dict[str, float] | None = Field(
-        default=None,
-        description="For `mixture: weights`, or `learned` with `initial: weights`: the share of "
-        "every task, in any scale.",
-    )
-    floor: float = Field(
-        default=FLOOR,
-        ge=0,
-        lt=1,
-        description="Least share of a task under `mixture: learned`, as a part of its initial "
-        "share.",
-    )
-    max_repeats: float | None = Field(
-        default=None,
-        gt=0,
-        description="Passes over a task's training rows after which it is drawn no more; its share "
-        "goes to the other tasks. When all tasks are there the run ends, even below the budget, "
-        "and says so. Default: no cap.",
-    )
-    val_examples: int | None = Field(
-        default=None,
-        ge=2,
-        description="Validation rows per task: so many are carved from its training rows where it "
-        "has no `test_datasets`, and at most so many are used where it has. Default: a "
-        "tenth carved, at least 4 and at most 64.",
-    )
-    val_fraction: float | None = Field(
-        default=None,
-        gt=0,
-        lt=1,
-        description="The carved split as a share of a task's rows, instead of `val_examples`.",
-    )
-    eval_weights: dict[str, float] | None = Field(
-        default=None,
-        description="Weight of every task in `eval_loss`, the mean over the tasks' validation "
-        "losses that chooses the best checkpoint unless `metric_for_best_model` names another: "
-        "`eval_worst_loss`, `eval_objective` or `eval_<task>_loss`. Default: all alike.",
-    )
-    charge_meta_tokens: bool = Field(
-        default=False,
-        description="Charge the supervised tokens of meta steps to the budget. They are reported "
-        "beside it either way.",
-    )
-    learned: LearnedConfig = Field(
-        default_factory=LearnedConfig, description="Settings of `mixture: learned`."
-    )
-    train_tasks: list[str] = Field(
-        default_factory=list,
-        description="Filled in by the plugin: the task of each entry of `datasets:`.",
-    )
-    test_tasks: list[str] = Field(
-        default_factory=list,
-        description="Filled in by the plugin: the task of each entry of `test_datasets:`.",
-    )
-    target_tasks: list[str] = Field(
-        default_factory=list,
-        description="Filled in by the plugin: the tasks that an entry of `test_datasets:` names by "
-        "`target:`.",
-    )
-
-    @property
-    def task_names(self) -> tuple[str, ...]:
-        """The K tasks, each once: those that are trained on, and behind them targets that are
-        not."""
-        return tuple(dict.fromkeys([*self.train_tasks, *self.target_tasks]))
-
-    @property
-    def targets(self) -> tuple[str, ...]:
-        """The tasks that alone count in the objective; empty where all do."""
-        return tuple(dict.fromkeys([*self.target_tasks, *(self.learned.targets or ())]))
-
-    @property
-    def budget(self) -> TokenBudget:
-        return TokenBudget.parse(self.token_budget)
-
-    @property
-    def share_unit(self) -> Literal["tokens", "examples"]:
-        if self.unit is not None:
-            return self.unit
-        return "examples" if self.mixture == "round_robin" else "tokens"
-
-    @field_validator("token_budget", mode="before")
-    @classmethod
-    def _budget_parses(cls, value: Any) -> Any:
-        TokenBudget.parse(value)
-        return value
 
     @model_validator(mode="after")
-    def _keys_fit_together(self) -> AdaptConfig:
-        if self.val_examples is not None and self.val_fraction is not None:
-            raise ValueError("val_examples and val_fraction exclude each other; keep one of them")
-        learned = self.mixture == "learned"
-        read = self.learned.initial == "weights" if learned else self.mixture == "weights"
-        if read and self.weights is None:
-            key = "learned.initial" if learned else "mixture"
-            raise ValueError(f"{key}: weights needs the weights: mapping; add it")
-        if self.weights is not None and not read:
+    def _tasks_have_one_part(self) -> LearnedConfig:
+        targets, bounds, groups = self.targets or [], self.bounds or {}, self.groups or {}
+        for task in set(targets) & set(bounds):
             raise ValueError(
-                "weights: is read with mixture: weights, or with mixture: learned and "
-                "learned.initial: weights; set one of these, or remove it"
+                f"bounds: {task} is one of the targets too, whose losses are to fall as far as "
+                "they can; remove it from one of the two"
             )
-        if learned and self.weights and not all(share > 0 for share in self.weights.values()):
-            raise ValueError(
-                "weights: a learned mixture starts with a share above 0 for every task; without "
-                "one a task is never tried"
-            )
-        if self.mixture == "round_robin" and self.unit == "tokens":
-            raise ValueError(
-                "round_robin takes rows in turn, so it counts examples; remove unit: tokens, or "
-                "use mixture: uniform for equal shares of tokens"
-            )
+        members = [task for group in groups.values() for task in group]
+        for task in members:
+            if members.count(task) > 1:
+                raise ValueError(f"groups: {task} is named more than once; leave it in one group")
+        for group, tasks in groups.items():
+            if not any(task not in bounds and task in (targets or tasks) for task in tasks):
+                raise ValueError(
+                    f"groups: {group} holds no task that counts: one without a bound and, where "
+                    "targets are named, one of them; add one to it, or remove the group"
+                )
         return self
-
-
-class AdaptArgs(BaseModel):
-    """Mixed into Axolotl's own schema. `adapt` is required: without it the plugin would be off."""
-
-    adapt: AdaptConfig
-
-
-def axolotl_says(error: ValidationError) -> list[str]:
-    """A line for each mistake that Axolotl's own schema found in a recipe."""
-    return [
-        f"{'.'.join(map(str, one['loc'])) or 'recipe'}: {one['msg'].removeprefix('Value error, ')}"
-        for one in error.errors()
-    ]

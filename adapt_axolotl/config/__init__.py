@@ -1,0 +1,1 @@
+"""The `adapt:` block of a recipe: each key with its meaning and its check."""

@@ -1,0 +1,1 @@
+"""What the tasks' validation losses are folded into: one objective a file, behind one type."""
