@@ -17,6 +17,7 @@ class RandomStream(IntEnum):
     META_VALIDATION_ROWS = 4
     META_TRAINING_ROWS = 5
     MEASURED_ROWS = 6
+    HELD_OUT_ROWS = 7
 
     def generator(self, seed: int, *keys: int) -> np.random.Generator:
         """A generator of this stream: the same for the same seed and keys."""

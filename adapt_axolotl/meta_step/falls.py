@@ -20,13 +20,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from adapt_axolotl.data.random_streams import RandomStream
 from adapt_axolotl.meta_step.rows import MeasuringRows
 from adapt_axolotl.meta_step.step import MeasuredStep, on_all_ranks
-from adapt_axolotl.meta_step.validation import warn_of_unusable
-from adapt_axolotl.metagradient.losses import row_losses
+from adapt_axolotl.meta_step.validation import losses_of_rows, warn_of_unusable
 from adapt_axolotl.metagradient.ranks import Ranks
 from adapt_axolotl.metagradient.scores import scores_from_rows
 from adapt_axolotl.mixture.learned import LearnedMixture
@@ -120,7 +119,7 @@ class FallLearner:
         """Measure at the current weights; step: the optimizer step, from 0."""
         rows = self.rows(step)
         with self._measuring():
-            sums, tokens = self._row_losses(rows)
+            sums, tokens = losses_of_rows(self._model, self._validation, rows, self._ranks)
         tasks = torch.as_tensor(self._validation.tasks(rows))
         count = len(self.mixture.tasks)
         losses = scores_from_rows(torch.as_tensor(sums), tokens, tasks, count)
@@ -142,23 +141,6 @@ class FallLearner:
                 next(self._model.parameters()).device,
             )
         )
-
-    def _row_losses(self, measured: np.ndarray) -> tuple[np.ndarray, Tensor]:
-        """(sums of token losses, float64, and how many tokens these are), (R,), of these ascending
-        rows, by all ranks together."""
-        device = next(self._model.parameters()).device
-        found = torch.zeros(2, len(measured), dtype=torch.float64, device=device)
-        with torch.no_grad():
-            for rows in self._validation.parts(
-                measured, rank=self._ranks.rank, ranks=self._ranks.count
-            ):
-                # A rank without rows takes part in the forward: sharded parameters need it.
-                sums, tokens = row_losses(self._model, self._validation.batch(rows))
-                places = np.searchsorted(measured, rows)
-                found[0, places] = sums.double()
-                found[1, places] = tokens.double()
-        found = self._ranks.sum(found).cpu()
-        return found[0].numpy(), found[1].long()
 
     def _observe(self, losses: np.ndarray) -> None:
         self.mixture.observe(losses)

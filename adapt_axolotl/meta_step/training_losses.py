@@ -1,12 +1,13 @@
-"""Meta steps that cost nothing: the losses of rows as training sees them for the first time.
+"""Meta steps that cost next to nothing: losses of rows as training sees them for the first time.
 
     rows of a training step -> their losses, of new ones only -> learning curves -> mixture
 
 The forward that trains on a row gives its loss. So a meta step reads no tokens, makes no pass over
 the model and stores seven numbers a task for each interval of the run
 (`mixture/learning_curves.py`). A row that was trained on before is not counted, because the model
-may remember it: what is known of a task that has no new rows left is from its last ones, until
-these lie too far back, and then it counts as an average task.
+may remember it. Of a task that has no new rows left, a few validation rows are measured at each
+meta step instead (`held_out.py`); until there are enough of these measurements for a line of their
+own, its last new rows count.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from adapt_axolotl.meta_step.held_out import HeldOut
 from adapt_axolotl.meta_step.step import MeasuredStep, on_all_ranks
 from adapt_axolotl.metagradient.ranks import Ranks
 from adapt_axolotl.mixture.bounds import at_the_end
 from adapt_axolotl.mixture.learned import LearnedMixture, MetaUpdate
-from adapt_axolotl.mixture.learning_curves import MOMENTS, LearningCurves, row_moments
+from adapt_axolotl.mixture.learning_curves import MOMENTS, LearningCurves, latest, row_moments
 
 LOG = logging.getLogger("axolotl.adapt.meta_step")
 
@@ -48,6 +50,7 @@ class CurveLearner:
         settings: from when on.
         ranks: the processes of the run.
         device: of the model.
+        held_out: measures tasks that have no new rows left; None where nothing can.
     """
 
     measures = NAME
@@ -58,27 +61,36 @@ class CurveLearner:
         settings: CurveSettings,
         ranks: Ranks,
         device: torch.device,
+        held_out: HeldOut | None = None,
     ) -> None:
         self.mixture = mixture
+        self._held_out = held_out
         self._settings = settings
         self._ranks = ranks
         self._device = device
         self._curves = LearningCurves(len(mixture.tasks))
+        self._held_out_curves = LearningCurves(len(mixture.tasks))
         self._step = np.zeros((len(MOMENTS), len(mixture.tasks)))  # this rank's rows of a step
         self._trained = np.zeros(len(mixture.tasks))
         self._progress = 0.0
-        self._seen = np.zeros(len(mixture.tasks), dtype=bool)  # since the last meta step
+        self._seen = np.zeros(len(mixture.tasks), dtype=bool)  # new rows since the last meta step
+        self._old = np.zeros(len(mixture.tasks), dtype=bool)  # no new rows any more
         self._warned = np.zeros(len(mixture.tasks), dtype=bool)
 
     def due(self, step: int, progress: float) -> bool:
-        """Whether optimizer step `step` begins an interval, there were new rows since the last meta
-        step, and all that is kept can be fitted."""
-        ends = self._curves.ends(float(self._trained.sum()))
-        return ends and bool(self._seen.any()) and self._curves.fit() is not None
+        """Whether optimizer step `step` begins an interval, there is something to learn from, and
+        it makes a line or will."""
+        if not self._curves.ends(float(self._trained.sum())):
+            return False
+        if self.tokens(step):
+            return True
+        return bool(self._seen.any()) and self._curves.fit() is not None
 
     def tokens(self, step: int) -> int:
-        """None are read."""
-        return 0
+        """Of the validation rows that are measured; 0 while all tasks have new rows."""
+        if self._held_out is None or not self._old.any():
+            return 0
+        return self._held_out.tokens(self._old, float(self._trained.sum()))
 
     def take_rows(self, tasks: np.ndarray, sums: np.ndarray, tokens: np.ndarray) -> None:
         """Losses of rows of a training micro-batch of this rank, (R,) each, as `row_moments`."""
@@ -107,21 +119,25 @@ class CurveLearner:
         self._warned |= ~usable
         kept = np.where(usable & new, summed, 0.0)
         self._seen |= kept[0] > 0
+        self._old = ~new
         self._curves.add(before, kept)
 
     def begin(self, step: int) -> MeasuredStep:
         """Take the falls of the losses so far."""
-        fit = self._curves.fit()
-        assert fit is not None, "not due"
         trained = self._trained
+        renewed, self._seen = self._seen, np.zeros_like(self._seen)
+        if self._held_out is not None and self.tokens(step):
+            moments = self._held_out.moments(self._old, float(trained.sum()))
+            self._held_out_curves.add(trained, moments)
+            renewed = renewed | self._old
+        fit = latest(self._curves.fit(), self._held_out_curves.fit(), self._old)
         left = trained.sum() * (1 / self._progress - 1)
         end = at_the_end(fit.levels, fit.falls, trained, self.mixture.token_shares, left)
         self.mixture.observe(fit.levels, np.isfinite(fit.levels), end)
-        seen, self._seen = self._seen, np.zeros_like(self._seen)
 
         def learn() -> MetaUpdate:
             update = self.mixture.update_by_falls(
-                fit.falls, fit.errors, step=step, freedom=fit.freedom, seen=seen
+                fit.falls, fit.errors, step=step, freedom=fit.freedom, seen=renewed
             )
             return on_all_ranks(update, step, self._ranks, self._device)
 
@@ -140,14 +156,18 @@ class CurveLearner:
         return {
             "mixture": self.mixture.state_dict(),
             "curves": self._curves.state_dict(),
+            "held_out_curves": self._held_out_curves.state_dict(),
             "trained": self._trained.tolist(),
             "progress": self._progress,
             "seen": self._seen.tolist(),
+            "old": self._old.tolist(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.mixture.load_state_dict(state["mixture"])
         self._curves.load_state_dict(state["curves"])
+        self._held_out_curves.load_state_dict(state["held_out_curves"])
         self._trained = np.array(state["trained"])
         self._progress = state["progress"]
         self._seen = np.array(state["seen"])
+        self._old = np.array(state["old"])

@@ -1,4 +1,4 @@
-"""Validation losses of the tasks. K tasks."""
+"""Validation losses of the tasks, and of single rows. K tasks, R rows."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import logging
 from collections.abc import Sequence
 
 import numpy as np
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from adapt_axolotl.meta_step.rows import MeasuringRows
-from adapt_axolotl.metagradient.losses import task_losses
+from adapt_axolotl.metagradient.losses import row_losses, task_losses
 from adapt_axolotl.metagradient.ranks import Ranks
 
 LOG = logging.getLogger("axolotl.adapt.meta_step")
@@ -32,3 +33,21 @@ def validation_losses(
     batches = source.batches(rows, rank=ranks.rank, ranks=ranks.count)
     losses = task_losses(model, batches, num_tasks, reduce=ranks.sum)
     return losses.means.cpu().numpy()
+
+
+def losses_of_rows(
+    model: nn.Module, source: MeasuringRows, measured: np.ndarray, ranks: Ranks
+) -> tuple[np.ndarray, Tensor]:
+    """(sums of token losses, float64, and how many tokens these are), (R,), of these ascending row
+    numbers, by all ranks together. The model should be in evaluation mode."""
+    device = next(model.parameters()).device
+    found = torch.zeros(2, len(measured), dtype=torch.float64, device=device)
+    with torch.no_grad():
+        for rows in source.parts(measured, rank=ranks.rank, ranks=ranks.count):
+            # A rank without rows takes part in the forward: sharded parameters need it.
+            sums, tokens = row_losses(model, source.batch(rows))
+            places = np.searchsorted(measured, rows)
+            found[0, places] = sums.double()
+            found[1, places] = tokens.double()
+    found = ranks.sum(found).cpu()
+    return found[0].numpy(), found[1].long()

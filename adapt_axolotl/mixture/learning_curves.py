@@ -60,6 +60,27 @@ class Falls:
     freedom: int
 
 
+def latest(by_training: Falls | None, held_out: Falls | None, old: np.ndarray) -> Falls:
+    """Each task by the rows that tell of it now.
+
+    Args:
+        by_training: by rows that were new when they were trained on.
+        held_out: by validation rows.
+        old: (K,) bool, tasks that have no new rows any more.
+    """
+    nothing = np.full(len(old), np.nan)
+    none = Falls(nothing, nothing, nothing, 0)
+    one, other = by_training or none, held_out or none
+    known = old & np.isfinite(other.falls)
+    freedom = one.freedom * bool(np.isfinite(one.falls[~known]).any())
+    return Falls(
+        falls=np.where(known, other.falls, one.falls),
+        errors=np.where(known, other.errors, one.errors),
+        levels=np.where(known, other.levels, one.levels),
+        freedom=freedom + other.freedom * bool(known.any()),
+    )
+
+
 def begins_interval(begins: Sequence[float], tokens: float) -> bool:
     """Whether a step with so many tokens trained before it begins a new interval. begins: tokens
     at the begin of those so far."""

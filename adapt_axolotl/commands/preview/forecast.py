@@ -122,12 +122,11 @@ def forecast(plan: RunPlan, tasks: Tasks, adapt: AdaptConfig, meta: Settings | N
     ledger = plan.ledger()
     sampler = plan.first_sampler(ledger)
     reads = MetaReads(pools, held_out, np.isin(pools.tasks, adapt.counted or pools.tasks))
-    extra = 0 if meta is None else reads.tokens(meta)
     spent = 0
     step = meta_steps = 0
     training = measuring = 0.0
     first: int | None = None
-    counted = NewRows(plan, meta) if isinstance(meta, CurveSettings) else None
+    counted = NewRows(plan, held_out, meta) if isinstance(meta, CurveSettings) else None
     while (block := sampler.block(step)) is not None:
         if step == plan.max_steps:
             break
@@ -135,15 +134,14 @@ def forecast(plan: RunPlan, tasks: Tasks, adapt: AdaptConfig, meta: Settings | N
         length = int(pools.lengths[rows].sum())
         # Falls of losses: from the second time on, the rows of the time before again.
         passes = 2 if isinstance(meta, FallSettings) and meta_steps else 1
-        if (
-            meta is not None
-            and _due(meta, step, plan.progress(ledger), counted, ledger.used)
-            and ledger.spend_on_meta_step(passes * extra)
-        ):
-            meta_steps += 1
-            spent += passes * extra
-            first = step if first is None else first
-            measuring += length * passes * reads.cost(meta, length)
+        if meta is not None and _due(meta, step, plan.progress(ledger), counted, ledger.used):
+            rows_read = None if counted is None else counted.held_out
+            extra = passes * reads.tokens(meta, rows_read)
+            if ledger.spend_on_meta_step(extra):
+                meta_steps += 1
+                spent += extra
+                first = step if first is None else first
+                measuring += length * passes * reads.cost(meta, length, rows_read)
         training += length
         before = ledger.used
         ledger.commit(sampler.commit(step).rows())

@@ -1,10 +1,12 @@
-"""When a mixture that learns from training losses moves, and how many rows tell it. K tasks."""
+"""When a mixture that learns from training losses moves, and which rows tell it. K tasks."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from adapt_axolotl.budget.ledger import TokenLedger
+from adapt_axolotl.data.pools import TaskPools
+from adapt_axolotl.meta_step.held_out import chosen_rows
 from adapt_axolotl.meta_step.training_losses import CurveSettings
 from adapt_axolotl.mixture.learning_curves import (
     LEAST_INTERVALS,
@@ -16,15 +18,20 @@ from adapt_axolotl.run.plan import RunPlan
 
 
 class NewRows:
-    """Rows that are trained on for the first time, by task, (K,), while losses are kept.
+    """Rows that are trained on for the first time, by task, (K,), while losses are kept, and
+    validation rows that are measured when there are no new ones.
 
     Attributes:
         first: up to the first move of the mixture.
         last: in the window of the last one.
+        held_out: numbers of the validation rows that the meta step reads which is due.
     """
 
-    def __init__(self, plan: RunPlan, settings: CurveSettings) -> None:
+    def __init__(self, plan: RunPlan, validation: TaskPools, settings: CurveSettings) -> None:
         self._plan = plan
+        self._validation = validation
+        self._old = np.zeros(len(plan.pools.tasks), dtype=bool)
+        self.held_out = np.zeros(0, dtype=np.int64)
         self._settings = settings
         self._so_far = np.zeros(len(plan.pools.tasks), dtype=np.int64)
         self.first = np.zeros_like(self._so_far)
@@ -37,10 +44,13 @@ class NewRows:
         """Whether the step before which so many tokens are trained on moves the mixture."""
         begins = np.array(self._begins)
         inside = int(in_window(begins, begins[-1]).sum()) if self._begins else 0
+        if not self._begins or not begins_interval(self._begins, trained):
+            return False
+        self.held_out = chosen_rows(self._validation, self._old, trained, self._plan.seed)
         enough = inside >= LEAST_INTERVALS and self._new_since
-        due = enough and begins_interval(self._begins, trained)
+        due = enough or len(self.held_out) > 0
         self._new_since &= not due
-        if due and not self.first.any():
+        if enough and not self.first.any():
             self.first = self._so_far.copy()
         return due
 
@@ -53,7 +63,8 @@ class NewRows:
             self._begins.append(max(1, before))
         pools = self._plan.pools
         drawn = np.bincount(pools.task_of_row[rows], minlength=len(self._so_far))
-        new = np.where(ledger.examples_of_tasks <= pools.rows_of_task, drawn, 0)
+        self._old = ledger.examples_of_tasks > pools.rows_of_task
+        new = np.where(self._old, 0, drawn)
         self._so_far += new
         self._new_since |= bool(new.any())
         if progress >= 1 / WINDOW:

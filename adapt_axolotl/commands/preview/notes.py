@@ -81,7 +81,7 @@ def _meta_steps(run: Forecast) -> str:
         return (
             f"The mixture moves {meta.steps:,} times, first before optimizer step "
             f"{(meta.first or 0) + 1:,}, by the losses of rows that training sees for the first "
-            f"time ({meta.measures}); nothing else is read. By then it has seen {fewest:,} of each "
+            f"time ({meta.measures}); {_held_out(run)}. By then it has seen {fewest:,} of each "
             f"task or more (fewest of {rarest}); its last move is told from {fewest_last:,} or "
             f"more (fewest of {rarest_last})."
         )
@@ -91,6 +91,16 @@ def _meta_steps(run: Forecast) -> str:
         f"({meta.tokens / run.budget:.1%} of the budget) and add about {meta.cost:.0%} to the "
         "training time (estimated from the tokens that they read, not measured). They measure "
         f"{meta.measures} on up to {meta.rows_per_task} validation rows of a task."
+    )
+
+
+def _held_out(run: Forecast) -> str:
+    assert run.meta is not None
+    if not run.meta.tokens:
+        return "nothing else is read"
+    return (
+        f"of tasks that have none left it reads validation rows ({run.meta.tokens:,} supervised "
+        f"tokens in all, about {run.meta.cost:.1%} more training time)"
     )
 
 

@@ -30,20 +30,23 @@ class MetaReads:
     validation: TaskPools
     counted: np.ndarray
 
-    def tokens(self, meta: Settings) -> int:
-        """Supervised tokens of a meta step, expected."""
-        if isinstance(meta, CurveSettings):
-            return 0
+    def tokens(self, meta: Settings, held_out: np.ndarray | None) -> int:
+        """Supervised tokens of a meta step, expected. held_out: numbers of the validation rows that
+        it reads, where they are known."""
+        if held_out is not None:
+            return int(self.validation.supervised_tokens[held_out].sum())
+        assert not isinstance(meta, CurveSettings)
         tokens = self._of_validation(self.validation.supervised_tokens, meta)
         if _has_rows_of_its_own(meta):
             tokens += self._of_training(self.training.supervised_tokens, meta)
         return round(tokens)
 
-    def cost(self, meta: Settings, step: int) -> float:
+    def cost(self, meta: Settings, step: int, held_out: np.ndarray | None) -> float:
         """Expected cost of a meta step, in training steps of `step` tokens. Checks, padding and
-        copies of the weights are left out."""
-        if isinstance(meta, CurveSettings):
-            return 0.0
+        copies of the weights are left out. held_out: as for `tokens`."""
+        if held_out is not None:
+            return FORWARD * float(self.validation.lengths[held_out].sum()) / step
+        assert not isinstance(meta, CurveSettings)
         validation = self._of_validation(self.validation.lengths, meta)
         if isinstance(meta, FallSettings):
             return FORWARD * validation / step

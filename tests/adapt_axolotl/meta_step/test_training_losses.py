@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from adapt_axolotl.meta_step.training_losses import CurveLearner, CurveSettings
 from adapt_axolotl.metagradient.losses import row_losses, row_losses_of
 from adapt_axolotl.metagradient.ranks import Ranks
 from adapt_axolotl.mixture.learned import LearnedMixture
+from adapt_axolotl.mixture.learning_curves import row_moments
 from adapt_axolotl.mixture.objectives.named import objective
 from tests.support.measuring_rows import TASKS
 from tests.support.models import make_model, make_rows, packed, padded
@@ -20,10 +22,13 @@ ALL_NEW = np.ones(3, dtype=bool)
 BUDGET = 20_000
 
 
-def make_learner(start_after: float = 0.05, ranks: Ranks | None = None) -> CurveLearner:
+def make_learner(
+    start_after: float = 0.05, ranks: Ranks | None = None, held_out: Any = None
+) -> CurveLearner:
     mixture = LearnedMixture(TASKS, objective("mean"))
     mixture.observe(np.full(3, 3.0))
-    return CurveLearner(mixture, CurveSettings(start_after), ranks or Ranks(), torch.device("cpu"))
+    settings, ranks = CurveSettings(start_after), ranks or Ranks()
+    return CurveLearner(mixture, settings, ranks, torch.device("cpu"), held_out)
 
 
 def losses(step: int, rank: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -98,6 +103,44 @@ def test_a_task_without_new_rows_grows_older_and_without_any_the_mixture_rests()
     assert 120 <= moved[-1] < 120 * 1.15 + 1
 
 
+class Remembered:
+    """In the place of `HeldOut`: ten validation rows of each task, whose losses fall no more for
+    task a and rise for none."""
+
+    def tokens(self, tasks: np.ndarray, trained: float) -> int:
+        return 80 * int(tasks.sum())
+
+    def moments(self, tasks: np.ndarray, trained: float) -> np.ndarray:
+        rng = np.random.default_rng(int(trained))
+        rows = np.repeat(np.flatnonzero(tasks), 10)
+        tokens = rng.integers(4, 12, size=len(rows))
+        level = np.where(rows == 0, 2.0, 6 - 0.3 * np.log(trained / 100))
+        return row_moments(rows, (level + 0.1 * rng.normal(size=len(rows))) * tokens, tokens, 3)
+
+
+def test_tasks_without_new_rows_are_told_from_validation_rows() -> None:
+    """Task a falls fastest while it has new rows, and no more from then on."""
+    some_new = np.array([False, True, True])
+    learner = make_learner(held_out=Remembered())
+    shares = []
+    for step in range(200):
+        one_step(learner, step, ALL_NEW if step < 60 else some_new)
+        if step in (50, 70, 199):
+            shares.append(learner.mixture.proportions)
+    assert shares[0].argmax() == 0
+    # Too few of them for a line of their own: its last new rows count.
+    assert shares[1].argmax() == 0
+    assert shares[2].argmin() == 0
+    assert learner.tokens(200) == 80
+
+
+def test_the_mixture_goes_on_learning_when_no_task_has_new_rows() -> None:
+    learner = make_learner(held_out=Remembered())
+    moved = [step for step in range(300) if one_step(learner, step, np.full(3, step < 60))]
+    assert moved[-1] > 250
+    assert learner.mixture.proportions.argmin() == 0
+
+
 class OneOfTwo(Ranks):
     """A process of two; what the other one has is added."""
 
@@ -135,14 +178,17 @@ def test_two_processes_learn_from_the_rows_of_both() -> None:
             np.testing.assert_allclose(updates[0], updates[1], rtol=1e-9)
 
 
-def test_a_restored_learner_goes_on_to_the_bit() -> None:
-    whole, part = make_learner(), make_learner()
+@pytest.mark.parametrize("stop", [77, 120])
+def test_a_restored_learner_goes_on_to_the_bit(stop: int) -> None:
+    """With new rows of all tasks, and when task a has none left."""
+    whole, part = make_learner(held_out=Remembered()), make_learner(held_out=Remembered())
     for step in range(150):
-        if step == 77:
+        if step == stop:
             state = json.loads(json.dumps(part.state_dict(), allow_nan=False))
-            part = make_learner()
+            part = make_learner(held_out=Remembered())
             part.load_state_dict(state)
-        assert one_step(whole, step) == one_step(part, step)
+        new = np.array([step < 80, True, True])
+        assert one_step(whole, step, new) == one_step(part, step, new)
         assert (whole.mixture.proportions == part.mixture.proportions).all()
     assert whole.state_dict() == part.state_dict()
 
