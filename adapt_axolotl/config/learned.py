@@ -80,8 +80,8 @@ class LearnedConfig(Block):
     measure: Measure = Field(
         default="training_losses",
         description="What tells the worth of a task. `training_losses`: how fast the loss falls of "
-        "rows that training sees for the first time, and of a few validation rows of tasks that have "
-        "none left (2 % of the time at most). "
+        "rows that training sees for the first time, and of a few validation rows of tasks that "
+        "have none left (2 % of the time at most). "
         "`loss_falls`: how far the loss of validation rows has fallen, by forwards of its own. "
         "`products`: the paper's gradient products, the validation gradient "
         "times that of each task.",
