@@ -86,8 +86,7 @@ def _heading(run: FinishedRun, which: str) -> str:
         f"adapt-axolotl {versions['adapt-axolotl']}, axolotl {versions['axolotl']}",
         "Launch:        axolotl train FILE",
         "",
-        "What follows is that recipe, without its opening comment; only adapt: and output_dir: are",
-        "new.",
+        "What follows is that recipe without its opening comment; adapt: and output_dir: are new.",
     ]
     newline = "\r\n" if "\r\n" in run.recipe else "\n"
     return "".join(f"# {line}".rstrip() + newline for line in lines) + newline

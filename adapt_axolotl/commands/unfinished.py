@@ -20,8 +20,7 @@ def unfinished(folder: Path) -> str | None:
     records = folder / RECORDS
     if (records / LEDGER).is_file() or not (records / "config.yml").is_file():
         return None
-    config: dict[str, Any] = yaml.safe_load((records / "config.yml").read_text(encoding="utf-8"))
-    budget = f" of {config['budget']:,}" if "budget" in config else ""
+    budget = _budget(records / "config.yml")
     reached = "its records tell of no step yet"
     if history := read_history(folder):
         line = history[-1]
@@ -39,3 +38,14 @@ def unfinished(folder: Path) -> str | None:
     else:
         resume = f"go on with: axolotl train {recipe} --resume-from-checkpoint {checkpoint}"
     return f"{folder}: the run has not ended; {reached}; if it no longer runs, {resume}"
+
+
+def _budget(config: Path) -> str:
+    """What a run may use; empty where an earlier version did not write it."""
+    try:
+        written: Any = yaml.safe_load(config.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(
+            f"{config}: is damaged ({error}); restore it, or train the recipe again"
+        ) from error
+    return f" of {written['budget']:,}" if "budget" in written else ""
