@@ -30,6 +30,8 @@ help:
 env: $(VENV)/.ready
 
 $(VENV)/.ready: pyproject.toml constraints.txt
+	@echo "Installing all packages into $(VENV), of which torch is the largest: about 4.5 GB on disk."
+	@echo "This takes minutes and happens once."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip<27"
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
@@ -40,6 +42,8 @@ demo: env
 	$(BIN)/adapt-axolotl tiny data/tiny
 	$(BIN)/axolotl train recipes/adapt_tiny_cpu.yml
 	$(BIN)/axolotl train recipes/uniform_tiny_cpu.yml
+	@printf '\n%s\n%s\n\n' "================================ The result ================================" \
+		"All above is the log of training. The learned run is A, its uniform twin is B:"
 	$(BIN)/adapt-axolotl show runs/adapt_tiny_cpu runs/uniform_tiny_cpu
 
 # The runs behind docs/results.md; ADAPT_TEST_DATA names the folder of real data.

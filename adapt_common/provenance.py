@@ -21,22 +21,23 @@ def package_versions(names: Iterable[str]) -> dict[str, str | None]:
     return found
 
 
-def git_state(folder: Path, *, untracked: bool = True) -> dict[str, Any] | None:
+def git_state(folder: Path) -> dict[str, Any] | None:
     """`{"commit": ..., "dirty": ...}` of the repository around a folder; None outside of one.
+
+    Dirty are changes to tracked files only: data and the outputs of runs often lie beside them.
 
     Args:
         folder: any folder of the repository.
-        untracked: whether a file that git does not know makes it dirty.
     """
     commit = git(folder, "rev-parse", "HEAD")
     if commit is None:
         return None
-    status = ["status", "--porcelain", *([] if untracked else ["--untracked-files=no"])]
-    return {"commit": commit, "dirty": bool(git(folder, *status))}
+    changed = git(folder, "status", "--porcelain", "--untracked-files=no")
+    return {"commit": commit, "dirty": bool(changed)}
 
 
 def checkout_of(file: Path) -> dict[str, Any] | None:
-    """`git_state` of the repository that tracks a file, changes to tracked files only.
+    """`git_state` of the repository that tracks a file.
 
     None where none does: a package that is installed below somebody's repository is not a checkout
     of it.
@@ -44,7 +45,7 @@ def checkout_of(file: Path) -> dict[str, Any] | None:
     file = file.resolve()
     if git(file.parent, "ls-files", "--error-unmatch", file.name) is None:
         return None
-    return git_state(file.parent, untracked=False)
+    return git_state(file.parent)
 
 
 def git(folder: Path, *arguments: str) -> str | None:

@@ -6,6 +6,7 @@ The names and keys are a contract; docs/architecture.md describes them.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,12 @@ def read_history(run: Path) -> list[dict[str, Any]]:
             raise ValueError(f"{file}, line {number}: is not a JSON object; remove that line")
         found.append(content)
     return found
+
+
+def meta_steps(history: Sequence[Mapping[str, Any]]) -> int:
+    """How many meta steps a run took, from its history: one a line that names what was measured.
+    The lines of a static run name nothing."""
+    return sum(line.get("estimator") is not None for line in history)
 
 
 def read_ledger(run: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,7 +36,7 @@ def freeze(folder: Path, which: Literal["average", "final"]) -> str:
             f"{folder}: its mixture is {run.config['mixture']}, which its recipe says already; "
             "give a run with mixture: learned"
         )
-    if not run.history:
+    if not run.meta_steps:
         raise ValueError(
             f"{folder}: it took no meta step, so its mixture is still the first one; raise "
             "adapt.token_budget or adapt.learned.overhead, and train again"
@@ -52,7 +53,7 @@ def freeze(folder: Path, which: Literal["average", "final"]) -> str:
         recipe.replace("output_dir", output)
     else:
         recipe.add(output)
-    return _heading(run, which) + recipe.result()
+    return _heading(run, which) + _without_heading(recipe.result())
 
 
 def _block(learned: dict[str, Any], weights: dict[str, float]) -> str:
@@ -80,12 +81,18 @@ def _heading(run: FinishedRun, which: str) -> str:
         f"The {mixture} that the run {run.name} learned, frozen into weights.",
         "",
         f"Learned in:    {run.ledger['steps']:,} steps on {run.ledger['used']:,} supervised "
-        f"tokens, {len(run.history)} meta steps",
+        f"tokens, {run.meta_steps:,} meta steps",
         f"Learned by:    recipe with sha256 {digest[:16]}, "
         f"adapt-axolotl {versions['adapt-axolotl']}, axolotl {versions['axolotl']}",
         "Launch:        axolotl train FILE",
         "",
-        "What follows is that recipe; only adapt: and output_dir: are new.",
+        "What follows is that recipe without its opening comment; adapt: and output_dir: are new.",
     ]
     newline = "\r\n" if "\r\n" in run.recipe else "\n"
     return "".join(f"# {line}".rstrip() + newline for line in lines) + newline
+
+
+def _without_heading(recipe: str) -> str:
+    """Without the comments that open it, up to an empty line: they tell of the learned run. A
+    comment right above a key is the key's."""
+    return re.sub(r"\A(?:(?:[ \t]*#[^\n]*\n)*[ \t]*\r?\n)+", "", recipe)

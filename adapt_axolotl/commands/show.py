@@ -12,19 +12,25 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from adapt_axolotl.commands.unfinished import unfinished
 from adapt_axolotl.records.stands_out import stands_out
+from adapt_axolotl.records.tables import spent
 from adapt_common.markdown import table as markdown
-from adapt_common.run_records import read_history, read_ledger
+from adapt_common.run_records import meta_steps, read_history, read_ledger
 
 Row = list[str]
 
 
 def comparison(runs: Sequence[Path]) -> tuple[Row, list[Row], list[Row]]:
-    """(header, a row a task, summary rows): tokens, share and last validation loss of each run.
+    """(header, a row a task, summary rows): of each run tokens, share, first and last validation
+    loss.
 
     Raises:
         ValueError: a folder holds no finished run, or the runs have different tasks.
     """
+    for run in runs:
+        if said := unfinished(run):
+            raise ValueError(said)
     reports = [read_ledger(run) for run in runs]
     names = list(reports[0]["tasks"])
     for run, report in zip(runs, reports, strict=True):
@@ -33,17 +39,18 @@ def comparison(runs: Sequence[Path]) -> tuple[Row, list[Row], list[Row]]:
                 f"{run}: its tasks differ from those of {runs[0]}, so the runs cannot stand side "
                 "by side; show it alone"
             )
-    header = ["task", "first loss"]
+    header = ["task"]
     for run in runs:
-        header += [f"{run.name}: tokens", "share", "last loss"]
+        header += [f"{run.name}: tokens", "share", "first loss", "last loss"]
     rows = []
     for name in names:
-        row = [name, _loss(reports[0]["tasks"][name]["first_validation_loss"])]
+        row = [name]
         for report in reports:
             task = report["tasks"][name]
             row += [
                 f"{task['tokens']:,}",
                 f"{task['tokens'] / max(1, report['used']):.1%}",
+                _loss(task["first_validation_loss"]),
                 _loss(task["last_validation_loss"]),
             ]
         rows.append(row)
@@ -51,21 +58,17 @@ def comparison(runs: Sequence[Path]) -> tuple[Row, list[Row], list[Row]]:
 
 
 def _summary(reports: Sequence[dict], names: Sequence[str]) -> list[Row]:
-    """Means over tasks of the first and last losses, the worst last loss, tokens in all."""
-    losses = [
-        np.array(
-            [_number(report["tasks"][name]["last_validation_loss"]) for name in names], dtype=float
+    """Means over tasks and the largest of the first and last losses, tokens in all."""
+    mean: Row = ["mean over tasks"]
+    worst: Row = ["largest loss"]
+    for report in reports:
+        first, last = (
+            np.array([_number(report["tasks"][name][key]) for name in names], dtype=float)
+            for key in ("first_validation_loss", "last_validation_loss")
         )
-        for report in reports
-    ]
-    first = np.array(
-        [_number(reports[0]["tasks"][name]["first_validation_loss"]) for name in names]
-    )
-    mean: Row = ["mean over tasks", _loss(float(np.nanmean(first)))]
-    worst: Row = ["largest loss", _loss(float(np.nanmax(first)))]
-    for report, values in zip(reports, losses, strict=True):
-        mean += [f"{report['used']:,}", "100.0%", _loss(float(np.nanmean(values)))]
-        worst += ["", "", _loss(float(np.nanmax(values)))]
+        means = [_loss(float(np.nanmean(losses))) for losses in (first, last)]
+        mean += [f"{report['used']:,}", "100.0%", *means]
+        worst += ["", "", *(_loss(float(np.nanmax(losses))) for losses in (first, last))]
     return [mean, worst]
 
 
@@ -79,38 +82,33 @@ def _loss(value: float | None) -> str:
 
 def side_by_side(runs: Sequence[Path]) -> Group:
     """The comparison for the terminal, at most 80 columns wide: what each run spent, then shares
-    and losses, three runs at a time."""
+    and losses, two runs at a time."""
     _, rows, summary = comparison(runs)
     letters = _letters(runs)
-    spent = [_spent(run, letter) for run, letter in zip(runs, letters, strict=True)]
+    used = [_used(run, letter) for run, letter in zip(runs, letters, strict=True)]
     tables = []
-    for first in range(0, len(runs), 3):
-        shown = range(first, min(first + 3, len(runs)))
+    for first in range(0, len(runs), 2):
+        shown = range(first, min(first + 2, len(runs)))
         table = Table(box=SIMPLE, collapse_padding=True)
         table.add_column("task", min_width=15, max_width=28, overflow="fold")
-        table.add_column("first\nloss", justify="right", no_wrap=True)
         for run in shown:
-            for label in ("share", "last\nloss"):
+            for label in ("share", "first\nloss", "last\nloss"):
                 table.add_column(f"{letters[run]} {label}".strip(), justify="right", no_wrap=True)
         for row in (*rows, *summary):
             if row is summary[0]:
                 table.add_section()
-            # Of each run the share and the last loss, without the count of tokens before them.
-            cells = row[:2] + [row[2 + 3 * run + which] for run in shown for which in (1, 2)]
+            # Of each run all but the count of tokens, its first column.
+            cells = row[:1] + [row[1 + 4 * run + which] for run in shown for which in (1, 2, 3)]
             table.add_row(*map(Text, cells))
         tables.append(table)
     legend = "share: of the tokens trained on; loss: validation, per supervised token"
-    return Group(*map(Text, spent), *tables, legend)
+    return Group(*map(Text, used), *tables, legend)
 
 
-def _spent(run: Path, letter: str) -> str:
-    report = read_ledger(run)
-    meta = f"; meta steps read {report['meta_tokens']:,}" if report["meta_tokens"] else ""
-    spent = (
-        f"{letter} {run.name}: {report['used']:,} of {report['budget']:,} supervised tokens in "
-        f"{report['steps']:,} steps{meta}"
-    ).strip()
-    return "\n".join(part for part in (spent, stands_out(read_history(run))) if part)
+def _used(run: Path, letter: str) -> str:
+    history = read_history(run)
+    used = f"{letter} {run.name}: {spent(read_ledger(run), meta_steps(history))}".strip()
+    return "\n".join(part for part in (used, stands_out(history)) if part)
 
 
 def _letters(runs: Sequence[Path]) -> list[str]:

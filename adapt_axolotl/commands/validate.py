@@ -56,12 +56,19 @@ class Verdict:
         ]
         licences = [f"{name}: {one}" for name, one in self.licences.items()]
         return [
-            f"{self.recipe}: {'accepted' if self.passed else 'not accepted'}",
+            f"{self.recipe}: {self._headline()}",
             *(f"  mistake  {one}" for one in _shortened(self.mistakes)),
             *(f"  danger   {one}" for one in dangers),
             *(f"  note     {one}" for one in _shortened(self.notes)),
             *(f"  licence  {one}" for one in licences),
         ]
+
+    def _headline(self) -> str:
+        if self.passed:
+            return "accepted"
+        if self.mistakes:
+            return "not accepted"
+        return "no mistakes; accepted once you allow what follows (in your own recipe: --allow all)"
 
 
 def validate(file: Path, allow: Collection[str] = ()) -> Verdict:

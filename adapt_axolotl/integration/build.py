@@ -143,6 +143,7 @@ def build_run(
             "recipe": cfg.to_dict(),
             "seed": plan.seed,
             "mixture": spec.adapt.mixture,
+            "budget": plan.budget,
             "tasks": list(tasks.names),
             "processes": ranks.count,
             **provenance(Path.cwd()),

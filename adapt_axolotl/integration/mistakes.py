@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 
 from adapt_axolotl.integration.compat import get_logger
+from adapt_axolotl.integration.last_message import arguments_of_accelerate, repeat_below
 
 LOG = get_logger("axolotl.adapt")
 
@@ -25,6 +26,10 @@ _RAISE = dis.opmap["RAISE_VARARGS"]
 _ERROR_FILE = "TORCHELASTIC_ERROR_FILE"
 # Set by `accelerate launch`, which prints its own traceback after that of its only process.
 _FROM_ACCELERATE = "ACCELERATE_DYNAMO_BACKEND"
+_WHOSE_TRACEBACK = (
+    "\nIf a traceback follows, it is accelerate's and says only that training has ended; "
+    "`axolotl train RECIPE --launcher python` does without it, and so does adding `-- --quiet`."
+)
 
 
 def show_mistakes_alone() -> None:
@@ -44,7 +49,7 @@ def show_mistakes_alone() -> None:
         if file:
             _report(str(error), Path(file))
         else:
-            print(f"adapt-axolotl: {error}{_about_the_launcher()}", file=sys.stderr, flush=True)
+            _print(f"adapt-axolotl: {error}")
 
     show.shows_mistakes_alone = True  # type: ignore[attr-defined]
     sys.excepthook = show
@@ -70,10 +75,12 @@ def _report(message: str, file: Path) -> None:
     file.write_text(json.dumps({"message": content}), encoding="utf-8")
 
 
-def _about_the_launcher() -> str:
-    if _FROM_ACCELERATE not in os.environ:
-        return ""
-    return (
-        "\n\nIf a traceback follows, it is accelerate's and says only that training has ended; "
-        "`axolotl train RECIPE --launcher python` does without it, and so does adding `-- --quiet`."
-    )
+def _print(message: str) -> None:
+    """The message, and what is to be said of accelerate's traceback: below it the message again, or
+    else a sentence in advance."""
+    launcher = os.getppid()
+    words = arguments_of_accelerate(launcher)
+    follows = _FROM_ACCELERATE in os.environ and not (words and {"-q", "--quiet"} & set(words))
+    print(message, file=sys.stderr, flush=True)
+    if follows and not (words and repeat_below(launcher, message)):
+        print(_WHOSE_TRACEBACK, file=sys.stderr, flush=True)

@@ -90,8 +90,7 @@ MEANINGS = (
     ),
     Meaning(
         ("shuffle_before_merging_datasets", "sample_packing_sequentially"),
-        "No effect, for the same reason: rows come, and are packed, in the order in which the "
-        "mixture draws them.",
+        "No effect: rows come, and are packed, in the order in which the mixture draws them.",
         _wanted,
     ),
     Meaning(
@@ -195,10 +194,15 @@ REFUSALS = (
 
 
 def told(recipe: Mapping[str, Any]) -> list[str]:
-    """A line for each key of a recipe that means something else here than elsewhere."""
-    return [
-        f"{key}: {recipe[key]} means here: {meaning.here}"
-        for meaning in MEANINGS
-        for key in meaning.keys
-        if meaning.tells is not None and key in recipe and meaning.tells(recipe[key])
-    ]
+    """A line for each meaning that keys of a recipe have here and not elsewhere."""
+    lines = []
+    for meaning in MEANINGS:
+        keys = [
+            f"{key}: {recipe[key]}"
+            for key in meaning.keys
+            if meaning.tells is not None and key in recipe and meaning.tells(recipe[key])
+        ]
+        if keys:
+            means = "means" if len(keys) == 1 else "mean"
+            lines.append(f"{' and '.join(keys)} {means} here: {meaning.here}")
+    return lines

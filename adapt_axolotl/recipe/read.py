@@ -137,10 +137,12 @@ def _targets(cfg: Mapping[str, Any]) -> list[str]:
 
 def recipe_as_written(cfg: Mapping[str, Any]) -> str:
     """The text of a raw recipe, before `read_recipe`: its file byte for byte, or, where the command
-    line changed keys, what came of it as plain YAML."""
+    line changed keys, what came of it as plain YAML. The checkpoint that a command names is of that
+    start and not of the recipe."""
 
     def asked(raw: Mapping[str, Any]) -> dict[str, Any]:
-        return {key: plain(raw[key]) for key in raw if key not in _FROM_AXOLOTL}
+        not_asked = (*_FROM_AXOLOTL, "resume_from_checkpoint")
+        return {key: plain(raw[key]) for key in raw if key not in not_asked}
 
     file = cfg.get("axolotl_config_path")
     if file is not None:

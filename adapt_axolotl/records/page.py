@@ -23,6 +23,7 @@ def mixture_page(
     ledger: Mapping[str, Any],
     mixture: Mapping[str, Mapping[str, float]],
     evidence: str = "",
+    meta_steps: int = 0,
 ) -> str:
     """The whole document.
 
@@ -32,6 +33,7 @@ def mixture_page(
         ledger: the content of `ledger.json`.
         mixture: the content of `mixture.json`.
         evidence: how far what was measured stands out from noise; empty for a static run.
+        meta_steps: how many the run took.
     """
     folder = files("adapt_axolotl.records")
     style = folder.joinpath("page.css").read_text(encoding="utf-8")
@@ -39,7 +41,7 @@ def mixture_page(
     title = html.escape(f"{name}: task mixture")
     parts = [
         f"<h1>{html.escape(name)}</h1>",
-        _facts(ledger, len(run.tasks)),
+        _facts(ledger, len(run.tasks), meta_steps),
         f'<p class="evidence">{html.escape(evidence)}</p>' if evidence else "",
         _mixture(run, mixture),
         _losses(run),
@@ -56,7 +58,7 @@ def mixture_page(
     )
 
 
-def _facts(ledger: Mapping[str, Any], tasks: int) -> str:
+def _facts(ledger: Mapping[str, Any], tasks: int, meta_steps: int) -> str:
     charged = "charged to the budget" if ledger["meta_tokens_charged"] else "beside the budget"
     facts = {
         "token budget": f"{ledger['budget']:,}",
@@ -64,6 +66,7 @@ def _facts(ledger: Mapping[str, Any], tasks: int) -> str:
         "tokens left": f"{ledger['left']:,}",
         f"tokens read by meta steps, {charged}": f"{ledger['meta_tokens']:,}",
         "optimizer steps": f"{ledger['steps']:,}",
+        "meta steps": f"{meta_steps:,}",
         "tasks": f"{tasks:,}",
     }
     items = "".join(f"<div><dt>{key}</dt><dd>{value}</dd></div>" for key, value in facts.items())
@@ -71,11 +74,9 @@ def _facts(ledger: Mapping[str, Any], tasks: int) -> str:
 
 
 def _mixture(run: Trajectory, mixture: Mapping[str, Mapping[str, float]]) -> str:
-    changes = len(run.shares) - 1
     said = "It stayed the same for the whole run."
-    if changes:
-        times = "once" if changes == 1 else f"{changes:,} times"
-        said = f"It changed {times}. Below the chart: each share at the start and at the end."
+    if len(run.shares) > 1:
+        said = "It changes at meta steps. Below the chart: each share at the start and at the end."
     below = [0.0] * len(run.shares)
     bands: dict[bool, list[str]] = {True: [], False: []}
     legend = []

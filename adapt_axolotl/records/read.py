@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from adapt_common.run_records import RECORDS, read_history, read_ledger
+from adapt_common.run_records import RECORDS, meta_steps, read_history, read_ledger
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,11 @@ class FinishedRun:
     def name(self) -> str:
         """What to call it; no path, which means nothing on another machine."""
         return self.folder.resolve().name
+
+    @property
+    def meta_steps(self) -> int:
+        """How many it took."""
+        return meta_steps(self.history)
 
     @property
     def learned(self) -> bool:

@@ -37,8 +37,12 @@ def stands_out(history: Sequence[Mapping[str, Any]]) -> str:
     known = {name: value for name, value in last["deviations"].items() if value is not None}
     ordered = sorted(known, key=lambda name: -abs(known[name]))
     named = [name for name in ordered if abs(known[name]) >= NAMED_FROM][:NAMED]
-    most = "; most for " + ", ".join(f"{name} ({known[name]:+.1f})" for name in named)
-    return (
-        f"What was measured of the tasks differs {over:.1f} times as much as noise alone"
-        f"{most if named else ''}."
-    )
+    distances = [f"{name} ({_distance(known[name], name == named[0])})" for name in named]
+    most = f"; most for {', '.join(distances)}" if named else ""
+    return f"What was measured of the tasks differs {over:.1f} times as much as noise alone{most}."
+
+
+def _distance(deviation: float, first: bool) -> str:
+    """In words, with unit and reference at the first one of a sentence."""
+    size, side = f"{abs(deviation):.1f}", "above" if deviation > 0 else "below"
+    return f"{size} standard errors {side} the mean" if first else f"{size} {side}"

@@ -8,14 +8,10 @@ from rich.table import Table
 from rich.text import Text
 
 
-def run_table(ledger: dict[str, Any], title: str) -> Table:
+def run_table(ledger: dict[str, Any], title: str, meta_steps: int = 0) -> Table:
     """Task, tokens, share, repeats, first and last validation loss, from `ledger.json`."""
     used = ledger["used"]
-    read = f", {ledger['meta_tokens']:,} read by meta steps" if ledger["meta_tokens"] else ""
-    table = Table(
-        title=f"{title}: {used:,} of {ledger['budget']:,} supervised tokens in "
-        f"{ledger['steps']:,} steps, {ledger['left']:,} left{read}"
-    )
+    table = Table(title=f"{title}: {spent(ledger, meta_steps)}, {ledger['left']:,} left")
     table.add_column("task")
     for column in ("tokens", "share", "repeats", "first loss", "last loss"):
         table.add_column(column, justify="right")
@@ -31,3 +27,15 @@ def run_table(ledger: dict[str, Any], title: str) -> Table:
             ),
         )
     return table
+
+
+def spent(ledger: dict[str, Any], meta_steps: int) -> str:
+    """What of its budget a run used, in how many steps."""
+    said = (
+        f"{ledger['used']:,} of {ledger['budget']:,} supervised tokens in "
+        f"{ledger['steps']:,} optimizer steps"
+    )
+    if not meta_steps:
+        return said
+    read = f" that read {ledger['meta_tokens']:,}" if ledger["meta_tokens"] else ""
+    return f"{said} and {meta_steps:,} meta step{'s' * (meta_steps != 1)}{read}"

@@ -15,7 +15,7 @@ from adapt_axolotl.records.stands_out import stands_out
 from adapt_axolotl.records.tables import run_table
 from adapt_common.files import write_atomically
 from adapt_common.plain_values import plain
-from adapt_common.run_records import HISTORY, LEDGER, RECORDS, read_history
+from adapt_common.run_records import HISTORY, LEDGER, RECORDS, meta_steps, read_history
 
 LOG = logging.getLogger("axolotl.adapt.records")
 
@@ -83,10 +83,11 @@ class RunDirectory:
         history = read_history(self._run)
         drawn = trajectory(history, ledger, mixture["initial"])
         evidence = stands_out(history)
-        page = mixture_page(self._run.name, drawn, ledger, mixture, evidence)
+        count = meta_steps(history)
+        page = mixture_page(self._run.name, drawn, ledger, mixture, evidence, count)
         write_atomically(self._path / "mixture.html", page)
         write_atomically(self._path / "mixture.png", mixture_png(drawn))
-        Console(stderr=True).print(run_table(ledger, self._run.name))
+        Console(stderr=True).print(run_table(ledger, self._run.name, count))
         if evidence:
             LOG.info(evidence)
 

@@ -54,6 +54,21 @@ def set_incomplete_checkpoints_aside(output_dir: Path) -> list[Path]:
     return renamed
 
 
+def last_checkpoint(output_dir: Path) -> Path | None:
+    """The last one that a run can go on from."""
+    numbered = {
+        int(number): folder
+        for folder in output_dir.glob("checkpoint-*")
+        if (number := folder.name.removeprefix("checkpoint-")).isdigit()
+    }
+    for _, folder in sorted(numbered.items(), reverse=True):
+        if _is_whole(folder):
+            ranks = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))["ranks"]
+            if not _has_model_only(folder, ranks):
+                return folder
+    return None
+
+
 def _is_whole(folder: Path) -> bool:
     state = folder / STATE_FILE
     if not (state.is_file() and _ended(folder)):

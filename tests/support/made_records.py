@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,7 @@ def made_records(
         "recipe": {"base_model": "org/model", "output_dir": "out"},
         "seed": 0,
         "mixture": mixture,
+        "budget": 5000,
         "tasks": ["a", "b", "c"],
         "processes": 1,
         "versions": {"adapt-axolotl": "0.1.0", "axolotl": "0.19.0", "deepspeed": None},
@@ -61,6 +63,15 @@ def made_records(
     run = AdaptRun(make_plan(**changes), None, lambda rows: next(losses), directory)
     run.start()
     train_all_steps(run)
+    if mixture == "learned":
+        _as_learned(folder)
     if ended:
         run.finish()
     return folder
+
+
+def _as_learned(folder: Path) -> None:
+    """Let each line of the history tell of a meta step."""
+    file = folder / "adapt" / "history.jsonl"
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    file.write_text("".join(f"{json.dumps({**one, 'estimator': 'made'})}\n" for one in lines))

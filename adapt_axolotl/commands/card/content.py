@@ -75,7 +75,7 @@ def _summary(run: FinishedRun, raw: Mapping[str, Any]) -> str:
     ledger, names = run.ledger, run.config["tasks"]
     how = (
         f"The mixture of its {len(names)} tasks was learned while it trained, in "
-        f"{len(run.history)} meta steps (ADAPT, arXiv 2512.04555)."
+        f"{run.meta_steps:,} meta steps (ADAPT, arXiv 2512.04555)."
         if run.learned
         else f"It trained on {len(names)} tasks in a fixed mixture ({run.config['mixture']})."
     )
@@ -166,7 +166,7 @@ def _flat(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 def _reproduce(run: FinishedRun) -> str:
     commands = [*_install(run), "# Then, where recipe.yml is:", "axolotl train recipe.yml"]
-    if run.learned and run.history:
+    if run.meta_steps:
         commands += [
             "# The mixture that was learned, as the fixed weights of a recipe:",
             "adapt-axolotl freeze OUTPUT_DIR -o static.yml",

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,7 +28,8 @@ from adapt_axolotl.commands.prepare.source import (
     read_header,
     read_instances,
 )
-from adapt_axolotl.records.write import write_atomically
+from adapt_common.files import write_atomically
+from adapt_common.provenance import git
 
 Progress = Callable[[str, int, int], None]
 """(what is being done, how many are done, how many there are)."""
@@ -113,7 +113,10 @@ def prepare(
         described[name] = found
     progress("done", wanted, wanted)
     manifest = {
-        "source": {"repository": "allenai/natural-instructions", "commit": _commit(clone)},
+        "source": {
+            "repository": "allenai/natural-instructions",
+            "commit": git(clone, "rev-parse", "HEAD"),
+        },
         "types": described,
         "excluded": sorted(file.name for file in excluded),
         "not_english": len(headers) - len(english),
@@ -192,13 +195,3 @@ def _finished(folder: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
         if hashlib.sha256(file.read_bytes()).hexdigest() != described[name]["sha256"]:
             return None
     return described
-
-
-def _commit(clone: Path) -> str | None:
-    """The commit that is checked out; None where the folder is no git clone."""
-    command = ["git", "-C", str(clone), "rev-parse", "HEAD"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None

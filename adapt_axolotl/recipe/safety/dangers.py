@@ -89,7 +89,15 @@ def _kind(path: str, key: str, value: Any, *, quiet: bool) -> str | None:
     tracker = path.endswith((".wandb.enabled", ".comet.enabled"))  # of DeepSpeed
     if value and not quiet and (tracker or key in _REPORTERS or key.startswith(_UPLOADS)):
         return "uploads"
-    return "paths" if isinstance(value, str) and _leaves_directory(value) else None
+    if not isinstance(value, str) or _is_model_here(path, value):
+        return None
+    return "paths" if _leaves_directory(value) else None
+
+
+def _is_model_here(path: str, value: str) -> bool:
+    """A folder with the model to start from, wherever it lies: it is only read, and code in it runs
+    with `trust_remote_code` alone, which is a danger of its own."""
+    return path == "base_model" and os.path.isdir(value)
 
 
 def _runs_code(path: str, key: str, value: Any) -> bool:

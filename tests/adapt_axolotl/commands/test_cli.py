@@ -22,6 +22,11 @@ def test_all_commands_are_listed() -> None:
     assert re.findall(r"^  ([a-z]+)", listed, re.MULTILINE) == COMMANDS
 
 
+def test_h_is_help_too() -> None:
+    assert said("-h") == said("--help")
+    assert said("plan", "-h") == said("plan", "--help")
+
+
 @pytest.mark.parametrize(
     ("name", "says"),
     [

@@ -18,7 +18,9 @@ def test_only_the_block_and_the_output_directory_are_new(tmp_path: Path) -> None
     run = made_records(tmp_path / "learned")
     text = freeze(run, "final")
     before, _, after = RECIPE.partition("adapt:\n")
-    assert before in text
+    opening, rest = before.split("\n\n", 1)
+    assert rest in text
+    assert opening not in text  # it tells of the learned recipe
     assert (
         "datasets:" + after.partition("datasets:")[2].replace("out   # here", "out_frozen") in text
     )
@@ -63,6 +65,19 @@ def test_what_cannot_be_frozen_says_why(tmp_path: Path) -> None:
     (unmoved / "adapt" / "recipe.yml").unlink()
     with pytest.raises(ValueError, match="train the recipe again"):
         freeze(unmoved, "final")
+
+
+def test_its_heading_is_true_of_it_and_comments_of_keys_stay(tmp_path: Path) -> None:
+    run = made_records(tmp_path / "learned")
+    file = run / "adapt" / "recipe.yml"
+    comment = "# Learned.\r\n#\r\n# Launch: axolotl train it.yml\r\n\r\n# More of it.\r\n\r\n"
+    file.write_bytes((comment + "# of the key\r\n" + RECIPE.partition("\n\n")[2]).encode())
+    text = freeze(run, "final")
+    assert "Launch: axolotl train it.yml" not in text
+    assert "More of it" not in text
+    assert "\r\n\r\n# of the key\r\nbase_model: org/model   # why" in text
+    file.write_text("# of the key\n" + RECIPE.partition("\n\n")[2])
+    assert "# of the key\nbase_model" in freeze(run, "final")
 
 
 @pytest.mark.slow

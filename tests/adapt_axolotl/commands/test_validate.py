@@ -240,7 +240,8 @@ def test_nothing_of_a_hostile_recipe_is_imported_or_executed(tmp_path: Path) -> 
         json.dumps({"auto_map": {"AutoConfig": "data.Plugin"}, "model_type": "evil"})
     )
     (tmp_path / "recipe.yml").write_text(HOSTILE)
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    searched = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": searched}
     call = [sys.executable, "-m", "adapt_axolotl.commands.cli", "validate", "recipe.yml", "--json"]
     done = subprocess.run(call, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 2, done.stderr

@@ -89,6 +89,11 @@ def test_what_is_listed_as_refused_is_refused() -> None:
     [
         ({"save_strategy": "epoch", "eval_strategy": "steps"}, ["save_strategy"]),
         ({"num_epochs": 3, "saves_per_epoch": 2}, ["num_epochs", "saves_per_epoch"]),
+        # What two keys mean alike is said once.
+        (
+            {"save_strategy": "epoch", "eval_strategy": "epoch"},
+            ["save_strategy: epoch and eval_strategy: epoch mean here: With `epoch`"],
+        ),
         ({"evals_per_epoch": None, "save_strategy": "no"}, []),
         ({"val_set_size": 0.01}, ["val_set_size"]),
         ({"dataloader_num_workers": 0, "dataloader_prefetch_factor": 2}, ["dataloader_prefetch_f"]),

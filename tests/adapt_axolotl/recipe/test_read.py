@@ -37,6 +37,8 @@ def test_a_recipe_is_kept_byte_for_byte_unless_the_command_line_changed_it(tmp_p
     cfg = {"seed": 1, "debug": False, "axolotl_config_path": str(file)}
     assert recipe_as_written(cfg).encode() == file.read_bytes()
     assert recipe_as_written({**cfg, "learning_rate": 0.1}) == "seed: 1\nlearning_rate: 0.1\n"
+    resumed = {**cfg, "resume_from_checkpoint": "out/checkpoint-5"}
+    assert recipe_as_written(resumed).encode() == file.read_bytes()
 
 
 def test_names_and_paths_are_read_back(

@@ -22,7 +22,9 @@ EVIL = "</script><b>bold</b>"
 
 def page(names: Sequence[str], meta_steps: int = 3, name: str = "my_run") -> str:
     history, ledger, mixture = made(names, meta_steps)
-    return mixture_page(name, trajectory(history, ledger, mixture["initial"]), ledger, mixture)
+    return mixture_page(
+        name, trajectory(history, ledger, mixture["initial"]), ledger, mixture, "", meta_steps
+    )
 
 
 class Checker(html.parser.HTMLParser):
@@ -60,7 +62,10 @@ def test_without_scripts_it_says_what_the_run_was() -> None:
     said = Checker(text).texts
     for part in ("my_run", "12,345", "1,300", "11,045", "67", "12", "3.250", "0.500"):
         assert part in said, part
-    assert "It changed 3 times. Below the chart: each share at the start and at the end." in said
+    assert (
+        "It changes at meta steps. Below the chart: each share at the start and at the end." in said
+    )
+    assert said[said.index("meta steps") + 1] == "3"
     final = made(["sums", "copy"])[2]["final"]["sums"]
     assert f"50.0 → {100 * final:.1f}%" in said
     assert f"sums: 50.0 → {100 * final:.1f}%" in said  # under the pointer, by the browser itself
@@ -123,5 +128,5 @@ def test_chromium_shows_the_values_under_the_pointer(width: int, tmp_path: Path)
     assert title is not None
     fits, share, lit, before, loss, _, _ = title.group(1).split("|")
     assert (fits, share, lit) == ("true", "0 to 1,000 tokens: sums 50.0%", "true")
-    assert before.startswith("It changed 3 times.")
+    assert before.startswith("It changes at meta steps.")
     assert re.fullmatch(r".+: \d\.\d{3} at (0|1,000) tokens", loss)

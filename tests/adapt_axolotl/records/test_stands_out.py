@@ -15,7 +15,7 @@ def test_it_names_the_tasks_that_stand_out_most() -> None:
     said = stands_out([line(None), line(2.44, a=-4.2, b=0.3, c=3.1, d=None, e=2.5, f=-2.1)])
     assert said == (
         "What was measured of the tasks differs 2.4 times as much as noise alone; most for "
-        "a (-4.2), c (+3.1), e (+2.5)."
+        "a (4.2 standard errors below the mean), c (3.1 above), e (2.5 above)."
     )
 
 

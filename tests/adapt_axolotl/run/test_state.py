@@ -325,7 +325,7 @@ def test_runs_stand_side_by_side(tmp_path: Path) -> None:
         run.finish()
     runs = [tmp_path / "one", tmp_path / "two"]
     header, rows, _ = comparison(runs)
-    assert header[2] == "one: tokens"
+    assert header[1] == "one: tokens"
     assert [row[0] for row in rows] == ["a", "b", "c"]
     assert markdown_table(runs).count("\n") == 1 + 3 + 2
     with pytest.raises(ValueError, match="give the output_dir of a run that has ended"):

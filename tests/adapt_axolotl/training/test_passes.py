@@ -27,7 +27,8 @@ def test_an_epoch_is_a_pass_over_as_many_tokens_as_the_pools_hold(
     for key in ("datasets", "test_datasets"):
         config[key] = [{**entry, "split": "train[:80]"} for entry in config[key][:2]]
     output = train(config, tmp_path)
-    assert output.count("save_strategy: epoch means here: With `epoch`: once per pass over") == 1
+    told = "save_strategy: epoch and eval_strategy: epoch mean here: With `epoch`: once per pass"
+    assert output.count(told) == 1
     accounts = ledger(tmp_path)
     available = sum(task["available"] for task in accounts["tasks"].values())
     assert accounts["budget"] == int(2.5 * available)

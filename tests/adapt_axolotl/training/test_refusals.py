@@ -12,11 +12,20 @@ from tests.support.launch import recipe, start, train
 pytestmark = pytest.mark.slow
 
 
-def test_without_its_block_the_plugin_stops_the_run(tiny: Path, tmp_path: Path) -> None:
+def test_a_mistake_is_the_last_thing_that_the_default_launcher_leaves(
+    tiny: Path, tmp_path: Path
+) -> None:
     config = recipe(tiny, tmp_path)
     config["adapts"] = config.pop("adapt")
-    output = train(config, tmp_path, fails=True, as_typed=True)
-    assert "adapt: this block is missing" in output
+    process = start(config, tmp_path, as_typed=True)
+    assert process.stdout is not None
+    output = process.stdout.read()
+    assert process.wait() == 1
+    first, _, last = output.partition("Traceback (most recent call last)")
+    assert "subprocess.CalledProcessError" in last  # of the launcher
+    assert "Traceback" not in last
+    message = first[first.index("adapt-axolotl: adapt: this block is missing") :]
+    assert last.endswith(f"\n\n{message}")
     assert "Loading model" not in output
 
 

@@ -195,7 +195,7 @@ def test_the_twin_stands_beside_the_run_in_losses_and_benchmarks(run: Path) -> N
     text = written(run, twin)
     assert "## Against uniform" in text
     assert "The recipes differ in `adapt.unit`, `seed`, `adapt.mixture`." in text
-    assert "uniform: tokens | share | last loss | learned: tokens" in text
+    assert "uniform: tokens | share | first loss | last loss | learned: tokens" in text
     assert "seconds" not in text  # those of two machines, or of a loaded one, are no comparison
     assert "detectable" not in text
     scores = np.random.default_rng(0).integers(0, 2, 200).tolist()

@@ -81,6 +81,25 @@ def test_each_danger_is_listed_and_must_be_allowed(
     assert not validate(file, allow=["all"]).dangers
 
 
+def test_a_model_elsewhere_on_this_machine_is_only_read(
+    raw: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    raw["base_model"] = str(tmp_path_factory.mktemp("model"))
+    assert validate(write(raw)).passed
+    (danger,) = validate(write({**raw, "trust_remote_code": True})).dangers
+    assert danger.kind == "remote_code"
+
+
+def test_a_recipe_without_mistakes_says_that_it_waits_for_a_word(raw: dict[str, Any]) -> None:
+    file = write({**raw, "output_dir": "/elsewhere"})
+    headline, danger = validate(file).lines()
+    assert headline.startswith("recipe.yml: no mistakes; accepted once you allow what follows")
+    assert "output_dir: /elsewhere (reads or writes outside" in danger
+    assert validate(file, allow=["paths"]).lines() == ["recipe.yml: accepted"]
+    mistaken = write({**raw, "output_dir": "/elsewhere", "sequence_len": "long"})
+    assert validate(mistaken).lines()[0] == "recipe.yml: not accepted"
+
+
 def test_a_link_that_leads_away_and_a_deepspeed_file_are_looked_at(raw: dict[str, Any]) -> None:
     Path("away").symlink_to("/etc")
     Path("ds.json").write_text(json.dumps({"comet": {"enabled": True}, "x": 1}))
