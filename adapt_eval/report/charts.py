@@ -69,7 +69,6 @@ def forest(result: Comparison, run: str) -> Figure:
     axes.axvspan(-margin, margin, color=_BAND, lw=0)
     axes.axvline(0, color=_GREY, lw=0.8)
     for place, (_, one, level) in enumerate(lines):
-        sure = one.verdict in ("better", "worse")
         marker, size = ("D", 7.0) if level else ("o", 5.0)
         if math.isfinite(one.ci_low):
             axes.plot([100 * one.ci_low, 100 * one.ci_high], [place, place], color=_INK, lw=1.2)
@@ -79,7 +78,7 @@ def forest(result: Comparison, run: str) -> Figure:
             marker=marker,
             ms=size,
             color=_INK,
-            mfc=_INK if sure else "white",
+            mfc=_INK if _sure(one) else "white",
         )
     axes.set_yticks(range(len(lines)), [label for label, _, _ in lines])
     axes.set_ylim(len(lines) - 0.5, -0.5)
@@ -87,7 +86,8 @@ def forest(result: Comparison, run: str) -> Figure:
     right.set_yticks(range(len(lines)), [_said(one) for _, one, _ in lines])
     right.tick_params(length=0)
     right.spines["right"].set_visible(False)
-    axes.set_xlabel(f"{run} less {result.baseline}, points (95 % intervals; filled: {_SURE})")
+    filled = f"; filled: {_SURE}" if any(_sure(one) for _, one, _ in lines) else ""
+    axes.set_xlabel(f"{run} less {result.baseline}, points (95 % intervals{filled})")
     (suite,) = (one for one in result.suites if one.run == run)
     claim = suite.claim[0].upper() + suite.claim[1:]
     figure.suptitle(f"{result.measured_on.name}\n{claim}", x=0.01, ha="left", fontsize=8)
@@ -137,6 +137,10 @@ def _lines(result: Comparison, run: str) -> list[tuple[str, Figures, bool]]:
     lines += [(family.family, family, True) for family in families]
     lines += [("the suite", one, True) for one in result.suites if one.run == run]
     return lines
+
+
+def _sure(one: Figures) -> bool:
+    return one.verdict in ("better", "worse")
 
 
 def _said(one: Figures) -> str:

@@ -74,7 +74,8 @@ def forest(lines: Sequence[Line], margin: float) -> str:
 
 
 def wins(lines: Sequence[BenchmarkComparison], run: str, baseline: str) -> str:
-    """Items that the run got better, alike and worse than the baseline."""
+    """Items that the run got better, alike and worse than the baseline; the legend explains only
+    what is drawn."""
     rows = []
     for one in lines:
         counts = {"wins": one.wins, "ties": one.ties, "losses": one.losses}
@@ -89,7 +90,11 @@ def wins(lines: Sequence[BenchmarkComparison], run: str, baseline: str) -> str:
             f'aria-label="{label}: {said}">{parts}</div><div class="said"><b>{said}</b></div></div>'
         )
     keys = (("wins", f"{run} better"), ("ties", "alike"), ("losses", f"{baseline} better"))
-    legend = "".join(f'<span><i class="{k}"></i>{html.escape(text)}</span>' for k, text in keys)
+    legend = "".join(
+        f'<span><i class="{kind}"></i>{html.escape(text)}</span>'
+        for kind, text in keys
+        if any(getattr(one, kind) for one in lines)
+    )
     return f'<div class="legend">{legend}</div><div class="forest">{"".join(rows)}</div>'
 
 

@@ -16,6 +16,7 @@ from adapt_eval.comparison.compare import compare
 from adapt_eval.report.comparison_table import comparison_tables
 from adapt_eval.report.markdown import as_markdown
 from adapt_eval.report.page import write_page
+from adapt_eval.report.plots import wins
 from tests.support.eval_runs import made_ledger, made_run
 
 
@@ -93,6 +94,25 @@ def test_it_holds_the_forest_the_mixture_and_wins_ties_and_losses(page: Path) ->
         assert part in text, part
     assert text.count('<svg class="area"') == 3
     assert text.count('class="track"') == 2 * (3 + 2 + 1)
+
+
+def test_the_legend_of_items_won_and_lost_names_only_what_is_drawn(tmp_path: Path) -> None:
+    base = [float(item % 10 < 5) for item in range(100)]
+    more = [float(item % 10 < 8) for item in range(100)]
+    for number, (other, kinds) in enumerate(
+        (
+            (base, {"ties"}),
+            (more, {"wins", "ties"}),
+            ([1 - one for one in base], {"wins", "losses"}),
+        )
+    ):
+        folder = tmp_path / str(number)
+        runs = [made_run(folder / name, {"sums": s}) for name, s in (("a", base), ("b", other))]
+        result = compare(read_arms([str(run) for run in runs], None))
+        (legend,) = re.findall(
+            r'<div class="legend">(.*?)</div>', wins(result.benchmarks, "b", "a")
+        )
+        assert set(re.findall(r'class="(\w+)"', legend)) == kinds
 
 
 def test_terminal_and_markdown_say_the_same(runs: list[str], page: Path) -> None:
