@@ -33,6 +33,7 @@ from adapt_eval.schema import (
     Score,
     Scores,
 )
+from adapt_eval.server import CHAT, SERVERS, check_chat
 from adapt_eval.suite import Suite, load_suite
 
 if TYPE_CHECKING:
@@ -111,7 +112,8 @@ def _check(options: Options, reporter: Reporter) -> Checked:
     check(options, suite, roots)
     model = resolve(options.run)
     ledger = ledger_of(Path(options.run))
-    device = pick_device(options.device)
+    served = options.backend in SERVERS
+    device = "server" if served else pick_device(options.device)
     if not options.model_args:  # with them it may be spread, or loaded with fewer bits
         check_fits(model, device)
     if options.profile == "chat" or options.apply_chat_template:
@@ -123,6 +125,8 @@ def _check(options: Options, reporter: Reporter) -> Checked:
     batch_size = options.batch_size
     if batch_size.startswith("auto") and device == "cpu":
         batch_size = "16"  # lm-eval finds a size by running out of GPU memory
+    if batch_size.startswith("auto") and served:
+        batch_size = "1"  # as lm-eval does: servers batch by themselves
     resolved = replace(options, device=device, batch_size=batch_size)
     reporter.say("resolved: " + json.dumps(asdict(resolved)))
     tasks = Tasks(suite.benchmarks, roots)
@@ -138,6 +142,8 @@ def _check(options: Options, reporter: Reporter) -> Checked:
             options.apply_chat_template,
             options.fewshot_as_multiturn,
         )
+        if options.backend == CHAT:
+            check_chat(benchmark.task, one.generates, one.template)
         fingerprint = fingerprint_of(identity, one)
         found = None if options.force else finished(folder, benchmark, fingerprint)
         if found is not None:
@@ -155,6 +161,7 @@ def _measure(checked: Checked, reporter: Reporter, done: dict[str, BenchmarkResu
     options, model = checked.options, checked.model
     built = build_model(
         options.backend,
+        model.name,
         str(model.folder),
         str(model.adapter) if model.adapter else None,
         options.device,
