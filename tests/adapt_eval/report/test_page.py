@@ -40,6 +40,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         ]
         text = "".join(json.dumps(line) + "\n" for line in lines)
         (run / "adapt" / "history.jsonl").write_text(text)
+        timing = {"training": 60.0 * (number + 1)}
+        (run / "adapt" / "timing.json").write_text(json.dumps(timing))
         places.append(f"{name}={run}")
     return places
 
@@ -94,6 +96,21 @@ def test_it_holds_the_forest_the_mixture_and_wins_ties_and_losses(page: Path) ->
         assert part in text, part
     assert text.count('<svg class="area"') == 3
     assert text.count('class="track"') == 2 * (3 + 2 + 1)
+
+
+def test_it_shows_scores_against_tokens_and_against_time(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert text.count('<figure class="cost">') == 2
+    tokens, time = re.findall('<figure class="cost">(.*?)</figure>', text)
+    assert "training tokens that changed the weights" in tokens
+    assert "wall time of training, minutes" in time
+    for figure, costs in ((tokens, (4000, 5000, 6000)), (time, (1, 2, 3))):
+        marks = re.findall(r'<b style="left:([\d.]+)%;bottom:([\d.]+)%">(\d)</b>', figure)
+        assert [mark[2] for mark in marks] == ["1", "2", "3"]
+        for (left, _, _), one in zip(marks, costs, strict=True):
+            assert float(left) == pytest.approx(100 * one / (1.08 * costs[-1]), abs=0.01)
+        assert float(marks[0][1]) < float(marks[1][1]) < float(marks[2][1])
+        assert "3</b> adapt: " in figure
 
 
 def test_the_legend_of_items_won_and_lost_names_only_what_is_drawn(tmp_path: Path) -> None:
