@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from adapt_eval.alone import alone
 from adapt_eval.errors import RunFailed
 from adapt_eval.identity import (
     answers_hash,
@@ -85,18 +86,20 @@ def run_suite(options: Options, reporter: Reporter) -> Scores:
     """
     checked = _check(options, reporter)
     done = dict(checked.done)
-    if len(done) < len(checked.benchmarks) or not has_manifest(checked.folder):
-        write_manifest(
-            checked.folder,
-            checked.suite,
-            checked.model,
-            checked.identity,
-            checked.options,
-            checked.ledger,
-        )
-    if len(done) < len(checked.benchmarks):
-        reporter.start(len(checked.benchmarks), len(done))
-        _measure(checked, reporter, done)
+    missing = len(done) < len(checked.benchmarks)
+    if missing or not has_manifest(checked.folder):
+        with alone(checked.folder):
+            write_manifest(
+                checked.folder,
+                checked.suite,
+                checked.model,
+                checked.identity,
+                checked.options,
+                checked.ledger,
+            )
+            if missing:
+                reporter.start(len(checked.benchmarks), len(done))
+                _measure(checked, reporter, done)
     return Scores(
         suite=checked.suite.name,
         note=checked.suite.note,
