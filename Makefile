@@ -13,7 +13,7 @@ export TOKENIZERS_PARALLELISM ?= false
 # Test processes; each training run in a test uses one core.
 WORKERS ?= 2
 
-.PHONY: help env demo results bench check test test-fast wheel light format grid clean
+.PHONY: help env demo results bench check test test-fast wheel light inspect format grid clean
 
 help:
 	@echo "make demo    train the tiny recipe and its uniform twin, show both side by side"
@@ -24,6 +24,7 @@ help:
 	@echo "make test-fast  those that take no longer than ten seconds each"
 	@echo "make wheel   build the package, install it in a clean environment, train from it"
 	@echo "make light   build adapt-eval alone, install it in a clean environment, compare with it"
+	@echo "make inspect install it with inspect_ai in a clean environment, test on Inspect's logs"
 	@echo "make format  write the formatting"
 	@echo "make grid    write the recipes, their list and docs/keys.md again"
 
@@ -106,9 +107,11 @@ wheel: env
 		adapt-eval suites
 
 # adapt-eval alone, without Axolotl, torch and lm-eval.
-light: env
-	rm -rf dist-light .venv-light
+LIGHT_WHEEL = rm -rf dist-light && \
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist-light packaging/adapt-eval
+light: env
+	$(LIGHT_WHEEL)
+	rm -rf .venv-light
 	$(PYTHON) -m venv .venv-light
 	.venv-light/bin/python -m pip install --quiet --upgrade "pip<27"
 	.venv-light/bin/python -m pip install --quiet --constraint constraints.txt dist-light/*.whl
@@ -119,6 +122,22 @@ light: env
 		adapt-eval compare a b && \
 		adapt-eval report a b --charts charts
 
+# The tests that read Inspect's logs, on the installed package; none of them may be skipped.
+inspect: env
+	$(LIGHT_WHEEL)
+	rm -rf .venv-inspect
+	$(PYTHON) -m venv .venv-inspect
+	.venv-inspect/bin/python -m pip install --quiet --upgrade "pip<27"
+	.venv-inspect/bin/python -m pip install --quiet pytest "$$(ls dist-light/*.whl)[inspect]" \
+		--constraint packaging/adapt-eval/constraints.txt
+	mkdir .venv-inspect/work
+	cp -r tests .venv-inspect/work
+	cd .venv-inspect/work && ../bin/python -m pytest -c $(CURDIR)/pyproject.toml --rootdir . \
+		-p no:cacheprovider tests/adapt_eval/logs/test_inspect_logs.py > test.log || \
+		{ cat test.log; exit 1; }
+	cat .venv-inspect/work/test.log
+	! grep -q SKIPPED .venv-inspect/work/test.log
+
 format: env
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -128,4 +147,4 @@ grid: env
 	$(BIN)/python docs/keys.py
 
 clean:
-	rm -rf $(VENV) .venv-wheel .venv-light build dist dist-light runs data/tiny
+	rm -rf $(VENV) .venv-wheel .venv-light .venv-inspect build dist dist-light runs data/tiny

@@ -29,6 +29,7 @@ from adapt_eval.schema import (
     MeasuredModel,
     MeasuredSuite,
 )
+from adapt_eval.server import CONNECTION
 from adapt_eval.suite import Benchmark, Suite, load_suite, suite_hash
 
 if TYPE_CHECKING:
@@ -49,7 +50,9 @@ def identity_of(model: Model, options: Options) -> Identity:
         device=options.device,
         dtype=options.dtype,
         backend=options.backend,
-        model_args=said_of(parse_model_args(options.model_args)),
+        model_args=said_of(
+            {k: v for k, v in parse_model_args(options.model_args).items() if k not in CONNECTION}
+        ),
         versions=provenance.package_versions(provenance.SCORING_PACKAGES),
     )
 

@@ -86,12 +86,19 @@ def run(
     dtype: Annotated[
         str, typer.Option(help="auto (the model's own), float32, bfloat16...")
     ] = "auto",
-    backend: Annotated[str, typer.Option(help="hf, or vllm where it is installed.")] = "hf",
+    backend: Annotated[
+        str,
+        typer.Option(
+            help="hf, vllm where it is installed, or for an OpenAI-compatible server that serves "
+            "RUN, local-completions or local-chat-completions."
+        ),
+    ] = "hf",
     model_args: Annotated[
         str | None,
         typer.Option(
-            help="More arguments of lm-eval's model, as parallelize=True (several GPUs), or with "
-            "vllm tensor_parallel_size=2,gpu_memory_utilization=0.8."
+            help="More arguments of lm-eval's model, as parallelize=True (several GPUs), with "
+            "vllm tensor_parallel_size=2,gpu_memory_utilization=0.8, or with a server "
+            "base_url=http://localhost:8000/v1/completions,num_concurrent=8."
         ),
     ] = None,
     allow_code_execution: Annotated[

@@ -9,8 +9,10 @@ from pathlib import Path
 
 from adapt_eval import mirror
 from adapt_eval.model import Model, read_object
+from adapt_eval.server import SERVERS, check_server
 from adapt_eval.suite import PUNKT, Suite
 
+_BACKENDS = ("hf", "vllm", *SERVERS)
 _DTYPES = ("auto", "float32", "bfloat16", "float16")
 # Arguments of lm-eval's models that are known already -> by what.
 _DECIDED = {
@@ -40,7 +42,8 @@ class Options:
         fewshot_as_multiturn: with a template, examples are turns of the conversation.
         batch_size: a number, `auto` or `auto:N`.
         model_args: further arguments of lm-eval's model, `key=value,key=value`.
-        backend: `hf` or `vllm`.
+        backend: `hf`, `vllm`, or an OpenAI-compatible server: `local-completions` or
+            `local-chat-completions`.
         allow_code_execution: run programs that the model writes, where the kernel contains them.
         unsafe: run them where it does not, too.
     """
@@ -80,7 +83,11 @@ def check(options: Options, suite: Suite, roots: Sequence[Path]) -> None:
             f"--batch-size {options.batch_size}: a number of 1 or more, or auto (auto:N "
             "searches N times)"
         )
-    parse_model_args(options.model_args)
+    arguments = parse_model_args(options.model_args)
+    if options.backend not in _BACKENDS:
+        raise ValueError(f"--backend {options.backend}: there are {', '.join(_BACKENDS)}")
+    if options.backend in SERVERS:
+        check_server(options.backend, arguments, options.device, options.dtype)
     if options.dtype not in _DTYPES:
         raise ValueError(f"--dtype {options.dtype}: there are {', '.join(_DTYPES)}")
     if not re.fullmatch(r"auto|cpu|mps|(cuda|xpu|npu)(:\d+)?", options.device):

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from adapt_eval.alone import alone
 from adapt_eval.errors import RunFailed
 from adapt_eval.identity import (
     answers_hash,
@@ -33,6 +34,7 @@ from adapt_eval.schema import (
     Score,
     Scores,
 )
+from adapt_eval.server import CHAT, SERVERS, check_chat
 from adapt_eval.suite import Suite, load_suite
 
 if TYPE_CHECKING:
@@ -84,18 +86,20 @@ def run_suite(options: Options, reporter: Reporter) -> Scores:
     """
     checked = _check(options, reporter)
     done = dict(checked.done)
-    if len(done) < len(checked.benchmarks) or not has_manifest(checked.folder):
-        write_manifest(
-            checked.folder,
-            checked.suite,
-            checked.model,
-            checked.identity,
-            checked.options,
-            checked.ledger,
-        )
-    if len(done) < len(checked.benchmarks):
-        reporter.start(len(checked.benchmarks), len(done))
-        _measure(checked, reporter, done)
+    missing = len(done) < len(checked.benchmarks)
+    if missing or not has_manifest(checked.folder):
+        with alone(checked.folder):
+            write_manifest(
+                checked.folder,
+                checked.suite,
+                checked.model,
+                checked.identity,
+                checked.options,
+                checked.ledger,
+            )
+            if missing:
+                reporter.start(len(checked.benchmarks), len(done))
+                _measure(checked, reporter, done)
     return Scores(
         suite=checked.suite.name,
         note=checked.suite.note,
@@ -111,7 +115,8 @@ def _check(options: Options, reporter: Reporter) -> Checked:
     check(options, suite, roots)
     model = resolve(options.run)
     ledger = ledger_of(Path(options.run))
-    device = pick_device(options.device)
+    served = options.backend in SERVERS
+    device = "server" if served else pick_device(options.device)
     if not options.model_args:  # with them it may be spread, or loaded with fewer bits
         check_fits(model, device)
     if options.profile == "chat" or options.apply_chat_template:
@@ -123,6 +128,8 @@ def _check(options: Options, reporter: Reporter) -> Checked:
     batch_size = options.batch_size
     if batch_size.startswith("auto") and device == "cpu":
         batch_size = "16"  # lm-eval finds a size by running out of GPU memory
+    if batch_size.startswith("auto") and served:
+        batch_size = "1"  # as lm-eval does: servers batch by themselves
     resolved = replace(options, device=device, batch_size=batch_size)
     reporter.say("resolved: " + json.dumps(asdict(resolved)))
     tasks = Tasks(suite.benchmarks, roots)
@@ -138,6 +145,8 @@ def _check(options: Options, reporter: Reporter) -> Checked:
             options.apply_chat_template,
             options.fewshot_as_multiturn,
         )
+        if options.backend == CHAT:
+            check_chat(benchmark.task, one.generates, one.template)
         fingerprint = fingerprint_of(identity, one)
         found = None if options.force else finished(folder, benchmark, fingerprint)
         if found is not None:
@@ -155,6 +164,7 @@ def _measure(checked: Checked, reporter: Reporter, done: dict[str, BenchmarkResu
     options, model = checked.options, checked.model
     built = build_model(
         options.backend,
+        model.name,
         str(model.folder),
         str(model.adapter) if model.adapter else None,
         options.device,

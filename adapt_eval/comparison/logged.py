@@ -70,6 +70,8 @@ def _result(log: Log, task: LoggedTask, benchmark: Benchmark) -> LoggedResult:
             f"of the files was edited; {log.remedy}, or name a suite without it by --suite"
         )
     settings = {**task.settings, "metric": benchmark.metric}
+    if benchmark.metric in task.scoring:
+        settings["scoring"] = task.scoring[benchmark.metric]
     content = BenchmarkResult(
         task=benchmark.task,
         family=benchmark.family,

@@ -42,8 +42,8 @@ def kept(model: LM, file: Path) -> Iterator[None]:
             yield
         finally:
             model.set_cache_hook(CacheHook(None))
-            for name in _ASKED:
-                delattr(model, name)  # the class's own is what was there before
+            for name, original in originals.items():
+                setattr(model, name, original)
 
 
 class _Hook(CacheHook):

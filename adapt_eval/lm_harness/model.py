@@ -13,10 +13,12 @@ from safetensors import SafetensorError
 
 from adapt_eval.errors import RunFailed
 from adapt_eval.lm_harness.patches import quiet
+from adapt_eval.server import SERVERS, server_arguments, told
 
 
 def build_model(
     backend: str,
+    run: str,
     folder: str,
     adapter: str | None,
     device: str,
@@ -27,17 +29,19 @@ def build_model(
     """Load a model.
 
     Args:
-        backend: `hf` or `vllm`.
+        backend: `hf`, `vllm` or one of `SERVERS`.
+        run: name of the model, for a server.
         folder: of the full model.
         adapter: folder of LoRA weights for it, or None.
         batch_size: a number, `auto` or `auto:N`.
         more: further arguments of lm-eval's model, passed through as its command would.
 
     Raises:
-        ValueError: the backend is unknown or not installed.
+        ValueError: the backend is not installed, or does not take an argument.
         RunFailed: the model cannot be loaded.
     """
     arguments: dict[str, Any] = {"pretrained": folder, "dtype": dtype}
+    own_tokenizer = adapter if adapter and _has_tokenizer(adapter) else None
     if backend == "vllm":
         try:
             import vllm  # noqa: F401
@@ -48,16 +52,18 @@ def build_model(
     elif backend == "hf":
         if adapter:
             arguments["peft"] = adapter
-            if (Path(adapter) / "tokenizer_config.json").is_file():
-                arguments["tokenizer"] = adapter
+        if own_tokenizer:
+            arguments["tokenizer"] = own_tokenizer
     else:
-        raise ValueError(f"--backend {backend}: there are hf and vllm")
+        assert backend in SERVERS
+        arguments = server_arguments(run, Path(folder), Path(own_tokenizer or folder))
     arguments |= {key: handle_arg_string(value) for key, value in more.items()}
     extra = {"batch_size": batch_size, "max_batch_size": None, "device": device}
     try:
         with quiet():
             model: LM = get_model(backend).create_from_arg_obj(arguments, extra)
-            return model
+    except ModuleNotFoundError as error:
+        raise ValueError(f"--backend {backend}: {error}") from error
     except TypeError as error:
         said = ", ".join(more) or "none"
         raise ValueError(
@@ -69,3 +75,24 @@ def build_model(
             f"cannot load the model in {folder}: {type(error).__name__}: {error}. If memory ran "
             "out, try another --device or a smaller --batch-size"
         ) from error
+    if backend in SERVERS:
+        _tell(model, str(arguments["base_url"]))
+    return model
+
+
+def _has_tokenizer(adapter: str) -> bool:
+    return (Path(adapter) / "tokenizer_config.json").is_file()
+
+
+def _tell(model: Any, url: str) -> None:
+    """Let what goes wrong while a server is asked be one message."""
+
+    def telling(ask: Any) -> Any:
+        def asked(*arguments: Any, **options: Any) -> Any:
+            with told(url):
+                return ask(*arguments, **options)
+
+        return asked
+
+    for name in ("_loglikelihood_tokens", "generate_until"):
+        setattr(model, name, telling(getattr(model, name)))

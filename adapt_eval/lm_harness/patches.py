@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import io
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import datasets
 import lm_eval.api.task
 import lm_eval.evaluator
-import lm_eval.models.huggingface
 import transformers
 
 Progress = Callable[[int, int], None]
+# lm-eval's modules of models, and what they draw bars with.
+_MODELS = {
+    "lm_eval.models.huggingface": ("tqdm",),
+    "lm_eval.models.vllm_causallms": ("tqdm",),
+    "lm_eval.models.api_models": ("tqdm", "tqdm_asyncio"),
+}
 
 
 @contextlib.contextmanager
@@ -64,12 +70,30 @@ def requests_to(progress: Progress) -> Iterator[None]:
         def close(self) -> None:
             pass
 
+    class Gather:
+        """For several requests to a server at a time."""
+
+        @staticmethod
+        async def gather(*asked: Awaitable[Any], **_: Any) -> list[Any]:
+            done = 0
+
+            async def one(answer: Awaitable[Any]) -> Any:
+                nonlocal done
+                found = await answer
+                done += 1
+                progress(done, len(asked))
+                return found
+
+            return await asyncio.gather(*map(one, asked))
+
     # lm-eval also asks git about the working directory; outside of a repository git complains.
-    replacements = (
-        (lm_eval.models.huggingface, "tqdm", Bar),
+    replacements = [
         (lm_eval.api.task, "tqdm", Bar),
         (lm_eval.evaluator, "get_git_commit_hash", lambda: None),
-    )
+    ]
+    for name, bars in _MODELS.items():
+        if (module := sys.modules.get(name)) is not None:
+            replacements += [(module, bar, Bar if bar == "tqdm" else Gather) for bar in bars]
     originals = [getattr(module, name) for module, name, _ in replacements]
     for module, name, ours in replacements:
         setattr(module, name, ours)

@@ -45,6 +45,11 @@ class Prepared:
     multiturn: bool
     manager: MirroredTaskManager = field(repr=False)
 
+    @property
+    def generates(self) -> bool:
+        """Whether all answers are generated, none ranked."""
+        return _generate(self.leaves)
+
     def items(self, limit: int | None) -> int:
         """How many items will be asked; the limit holds for each task of a group."""
         sizes = [len(task.eval_docs) for task in self.leaves.values()]
@@ -101,8 +106,7 @@ class Tasks:
         leaves = dict(_leaves(tasks))
         _check_column(benchmark, leaves)
         check_metric(benchmark, leaves)
-        generates = all(one.OUTPUT_TYPE == "generate_until" for one in leaves.values())
-        templated = template_everywhere or (chat and generates)
+        templated = template_everywhere or (chat and _generate(leaves))
         self._manager.ready[name] = tasks
         return Prepared(
             benchmark,
@@ -156,6 +160,10 @@ def _leaves(tasks: Mapping[Any, Any]) -> Iterator[tuple[str, ConfigurableTask]]:
             yield from _leaves(task)
         else:
             yield str(name), task
+
+
+def _generate(leaves: Mapping[str, ConfigurableTask]) -> bool:
+    return all(one.OUTPUT_TYPE == "generate_until" for one in leaves.values())
 
 
 def _check_column(benchmark: Benchmark, leaves: Mapping[str, ConfigurableTask]) -> None:

@@ -3,16 +3,19 @@
     DIR/results/<model>/results_<time>.json
     DIR/details/<model>/<time>/details_<task>|<shots>_<time>.parquet
 
-A row of details has three structs: `doc` (query, choices, gold_index), `metric` (name -> score) and
-`model_response` (input, text, logprobs). lighteval has no hashes of what it asked. They are made
-here: of a document's query and choices, of its gold answers, and of the input that the model got.
+A row of details has three structs: `doc` (query, choices, gold_index, fewshot_samples), `metric`
+(name -> score) and `model_response` (input, text, logprobs). lighteval has no hashes of what it
+asked. They are made here: of a document's query and choices, of its gold answers, and of the
+instruction, the examples and the text that the model got. Only some backends keep that text;
+accelerate keeps tokens, with padding that depends on the batch size: they are not compared.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,6 +39,14 @@ _DECIDING = (
     "generation_size",
     "stop_sequence",
     "num_samples",
+)
+# The same of the model's config: how a prompt is made of a document.
+_ASKING = (
+    "system_prompt",
+    "override_chat_template",
+    "add_special_tokens",
+    "multichoice_continuations_start_space",
+    "pairwise_tokenization",
 )
 
 
@@ -81,14 +92,18 @@ class LightevalDetails:
         }
         mark = hash_of([general.model_name, arguments])
         time = file.stem.removeprefix("results_")
-        versions = {"lighteval": general.lighteval_sha} if general.lighteval_sha else {}
+        # An installed lighteval does not know its commit and writes "?".
+        sha = general.lighteval_sha
+        versions = {"lighteval": sha} if sha and sha != "?" else {}
         return Log(
             place=place,
             harness=HARNESS,
             model=MeasuredModel(name=general.model_name, hash=mark),
             identity=Identity(
                 model=mark,
-                dtype=str(arguments["dtype"]) if arguments.get("dtype") else None,
+                batch_size=_text(arguments.get("batch_size")),
+                device=_text(arguments.get("device")),
+                dtype=_text(arguments.get("dtype")),
                 versions=versions,
             ),
             tasks={
@@ -99,6 +114,10 @@ class LightevalDetails:
             made=time.partition("T")[0],
             remedy=REMEDY,
         )
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
 
 
 def _only(place: Path, files: list[Path]) -> Path:
@@ -120,24 +139,48 @@ def _task(place: Path, file: Path, name: str, time: str, results: _Results) -> L
         and isinstance(value, int | float)
         and not math.isnan(float(value))
     }
+    described = {f"{key},none": one for key, one in _described(config.get("metrics") or [])}
     return LoggedTask(
         name=name,
         file=file,
         metrics=metrics,
-        comparable=list(metrics),
+        comparable=[key for key in metrics if described.get(key, _Metric()).comparable],
         settings={
             "task": name,
-            "version": str(results.versions.get(name)),
+            "version": str(config.get("version", results.versions.get(name))),
             "shots": config.get("num_fewshots", name.rpartition("|")[2]),
             "few_shot_seeds": general.num_fewshot_seeds,
             "generation": general.config_of_model.get("generation_parameters") or {},
-            "system_prompt": general.config_of_model.get("system_prompt"),
+            **{key: general.config_of_model.get(key) for key in _ASKING},
             **{key: config[key] for key in _DECIDING if key in config},
         },
+        scoring={key: one.scoring for key, one in described.items()},
         limit=general.max_samples,
         read=partial(_items, place, name, time),
         parts=[name],
     )
+
+
+class _Metric(Record):
+    """An entry of a task's `metrics`, or of a group's for one name."""
+
+    comparable: bool = True
+    scoring: str = ""
+
+
+def _described(metrics: list[dict[str, Any]]) -> Iterator[tuple[str, _Metric]]:
+    """Metrics by their names. A group has a list of them, and for each a direction and a mean."""
+    for one in metrics:
+        names = one.get("metric_name")
+        # Python's address of an object tells nothing.
+        scoring = re.sub(r" at 0x[0-9a-f]+", "", str(one.get("sample_level_fn")))
+        for name in names if isinstance(names, list) else [names]:
+            better, total = (
+                value.get(name) if isinstance(value, Mapping) else value
+                for value in (one.get("higher_is_better"), one.get("corpus_level_fn"))
+            )
+            comparable = better is not False and total in (None, "mean")
+            yield str(name), _Metric(comparable=comparable, scoring=scoring)
 
 
 def _items(place: Path, name: str, time: str) -> list[LoggedItem]:
@@ -176,12 +219,16 @@ def _item(name: str, row: Mapping[str, Any]) -> LoggedItem:
     choices = doc.get("choices") or []
     targets = [choices[one] for one in indexes if isinstance(one, int) and one < len(choices)]
     ranked = bool(response.get("logprobs"))
+    examples = [
+        [one.get("query"), one.get("choices"), one.get("gold_index")]
+        for one in doc.get("fewshot_samples") or []
+    ]
     return LoggedItem(
         subtask=name,
         filter="none",
         doc_hash=hash_of([doc.get("query"), choices]),
         target_hash=hash_of(targets),
-        prompt_hash=hash_of([doc.get("instruction"), response.get("input")]),
+        prompt_hash=hash_of([doc.get("instruction"), examples, response.get("input")]),
         document=dict(doc.get("specific") or {}),
         choices=len(choices) if ranked else 0,
         scores={

@@ -47,6 +47,8 @@ class LoggedTask:
         comparable: those of them that are means over items and of which more is better, as far as
             the log tells; the first is what the task is about.
         settings: what two logs must share to be comparable, but for the metric.
+        scoring: `metric,filter` -> how it is computed, where the log tells; a setting of the metric
+            that is compared.
         limit: first items of each task; None is all.
         read: reads the items.
         parts: tasks that it is made of; itself, where it is no group.
@@ -62,6 +64,7 @@ class LoggedTask:
     read: Callable[[], list[LoggedItem]] = field(repr=False)
     parts: Sequence[str] = ()
     inside: bool = False
+    scoring: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def items(self) -> list[LoggedItem]:

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from adapt_common.files import write_atomically
 from adapt_eval.comparison.schema import Comparison, Figures
 from adapt_eval.report import words
+from adapt_eval.report.spent import panels
 
 _INK, _GREY, _BAND = "#111111", "#777777", "#e6e6e6"
 _SURE = "p below 5 % after Holm"
@@ -69,7 +70,6 @@ def forest(result: Comparison, run: str) -> Figure:
     axes.axvspan(-margin, margin, color=_BAND, lw=0)
     axes.axvline(0, color=_GREY, lw=0.8)
     for place, (_, one, level) in enumerate(lines):
-        sure = one.verdict in ("better", "worse")
         marker, size = ("D", 7.0) if level else ("o", 5.0)
         if math.isfinite(one.ci_low):
             axes.plot([100 * one.ci_low, 100 * one.ci_high], [place, place], color=_INK, lw=1.2)
@@ -79,7 +79,7 @@ def forest(result: Comparison, run: str) -> Figure:
             marker=marker,
             ms=size,
             color=_INK,
-            mfc=_INK if sure else "white",
+            mfc=_INK if _sure(one) else "white",
         )
     axes.set_yticks(range(len(lines)), [label for label, _, _ in lines])
     axes.set_ylim(len(lines) - 0.5, -0.5)
@@ -87,7 +87,8 @@ def forest(result: Comparison, run: str) -> Figure:
     right.set_yticks(range(len(lines)), [_said(one) for _, one, _ in lines])
     right.tick_params(length=0)
     right.spines["right"].set_visible(False)
-    axes.set_xlabel(f"{run} less {result.baseline}, points (95 % intervals; filled: {_SURE})")
+    filled = f"; filled: {_SURE}" if any(_sure(one) for _, one, _ in lines) else ""
+    axes.set_xlabel(f"{run} less {result.baseline}, points (95 % intervals{filled})")
     (suite,) = (one for one in result.suites if one.run == run)
     claim = suite.claim[0].upper() + suite.claim[1:]
     figure.suptitle(f"{result.measured_on.name}\n{claim}", x=0.01, ha="left", fontsize=8)
@@ -102,26 +103,21 @@ def cost(result: Comparison, seconds: Mapping[str, float | None]) -> Figure | No
     Returns:
         None where fewer than two runs have a ledger.
     """
-    spent = {run: one for run, one in result.tokens.items() if one is not None}
-    if len(spent) < 2:
+    shown = panels(result, seconds)
+    if not shown:
         return None
-    hours = {run: seconds.get(run) for run in spent}
-    panels = [("training tokens that changed the weights", {r: o.used for r, o in spent.items()})]
-    if all(value is not None for value in hours.values()):
-        panels.append(
-            ("wall time of training, minutes", {r: v / 60 for r, v in hours.items() if v})
-        )
-    figure = Figure(figsize=(4.4 * len(panels) + 0.6, 3.8), layout="constrained")
-    for number, (label, at) in enumerate(panels, 1):
-        axes = figure.add_subplot(1, len(panels), number)
-        for place, (run, x) in enumerate(at.items()):
+    figure = Figure(figsize=(4.4 * len(shown) + 0.6, 3.8), layout="constrained")
+    for number, panel in enumerate(shown, 1):
+        axes = figure.add_subplot(1, len(shown), number)
+        for place, one in enumerate(panel.points):
             marker = _MARKERS[place % len(_MARKERS)]
-            seeds = result.seed_scores[run]
-            if len(seeds) > 1:
-                axes.plot([x] * len(seeds), [100 * y for y in seeds], marker, ms=3, color=_GREY)
+            seeds = [100 * score for score in one.seeds]
+            axes.plot([one.cost] * len(seeds), seeds, marker, ms=3, color=_GREY)
             filled = _INK if place % 2 == 0 else "white"
-            axes.plot(x, 100 * spent[run].score, marker, ms=7, color=_INK, mfc=filled, label=run)
-        axes.set(xlabel=label, ylabel=f"score on {result.measured_on.name}, points")
+            axes.plot(
+                one.cost, 100 * one.score, marker, ms=7, color=_INK, mfc=filled, label=one.run
+            )
+        axes.set(xlabel=panel.label, ylabel=f"score on {result.measured_on.name}, points")
         axes.margins(0.15)
         _plain_axes(axes)
     figure.axes[0].legend(frameon=False, fontsize=8)
@@ -137,6 +133,10 @@ def _lines(result: Comparison, run: str) -> list[tuple[str, Figures, bool]]:
     lines += [(family.family, family, True) for family in families]
     lines += [("the suite", one, True) for one in result.suites if one.run == run]
     return lines
+
+
+def _sure(one: Figures) -> bool:
+    return one.verdict in ("better", "worse")
 
 
 def _said(one: Figures) -> str:

@@ -14,6 +14,8 @@ from adapt_eval.comparison.benchmark import guess
 from adapt_eval.comparison.schema import Comparison, SuiteComparison
 from adapt_eval.history import mixture_history
 from adapt_eval.report import plots, rows, words
+from adapt_eval.report.spent import panels
+from adapt_eval.training_time import training_seconds
 
 _LONGEST_WORD = 12  # of a head of ours: "difference", "detectable", "effective"
 
@@ -36,7 +38,14 @@ def page(result: Comparison, arms: Sequence[Arm]) -> str:
     title = f"{runs} against {result.baseline} on {result.measured_on.name}"
     parts = [_headline(result, suite) for suite in result.suites]
     parts += [_comparison(result, suite) for suite in result.suites]
-    parts += [_tokens(result), _mixtures(arms), _overlap(result), _remarks(result), _made(arms)]
+    parts += [
+        _tokens(result),
+        _costs(result, arms),
+        _mixtures(arms),
+        _overlap(result),
+        _remarks(result),
+        _made(arms),
+    ]
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -87,6 +96,15 @@ def _tokens(result: Comparison) -> str:
         heads = ("training task", *(f"{run}, %" for run in runs))
         text += f"<h3>Where they went</h3>{_table(heads, shares, range(1, len(heads)))}"
     return text + "</section>"
+
+
+def _costs(result: Comparison, arms: Sequence[Arm]) -> str:
+    seconds = {arm.name: training_seconds([run.place for run in arm.runs]) for arm in arms}
+    score = f"score on {result.measured_on.name}, points,"
+    drawn = "".join(plots.cost(one, score) for one in panels(result, seconds))
+    if not drawn:
+        return ""
+    return f'<section><h2>Better, or only later?</h2><div class="costs">{drawn}</div></section>'
 
 
 def _mixtures(arms: Sequence[Arm]) -> str:

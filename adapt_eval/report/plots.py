@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from adapt_common.colours import colour
 from adapt_eval.comparison.schema import BenchmarkComparison, Figures
 from adapt_eval.report import words
+from adapt_eval.report.spent import Panel
 from adapt_eval.schema import MixtureLine
 
 _TICKS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
@@ -74,7 +75,8 @@ def forest(lines: Sequence[Line], margin: float) -> str:
 
 
 def wins(lines: Sequence[BenchmarkComparison], run: str, baseline: str) -> str:
-    """Items that the run got better, alike and worse than the baseline."""
+    """Items that the run got better, alike and worse than the baseline; the legend explains only
+    what is drawn."""
     rows = []
     for one in lines:
         counts = {"wins": one.wins, "ties": one.ties, "losses": one.losses}
@@ -89,8 +91,59 @@ def wins(lines: Sequence[BenchmarkComparison], run: str, baseline: str) -> str:
             f'aria-label="{label}: {said}">{parts}</div><div class="said"><b>{said}</b></div></div>'
         )
     keys = (("wins", f"{run} better"), ("ties", "alike"), ("losses", f"{baseline} better"))
-    legend = "".join(f'<span><i class="{k}"></i>{html.escape(text)}</span>' for k, text in keys)
+    legend = "".join(
+        f'<span><i class="{kind}"></i>{html.escape(text)}</span>'
+        for kind, text in keys
+        if any(getattr(one, kind) for one in lines)
+    )
     return f'<div class="legend">{legend}</div><div class="forest">{"".join(rows)}</div>'
+
+
+def cost(panel: Panel, score: str) -> str:
+    """Scores of the runs against what they cost. Each run is a number, small points are its seeds.
+
+    Args:
+        score: name of the vertical axis.
+    """
+    right = 1.08 * max(one.cost for one in panel.points) or 1.0
+    scores = [value for one in panel.points for value in (one.score, *one.seeds)]
+    room = max(0.2 * (max(scores) - min(scores)), 0.005)
+    low, high = min(scores) - room, max(scores) + room
+
+    def height(score: float) -> str:
+        return f"bottom:{100 * (score - low) / (high - low):.2f}%"
+
+    def place(spent: float) -> str:
+        return f"left:{100 * spent / right:.2f}%"
+
+    marks, legend = [], []
+    for number, one in enumerate(panel.points, 1):
+        marks += [f'<u style="{place(one.cost)};{height(seed)}"></u>' for seed in one.seeds]
+        spent = words.tokens(one.cost) if one.cost >= 1000 else f"{one.cost:.4g}"
+        said = html.escape(f"{one.run}: {words.points(one.score)} points, {spent}")
+        marks.append(f'<b style="{place(one.cost)};{height(one.score)}">{number}</b>')
+        legend.append(f"<span><b>{number}</b> {said}</span>")
+    rules = "".join(
+        f'<i style="{height(mark)}"><span>{100 * mark:.4g}</span></i>' for mark in _marks(low, high)
+    )
+    below = "".join(
+        f'<span style="{place(mark)}">{mark:,.6g}</span>' for mark in _marks(0.0, right)
+    )
+    label = html.escape(f"{score} against {panel.label}")
+    return (
+        f'<figure class="cost"><figcaption>{label}</figcaption><div class="field" role="img" '
+        f'aria-label="{label}">{rules}{"".join(marks)}</div><div class="ticks">{below}</div>'
+        f'<div class="legend small">{"".join(legend)}</div></figure>'
+    )
+
+
+def _marks(low: float, high: float) -> list[float]:
+    """Round numbers between two others, at most six."""
+    size = 10.0 ** math.floor(math.log10(high - low))
+    step = next(
+        one for one in (size / 10, size / 5, size / 2, size, 2 * size) if (high - low) / one <= 5
+    )
+    return [number * step for number in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
 def mixture(history: Sequence[MixtureLine]) -> str:

@@ -94,13 +94,20 @@ def made_lighteval_details(
     folder: Path,
     scores: Mapping[str, Sequence[float]],
     *,
-    prompt: str = "prompt",
+    text: str | None = None,
+    example: str = "Example",
     gold: int = 0,
     generation: Mapping[str, Any] | None = None,
+    model: Mapping[str, Any] | None = None,
+    metric: Mapping[str, Any] | None = None,
 ) -> Path:
     """What lighteval 0.13.0 writes with --save-details, as far as it is read: `task|shots` -> one
-    score for each item. The layout is that of `EvaluationTracker.save` and of the dataclasses `Doc`
-    and `ModelResponse`."""
+    score for each item. The layout is that of lighteval_sample in the tests of logs.
+
+    Args:
+        text: of the prompts, as only some backends keep it.
+        model, metric: changes to what the log says of them.
+    """
     import pyarrow
     import pyarrow.parquet
 
@@ -113,15 +120,18 @@ def made_lighteval_details(
                 "doc": {
                     "query": f"Question {number}",
                     "choices": ["right", "wrong"],
-                    "gold_index": [gold],
+                    "gold_index": gold,
                     "instruction": None,
+                    "fewshot_samples": [
+                        {"query": example, "choices": ["right", "wrong"], "gold_index": 0}
+                    ],
                     "id": str(number),
                     "task_name": task,
                     "specific": {"subject": "made"},
                 },
                 "metric": {"acc": value},
                 "model_response": {
-                    "input": f"{prompt} {number}",
+                    "input": None if text is None else f"{text} {number}",
                     "text": [],
                     "logprobs": [-1.0, -2.0],
                 },
@@ -139,8 +149,11 @@ def made_lighteval_details(
             "model_config": {
                 "model_name": "org/model",
                 "dtype": "bfloat16",
+                "batch_size": 4,
                 "generation_parameters": {"temperature": 0.0, **(generation or {})},
                 "system_prompt": None,
+                "override_chat_template": None,
+                **(model or {}),
             },
         },
         "results": {
@@ -150,9 +163,23 @@ def made_lighteval_details(
             },
             "all": {"acc": 0.5, "acc_stderr": 0.1},
         },
-        "versions": dict.fromkeys(scores, 0),
+        "versions": {},
         "config_tasks": {
-            task: {"name": task.partition("|")[0], "hf_repo": "org/data", "num_fewshots": 0}
+            task: {
+                "name": task.partition("|")[0],
+                "hf_repo": "org/data",
+                "num_fewshots": 0,
+                "version": 1,
+                "metrics": [
+                    {
+                        "metric_name": "acc",
+                        "higher_is_better": True,
+                        "sample_level_fn": "Accuracy()",
+                        "corpus_level_fn": "mean",
+                        **(metric or {}),
+                    }
+                ],
+            }
             for task in scores
         },
         "summary_tasks": {},

@@ -9,6 +9,8 @@ import datasets
 import pytest
 
 from adapt_eval.fetch import save
+from adapt_eval.lm_harness import stock
+from adapt_eval.lm_harness.manager import MirroredTaskManager
 from adapt_eval.lm_harness.rows import row
 from adapt_eval.lm_harness.tasks import Tasks
 from adapt_eval.suite import Benchmark, Suite, suite_hash
@@ -48,6 +50,24 @@ def test_tasks_that_are_classes_read_the_mirror_too(mirror: Path) -> None:
     assert prepared.data == {"hazyresearch/based-fda": where}
     assert prepared.items(None) == 2
     assert tasks.sources(one) == {"hazyresearch/based-fda": {"default"}}
+
+
+def test_no_stock_task_that_is_a_class_passes_the_mirror_by(tmp_path: Path) -> None:
+    """Also those whose class cannot be made offline: SCROLLS fetches its metric from the Hub."""
+    files = [file for file in stock.FOLDER.rglob("*.yaml") if "\nclass:" in file.read_text()]
+    assert {"fda", "swde", "squadv2", "scrolls_quality"} <= {file.stem for file in files}
+    manager = MirroredTaskManager(
+        [tmp_path],
+        include_path=[str(one) for one in {file.parent for file in files}],
+        include_defaults=False,
+    )
+    for file in files:
+        stated = super(MirroredTaskManager, manager)._get_config(file.stem)["class"]
+        folder = tmp_path / stated.DATASET_PATH
+        folder.mkdir(parents=True, exist_ok=True)
+        read = manager._get_config(file.stem)["class"]
+        assert Path(read.DATASET_PATH) == folder
+        assert read.__name__ == stated.__name__
 
 
 @pytest.mark.parametrize(

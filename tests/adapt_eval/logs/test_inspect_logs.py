@@ -34,7 +34,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
     """Ask a model that knows some of the answers, and log it."""
     inspect_ai = pytest.importorskip(
         "inspect_ai",
-        reason="inspect_ai is not installed: it wants a newer pydantic than Axolotl",
+        reason="inspect_ai is not installed: it wants a newer pydantic than Axolotl; make inspect",
     )
     from inspect_ai.dataset import Sample
     from inspect_ai.model import ModelOutput, get_model

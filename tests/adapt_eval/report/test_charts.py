@@ -64,6 +64,20 @@ def test_they_are_black_white_and_grey_and_the_same_each_time(
         assert colour[1:3] == colour[3:5] == colour[5:7], colour
 
 
+def test_the_axis_explains_filled_marks_only_where_there_are_any(tmp_path: Path) -> None:
+    base = [float(item % 10 < 5) for item in range(400)]
+    alike = [*base[1:], base[0]]  # as many right, other ones
+    far = [float(item % 10 < 8) for item in range(400)]
+    for other, filled in ((alike, False), (far, True)):
+        folder = tmp_path / str(filled)
+        runs = [made_run(folder / name, {"sums": s}) for name, s in (("a", base), ("b", other))]
+        result = compare(read_arms([str(run) for run in runs], None))
+        axes = forest(result, "b").axes[0]
+        inked = [line for line in axes.lines if line.get_markerfacecolor() != "white"]
+        assert any(line.get_marker() in ("o", "D") for line in inked) == filled
+        assert ("filled: p below 5 %" in axes.get_xlabel()) == filled
+
+
 def test_a_difference_lies_where_the_axis_says(places: list[Path]) -> None:
     result = compare(read_arms([str(run) for run in places[:2]], None))
     axes = forest(result, "adapt").axes[0]

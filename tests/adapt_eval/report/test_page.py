@@ -16,6 +16,7 @@ from adapt_eval.comparison.compare import compare
 from adapt_eval.report.comparison_table import comparison_tables
 from adapt_eval.report.markdown import as_markdown
 from adapt_eval.report.page import write_page
+from adapt_eval.report.plots import wins
 from tests.support.eval_runs import made_ledger, made_run
 
 
@@ -39,6 +40,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         ]
         text = "".join(json.dumps(line) + "\n" for line in lines)
         (run / "adapt" / "history.jsonl").write_text(text)
+        timing = {"training": 60.0 * (number + 1)}
+        (run / "adapt" / "timing.json").write_text(json.dumps(timing))
         places.append(f"{name}={run}")
     return places
 
@@ -93,6 +96,40 @@ def test_it_holds_the_forest_the_mixture_and_wins_ties_and_losses(page: Path) ->
         assert part in text, part
     assert text.count('<svg class="area"') == 3
     assert text.count('class="track"') == 2 * (3 + 2 + 1)
+
+
+def test_it_shows_scores_against_tokens_and_against_time(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert text.count('<figure class="cost">') == 2
+    tokens, time = re.findall('<figure class="cost">(.*?)</figure>', text)
+    assert "training tokens that changed the weights" in tokens
+    assert "wall time of training, minutes" in time
+    for figure, costs in ((tokens, (4000, 5000, 6000)), (time, (1, 2, 3))):
+        marks = re.findall(r'<b style="left:([\d.]+)%;bottom:([\d.]+)%">(\d)</b>', figure)
+        assert [mark[2] for mark in marks] == ["1", "2", "3"]
+        for (left, _, _), one in zip(marks, costs, strict=True):
+            assert float(left) == pytest.approx(100 * one / (1.08 * costs[-1]), abs=0.01)
+        assert float(marks[0][1]) < float(marks[1][1]) < float(marks[2][1])
+        assert "3</b> adapt: " in figure
+
+
+def test_the_legend_of_items_won_and_lost_names_only_what_is_drawn(tmp_path: Path) -> None:
+    base = [float(item % 10 < 5) for item in range(100)]
+    more = [float(item % 10 < 8) for item in range(100)]
+    for number, (other, kinds) in enumerate(
+        (
+            (base, {"ties"}),
+            (more, {"wins", "ties"}),
+            ([1 - one for one in base], {"wins", "losses"}),
+        )
+    ):
+        folder = tmp_path / str(number)
+        runs = [made_run(folder / name, {"sums": s}) for name, s in (("a", base), ("b", other))]
+        result = compare(read_arms([str(run) for run in runs], None))
+        (legend,) = re.findall(
+            r'<div class="legend">(.*?)</div>', wins(result.benchmarks, "b", "a")
+        )
+        assert set(re.findall(r'class="(\w+)"', legend)) == kinds
 
 
 def test_terminal_and_markdown_say_the_same(runs: list[str], page: Path) -> None:

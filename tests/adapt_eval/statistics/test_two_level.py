@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import integrate, stats
 
 from adapt_eval.statistics.paired import estimate
 from adapt_eval.statistics.two_level import SeedEstimate, mean_of, two_level
@@ -51,19 +51,40 @@ def test_clusters_of_one_item_are_no_clusters_and_copies_of_an_item_are_one() ->
     assert (tens.v_items, tens.v_both) == pytest.approx((plain.v_items, plain.v_both), rel=1e-12)
 
 
-def test_with_endless_items_it_is_welchs_test_over_seeds() -> None:
-    """Items that all say the same add nothing."""
-    random = np.random.default_rng(2)
-    a = np.tile(random.normal(0.5, 0.02, (4, 1)), 40)
-    b = np.tile(random.normal(0.48, 0.03, (6, 1)), 40)
-    one = mean_of([two_level(a, b, None, paired=False)])
-    welch = stats.ttest_ind(a[:, 0], b[:, 0], equal_var=False)
-    # Items that all differ by the same still count as 3/C that may not: the fourth digit.
-    assert one.p_value == pytest.approx(welch.pvalue, rel=1e-3)
-    paired = mean_of([two_level(a, b[:4], None, paired=True)])
-    student = stats.ttest_rel(a[:, 0], b[:4, 0])
-    # Behrens and Fisher's half is an average over 512 quantiles.
-    assert paired.p_value == pytest.approx(student.pvalue, rel=0.01)
+@pytest.mark.parametrize("seeds", [2, 3, 5, 10])
+def test_where_items_are_fixed_it_is_scipys_test_on_the_means_of_the_seeds(seeds: int) -> None:
+    """Items whose means over seeds are all alike: nothing of the error is theirs."""
+    random = np.random.default_rng(seeds)
+
+    def arm(level: float) -> np.ndarray:
+        both = random.normal(0, 0.2, (seeds, 40))
+        both -= both.mean(axis=0) + both.mean(axis=1, keepdims=True) - both.mean()
+        return np.asarray(level + random.normal(0, 0.02, (seeds, 1)) + both)
+
+    a, b = arm(0.5), arm(0.46)
+    means = a.mean(axis=1), b.mean(axis=1)
+    apart = mean_of([two_level(a, b, None, paired=False)])
+    assert apart.p_value == pytest.approx(stats.ttest_ind(*means, equal_var=False).pvalue, rel=1e-9)
+    paired = mean_of([two_level(a, b, None, paired=True)])
+    assert paired.p_value == pytest.approx(stats.ttest_rel(*means).pvalue, rel=1e-5)
+
+
+def test_the_error_is_that_of_a_mixed_model() -> None:
+    """REML with crossed effects of seed and item, as MixedLM of statsmodels 0.15.0 fits it to the
+    same scores (to its own convergence: 1e-4); for arms apart with one of item and arm as well."""
+    random = np.random.default_rng(11)
+    item = random.normal(0, 0.3, 40)
+
+    def arm(shift: float) -> np.ndarray:
+        own = random.normal(0, 0.15, 40)
+        seed = random.normal(0, 0.1, (4, 1))
+        return np.asarray(0.5 + shift + item + own + seed + random.normal(0, 0.2, (4, 40)))
+
+    a, b = arm(0.05), arm(0)
+    for paired, error in ((True, 0.11212061), (False, 0.09476234)):
+        one = mean_of([two_level(a, b, None, paired)])
+        assert one.mean == pytest.approx(0.00595849, abs=1e-8)
+        assert one.standard_error == pytest.approx(error, rel=1e-4)
 
 
 def test_without_effects_of_seeds_the_error_is_that_of_items() -> None:
@@ -87,14 +108,26 @@ def test_the_interval_holds_what_the_test_does_not_reject(paired: bool) -> None:
     assert low < one.mean < high
 
 
-def test_behrens_and_fishers_half_is_the_integral_it_stands_for() -> None:
-    """A t variable for the seeds plus a normal one for the items, drawn."""
-    one = SeedEstimate(0.0, math.sqrt(0.04 + 0.09), 5.0, 100, 0.04, 2.0, True)
-    random = np.random.default_rng(5)
-    drawn = 0.2 * random.standard_t(2, 400_000) + 0.3 * random.normal(size=400_000)
-    fisher = np.mean(drawn > 0.8)
-    student = stats.t.sf(0.8 / one.standard_error, 5)
-    assert one.tail(0.8) == pytest.approx((fisher + student) / 2, abs=0.001)
+@pytest.mark.parametrize("df_seeds", [1.0, 2.0, 4.0, 9.0])
+@pytest.mark.parametrize("items", [0.0, 0.3, 3.0])
+def test_the_paired_p_value_is_the_mean_of_the_two_that_its_docstring_names(
+    df_seeds: float, items: float
+) -> None:
+    """Literally: Student's, and a normal variable whose variance has a chi-square distribution."""
+    df = (1 + items) ** 2 / (1 / df_seeds + items**2 / 500)
+    one = SeedEstimate(0.0, math.sqrt(1 + items), df, 500, 1.0, df_seeds, True)
+    for p in (0.3, 0.05, 0.001):
+        distance = stats.t.isf(p / 2, df) * one.standard_error
+
+        def density(chi_square: float, distance: float = distance) -> float:
+            deviation = math.sqrt(df_seeds / chi_square + items)
+            weight = stats.chi2.pdf(chi_square, df_seeds)
+            return float(stats.norm.sf(distance / deviation) * weight)
+
+        parts = zip((1e-12, 1e-3, 0.1, 2, 20), (1e-3, 0.1, 2, 20, 200), strict=True)
+        fisher = sum(integrate.quad(density, low, high, limit=200)[0] for low, high in parts)
+        student = stats.t.sf(distance / one.standard_error, df)
+        assert one.tail(distance) == pytest.approx((student + fisher) / 2, rel=1e-5)
 
 
 def test_a_seed_that_is_good_everywhere_does_not_average_out_over_benchmarks() -> None:
