@@ -105,6 +105,12 @@ class AdaptConfig(Block):
         "losses that chooses the best checkpoint unless `metric_for_best_model` names another: "
         "`eval_worst_loss`, `eval_objective` or `eval_<task>_loss`. Default: all alike.",
     )
+    log_task_losses: bool = Field(
+        default=False,
+        description="Log the training loss of every task, `adapt/loss/<task>`, also under packing. "
+        "A mixture that learns from training losses does so anyway, at no cost; others take 1 to "
+        "4 % of the time for it ([cost.md](cost.md#the-losses-of-rows)).",
+    )
     charge_meta_tokens: bool = Field(
         default=False,
         description="Charge the supervised tokens of meta steps to the budget. They are reported "

@@ -119,4 +119,7 @@ class AdaptPlugin(BasePlugin):
         assert self._tasks is not None
         assert self._plan is not None
         run = build_run(cfg, self._spec, self._tasks, self._plan, trainer, self._recipe)
-        trainer.attach(run, evaluation(self._spec.adapt, self._tasks.names))
+        adapt = self._spec.adapt
+        trainer.attach(
+            run, evaluation(adapt, self._tasks.names), log_task_losses=adapt.log_task_losses
+        )

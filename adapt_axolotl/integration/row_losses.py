@@ -21,6 +21,10 @@ from adapt_axolotl.metagradient.task_batch import TaskBatch
 
 LOG = get_logger("axolotl.adapt")
 
+# What asks for the losses, and what to do where they cannot be had.
+BY_MEASURE = ("adapt.learned.measure: training_losses", "set measure: loss_falls")
+BY_LOGS = ("adapt.log_task_losses", "remove it")
+
 # Of the logits by the head alone to the model's own, which may be of 16 bits.
 TOLERANCE = 1e-2
 
@@ -31,10 +35,12 @@ class RowLosses:
     Args:
         model: the trained module, not wrapped. What its decoder gives is kept from here on, because
             whether the loss is a fused one shows in the first forward only.
+        asked_by: the key that asks for them, and the remedy where they cannot be had.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, asked_by: tuple[str, str] = BY_MEASURE) -> None:
         self._model = model
+        self._asked_by = asked_by
         self._checked = False
         self._states: Tensor | None = None
         decoder = getattr(model, "get_decoder", lambda: None)()
@@ -57,7 +63,7 @@ class RowLosses:
         if logits is not None:
             return row_losses_of(logits, batch)
         if states is None or states.shape[:2] != batch.labels.shape:
-            raise ValueError(_WITHOUT_LOGITS)
+            raise self._without_logits()
         if not self._checked:
             self._check(inputs)
         return row_losses_of(states, batch, self._head())
@@ -68,7 +74,7 @@ class RowLosses:
         # Sharded, it is whole within the model's own forward only.
         whole = isinstance(weight, Tensor) and weight.ndim == 2 and not hasattr(weight, "ds_id")
         if not whole or isinstance(weight, DTensor):
-            raise ValueError(_WITHOUT_LOGITS)
+            raise self._without_logits()
         return head
 
     def _check(self, inputs: dict[str, Any]) -> None:
@@ -89,10 +95,10 @@ class RowLosses:
             logits = self._model(**first).logits
             ours = head.forward(seen[0].to(head.weight.dtype))
         if not torch.allclose(ours.float(), logits.float(), rtol=TOLERANCE, atol=TOLERANCE):
-            raise ValueError(_WITHOUT_LOGITS)
+            raise self._without_logits()
         self._checked = True
         LOG.info(
-            "learned mixture: a fused loss gives no logits, so the losses of rows are taken from "
+            "a fused loss gives no logits, so the losses of rows are taken from "
             "what the head would see"
         )
 
@@ -102,9 +108,10 @@ class RowLosses:
         states = output[0] if isinstance(output, tuple) else getattr(output, "last_hidden_state", 0)
         self._states = states.detach() if isinstance(states, Tensor) else None
 
-
-_WITHOUT_LOGITS = (
-    "adapt.learned.measure: training_losses needs the logits of the training forward; this model's "
-    "fused loss gives none, and its head alone, or a part of it where parameters are sharded, does "
-    "not make them; set measure: loss_falls, or switch the fused loss off"
-)
+    def _without_logits(self) -> ValueError:
+        key, remedy = self._asked_by
+        return ValueError(
+            f"{key} needs the logits of the training forward; this model's fused loss gives none, "
+            "and its head alone, or a part of it where parameters are sharded, does not make them; "
+            f"{remedy}, or switch the fused loss off"
+        )

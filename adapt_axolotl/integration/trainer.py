@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Sampler
@@ -20,12 +21,13 @@ from adapt_axolotl.integration.batch_layout import check_tokens, row_of_token
 from adapt_axolotl.integration.callback import BudgetCallback
 from adapt_axolotl.integration.compat import AxolotlTrainer, EarlyStoppingCallback
 from adapt_axolotl.integration.mistakes import show_mistakes_alone
-from adapt_axolotl.integration.row_losses import RowLosses
-from adapt_axolotl.meta_step.training_losses import CurveLearner
+from adapt_axolotl.integration.row_losses import BY_LOGS, BY_MEASURE, RowLosses
+from adapt_axolotl.metagradient.ranks import Ranks
 from adapt_axolotl.metagradient.task_batch import TaskBatch
 from adapt_axolotl.run.checkpoint import STATE_FILE, read_checkpoint
 from adapt_axolotl.run.evaluation import Evaluation
 from adapt_axolotl.run.state import AdaptRun
+from adapt_axolotl.run.task_losses import TaskLosses
 from adapt_axolotl.sampling.batches import MicroBatch, rows_of
 from adapt_common.files import write_atomically
 
@@ -43,13 +45,19 @@ class AdaptTrainer(AxolotlTrainer):
         self._token_weight = 0.0
         self._rows: TaskBatch | None = None  # of the micro-batch that trains
         self._row_losses: RowLosses | None = None
+        self._task_losses: TaskLosses | None = None
 
-    def attach(self, run: AdaptRun, evaluation: Evaluation) -> None:
-        """Give the trainer the run that it serves, and how its evaluations are summed up."""
+    def attach(
+        self, run: AdaptRun, evaluation: Evaluation, *, log_task_losses: bool = False
+    ) -> None:
+        """Give the trainer the run that it serves, how its evaluations are summed up, and whether
+        to log losses by task where nothing else asks for those of the rows."""
         self._run = run
         self._evaluation = evaluation
-        if run.curves is not None:
-            self._row_losses = RowLosses(self.model)
+        if run.curves is not None or log_task_losses:
+            asked_by = BY_LOGS if run.curves is None else BY_MEASURE
+            self._row_losses = RowLosses(self.model, asked_by)
+            self._task_losses = TaskLosses(run.plan.pools.tasks, self._sum_over_ranks)
         self.add_callback(BudgetCallback(self, run))
 
     @property
@@ -103,14 +111,14 @@ class AdaptTrainer(AxolotlTrainer):
         pools = run.plan.pools
         check_tokens(pools, rows, inputs["labels"])
         reading = run.meta_step is not None and run.meta_step.reading
-        if run.curves is None and not reading:
+        if self._row_losses is None and not reading:
             return super().training_step(model, inputs, num_items_in_batch)
         labels = inputs["labels"].to(self.args.device)
         left = getattr(self.processing_class, "padding_side", "right") == "left"
         places = row_of_token(pools, micro_batch, labels, padded_left=left)
         tasks = torch.as_tensor(pools.task_of_row[rows], device=labels.device).long()
+        self._rows = TaskBatch({}, labels, places, tasks)
         if run.meta_step is None or not reading:
-            self._rows = TaskBatch({}, labels, places, tasks)
             return super().training_step(model, inputs, num_items_in_batch)
         with run.meta_step.training_backward(
             labels, places, tasks, lambda: self._loss_gradient * self._token_weight
@@ -124,29 +132,36 @@ class AdaptTrainer(AxolotlTrainer):
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
-        if model.training and self._run is not None and self._run.curves is not None:
-            loss, outputs = super().compute_loss(
-                model, inputs, return_outputs=True, num_items_in_batch=num_items_in_batch
+        if not model.training or self._run is None:
+            return super().compute_loss(
+                model, inputs, return_outputs=return_outputs, num_items_in_batch=num_items_in_batch
             )
-            self._take_row_losses(self._run.curves, outputs, inputs)
-            return (loss, outputs) if return_outputs else loss
+        wanted = return_outputs or self._row_losses is not None
         result = super().compute_loss(
-            model, inputs, return_outputs=return_outputs, num_items_in_batch=num_items_in_batch
+            model, inputs, return_outputs=wanted, num_items_in_batch=num_items_in_batch
         )
-        meta_step = None if self._run is None else self._run.meta_step
-        if model.training and meta_step is not None and meta_step.reading:
-            loss = result[0] if return_outputs else result
+        loss, outputs = result if wanted else (result, None)
+        if self._row_losses is not None:
+            self._take_row_losses(self._row_losses, outputs, inputs)
+        meta_step = self._run.meta_step
+        if meta_step is not None and meta_step.reading:
             self._token_weight = self._weight_of_a_token(inputs["labels"], num_items_in_batch)
             loss.register_hook(self._keep_loss_gradient)
-        return result
+        return (loss, outputs) if return_outputs else loss
 
-    def _take_row_losses(self, curves: CurveLearner, outputs: Any, inputs: Any) -> None:
+    def _take_row_losses(self, losses: RowLosses, outputs: Any, inputs: Any) -> None:
         assert self._rows is not None
-        assert self._row_losses is not None
-        sums, tokens = self._row_losses.take(outputs, inputs, self._rows)
-        curves.take_rows(
-            self._rows.task_of_row.cpu().numpy(), sums.cpu().numpy(), tokens.cpu().numpy()
-        )
+        sums, tokens = (one.cpu().numpy() for one in losses.take(outputs, inputs, self._rows))
+        tasks = self._rows.task_of_row.cpu().numpy()
+        if self._task_losses is not None:
+            self._task_losses.add(tasks, sums, tokens)
+        if self.run.curves is not None:
+            self.run.curves.take_rows(tasks, sums, tokens)
+
+    def _sum_over_ranks(self, values: np.ndarray) -> np.ndarray:
+        ranks = Ranks(self.args.process_index, self.args.world_size)
+        summed = ranks.sum(torch.as_tensor(values, device=self.args.device))
+        return np.asarray(summed.cpu().numpy())
 
     def _keep_loss_gradient(self, gradient: Tensor) -> None:
         # What accumulation and loss scaling multiply the loss by before it is differentiated.
@@ -228,4 +243,7 @@ class AdaptTrainer(AxolotlTrainer):
             logs["adapt/meta_tokens"] = ledger.meta_tokens
             for name, share in zip(ledger.pools.tasks, self._run.mixture.proportions, strict=True):
                 logs[f"adapt/proportion/{name}"] = float(share)
+            if self._task_losses is not None:
+                means = self._task_losses.means()
+                logs |= {f"adapt/loss/{name}": loss for name, loss in means.items()}
         super().log(logs, *args, **kwargs)

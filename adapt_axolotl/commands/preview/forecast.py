@@ -99,6 +99,7 @@ class Forecast:
         tasks: in the order of the recipe.
         meta: None for a static mixture.
         targets: the tasks that alone count, if any are named.
+        bounded: tasks whose losses are to end below a bound.
     """
 
     mixture: str
@@ -114,6 +115,7 @@ class Forecast:
     tasks: list[TaskForecast]
     meta: MetaForecast | None
     targets: tuple[str, ...]
+    bounded: tuple[str, ...]
 
 
 def forecast(plan: RunPlan, tasks: Tasks, adapt: AdaptConfig, meta: Settings | None) -> Forecast:
@@ -190,6 +192,7 @@ def forecast(plan: RunPlan, tasks: Tasks, adapt: AdaptConfig, meta: Settings | N
             new_rows=None if counted is None else (counted.first.tolist(), counted.last.tolist()),
         ),
         targets=() if meta is None else adapt.targets,
+        bounded=() if meta is None else tuple(adapt.learned.bounds or ()),
     )
 
 

@@ -27,7 +27,7 @@ def notes(run: Forecast, sequence_len: int) -> list[str]:
             "budget used."
         )
     if run.meta is not None:
-        found += [_meta_steps(run), *_targets(run), *_limits(run)]
+        found += [_meta_steps(run), *_targets(run), *_bounded(run), *_limits(run)]
     first, last = run.measured
     found.append(
         f"Validation losses of at most {first} rows of each task before the first step and of "
@@ -117,6 +117,16 @@ def _targets(run: Forecast) -> list[str]:
     )
     names = _listed(run.targets)
     return [f"Only {names} {'counts' if len(run.targets) == 1 else 'count'} (targets): {others}."]
+
+
+def _bounded(run: Forecast) -> list[str]:
+    """What becomes of tasks with bounds."""
+    if not run.bounded:
+        return []
+    return [
+        f"Of {_listed(run.bounded)} the loss is to end below a bound (adapt.learned.bounds): a "
+        "task gets more while it is expected above it, and else what tasks get that do not count."
+    ]
 
 
 def _limits(run: Forecast) -> list[str]:

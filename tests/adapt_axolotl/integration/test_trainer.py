@@ -20,7 +20,7 @@ from axolotl.train import setup_model_and_trainer
 from transformers import TrainerCallback
 
 from adapt_axolotl.metagradient.in_backward import InBackward
-from tests.support.launch import PRODUCTS, recipe
+from tests.support.launch import PRODUCTS, TASKS, recipe
 
 
 class CompareWithGradient(TrainerCallback):
@@ -157,6 +157,70 @@ def test_the_losses_of_the_rows_add_up_to_the_training_loss(
     assert means == pytest.approx(logged, rel=1e-5)
     report = json.loads((tmp_path / "adapt" / "ledger.json").read_text())
     assert sum(tokens for _, tokens in taken) == report["used"]
+
+
+class TokensOfTasks(TrainerCallback):
+    """Supervised tokens of each task, trained on by the end of each optimizer step."""
+
+    def __init__(self, trainer: Any) -> None:
+        self._trainer = trainer
+        self.seen = [np.zeros(5, dtype=np.int64)]
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.seen.append(self._trainer.run.ledger.tokens_of_tasks)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("packed", "adapt"),
+    [
+        (False, {"mixture": "uniform", "log_task_losses": True}),
+        (True, {"mixture": "uniform", "log_task_losses": True}),
+        (True, {"mixture": "learned", "learned": {"start_after": "5%"}}),
+        (
+            False,
+            {
+                "mixture": "learned",
+                "log_task_losses": True,
+                "learned": {**PRODUCTS, "update_every": 2, "estimator": "in_backward"},
+            },
+        ),
+    ],
+    ids=["uniform", "packed", "by_losses", "products"],
+)
+def test_the_logged_losses_of_the_tasks_add_up_to_the_training_loss(
+    tiny: Path, tmp_path: Path, packed: bool, adapt: dict[str, Any]
+) -> None:
+    """Weighted by the tokens of each task in the step: 1e-4 relative (logs are rounded)."""
+    config = recipe(
+        tiny,
+        tmp_path,
+        pad_to_sequence_len=packed,
+        sample_packing=packed,
+        micro_batch_size=2 if packed else 16,
+        gradient_accumulation_steps=1,
+        adapt={"token_budget": 1500, **adapt},
+    )
+    trainer = make_trainer(config, tmp_path)
+    tokens = TokensOfTasks(trainer)
+    trainer.add_callback(tokens)
+    trainer.train()
+    logged = [line for line in trainer.state.log_history if "loss" in line]
+    assert len(logged) == len(tokens.seen) - 1 > 8
+    for line, before, after in zip(logged, tokens.seen, tokens.seen[1:], strict=False):
+        of_tasks = [line.get(f"adapt/loss/{task}", np.nan) for task in TASKS]
+        trained = after - before
+        assert (np.isfinite(of_tasks) == (trained > 0)).all()
+        mean = np.nansum(of_tasks * trained) / trained.sum()
+        assert mean == pytest.approx(line["loss"], rel=1e-4)
+
+
+@pytest.mark.slow
+def test_no_losses_of_tasks_are_taken_where_none_are_asked_for(tiny: Path, tmp_path: Path) -> None:
+    config = recipe(tiny, tmp_path, adapt={"token_budget": 500, "mixture": "uniform"})
+    trainer = make_trainer(config, tmp_path)
+    trainer.train()
+    assert not [key for line in trainer.state.log_history for key in line if "adapt/loss" in key]
 
 
 class Watch(TrainerCallback):

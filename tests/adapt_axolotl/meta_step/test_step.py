@@ -14,6 +14,7 @@ from adapt_axolotl.metagradient.in_backward import IN_BACKWARD
 from adapt_axolotl.metagradient.losses import row_losses
 from adapt_axolotl.metagradient.per_task import PER_TASK, per_task_scores
 from adapt_axolotl.metagradient.ranks import Ranks
+from adapt_axolotl.mixture.bounds import MOST, Bounds
 from adapt_axolotl.mixture.gradient_steps import GradientSteps
 from adapt_axolotl.mixture.learned import LearnedMixture
 from adapt_axolotl.mixture.objectives.named import objective
@@ -29,6 +30,8 @@ def make_learner(
     tasks_at_once: int = 3,
     targets: list[bool] | None = None,
     read_steps: int = 1,
+    over: str = "relative",
+    bounds: Bounds | None = None,
 ):
     settings = MetaSettings(
         update_every=5,
@@ -41,7 +44,9 @@ def make_learner(
         read_steps=read_steps,
     )
     return MetaLearner(
-        LearnedMixture(TASKS, objective("relative", targets=targets), steps=GradientSteps()),
+        LearnedMixture(
+            TASKS, objective(over, targets=targets), bounds=bounds, steps=GradientSteps()
+        ),
         model,
         make_measuring_rows(1),
         make_measuring_rows(2, poisoned),
@@ -299,6 +304,38 @@ def test_validation_rows_are_of_the_tasks_that_count() -> None:
         validation, _ = learner.rows(step)
         assert set(make_measuring_rows(2).tasks(validation)) == {1}
         assert len(validation) == 3
+
+
+def test_validation_rows_are_also_of_tasks_with_bounds_which_count_by_their_multiplier() -> None:
+    nothing = float("nan")
+    bounds = Bounds([0.1, nothing, nothing])
+    targets = [False, True, False]
+    learner = make_learner(make_model("llama"), PER_TASK, targets=targets, bounds=bounds)
+    validation, _ = learner.rows(5)
+    assert set(make_measuring_rows(2).tasks(validation)) == {0, 1}
+    learner.begin(0).finish()
+    learner.begin(5).finish()
+    assert learner.mixture.weights[0] == pytest.approx(MOST / 0.1)
+    assert learner.mixture.weights[1] > 0
+    update = learner.begin(10).finish()
+    assert np.isfinite(update.scores).all()
+    assert update.multipliers[0] == MOST
+
+
+def test_a_turn_of_tasks_without_weight_measures_nothing() -> None:
+    """The worst third is one task; where the turn is not its own, v would be 0."""
+    learner = make_learner(make_model("llama"), PER_TASK, tasks_at_once=1, over="cvar")
+    learner.mixture.observe(np.array([1.0, 1.0, 1.0]))
+    learner.mixture.observe(np.array([0.5, 99.0, 0.5]))
+    for step in range(0, 60, 5):
+        weight = learner.mixture.weights
+        validation, _ = learner.rows(step)
+        turn = set(make_measuring_rows(2).tasks(validation))
+        scores = learner.begin(step).scores
+        if not weight[list(turn)].any():
+            assert scores is None
+            return
+    raise AssertionError("no turn without the worst task")
 
 
 def test_a_meta_step_goes_through_its_validation_rows_once() -> None:

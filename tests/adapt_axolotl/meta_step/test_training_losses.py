@@ -12,6 +12,7 @@ import torch
 from adapt_axolotl.meta_step.training_losses import CurveLearner, CurveSettings
 from adapt_axolotl.metagradient.losses import row_losses, row_losses_of
 from adapt_axolotl.metagradient.ranks import Ranks
+from adapt_axolotl.mixture.bounds import Bounds
 from adapt_axolotl.mixture.learned import LearnedMixture
 from adapt_axolotl.mixture.learning_curves import row_moments
 from adapt_axolotl.mixture.objectives.named import objective
@@ -23,9 +24,14 @@ BUDGET = 20_000
 
 
 def make_learner(
-    start_after: float = 0.05, ranks: Ranks | None = None, held_out: Any = None
+    start_after: float = 0.05,
+    ranks: Ranks | None = None,
+    *,
+    held_out: Any = None,
+    bounds: Bounds | None = None,
 ) -> CurveLearner:
-    mixture = LearnedMixture(TASKS, objective("mean"))
+    over = None if bounds is None else np.isnan(bounds.bounds).tolist()
+    mixture = LearnedMixture(TASKS, objective("mean", targets=over), bounds=bounds)
     mixture.observe(np.full(3, 3.0))
     settings, ranks = CurveSettings(start_after), ranks or Ranks()
     return CurveLearner(mixture, settings, ranks, torch.device("cpu"), held_out)
@@ -64,6 +70,23 @@ def test_the_mixture_moves_whenever_the_tokens_have_grown_by_a_part() -> None:
     shares = learner.mixture.proportions
     assert shares[0] > shares[1] > shares[2]
     assert learner.tokens(0) == 0
+
+
+def test_a_bound_goes_by_the_loss_that_its_task_would_end_with() -> None:
+    """Task a falls to 6 - .6 log 200 = 2.8, and is above 3.2 until step 110."""
+    nothing = float("nan")
+    for bound, kept in ((3.2, True), (2.0, False)):
+        bounds = Bounds([bound, nothing, nothing])
+        learner = make_learner(bounds=bounds)
+        moved = [step for step in range(100) if one_step(learner, step)]
+        assert len(moved) > 10
+        assert (bounds.multipliers[0] < 0.5) == kept
+        state = json.loads(json.dumps(learner.state_dict(), allow_nan=False))
+        other = make_learner(bounds=Bounds([bound, nothing, nothing]))
+        other.load_state_dict(state)
+        for step in range(100, 150):
+            assert one_step(learner, step) == one_step(other, step)
+        assert other.state_dict() == learner.state_dict()
 
 
 def test_rows_seen_before_are_left_out() -> None:

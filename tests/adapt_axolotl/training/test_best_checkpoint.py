@@ -18,14 +18,26 @@ def trainer_state(folder: Path) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("mixture", "metric"), [("learned", "eval_objective"), ("uniform", None)])
+@pytest.mark.parametrize(
+    ("mixture", "metric", "targets"),
+    [
+        ("learned", "eval_objective", None),
+        ("uniform", None, None),
+        ("learned", "eval_copy_loss", ["copy"]),
+        ("learned", "eval_objective", ["copy"]),
+    ],
+)
 def test_the_best_checkpoint_is_loaded(
-    tiny: Path, tmp_path: Path, mixture: str, metric: str | None
+    tiny: Path, tmp_path: Path, mixture: str, metric: str | None, targets: list[str] | None
 ) -> None:
     config = recipe(
         tiny,
         tmp_path,
-        adapt={"mixture": mixture, "eval_weights": {task: 1 + (task == "copy") for task in TASKS}},
+        adapt={
+            "mixture": mixture,
+            "eval_weights": {task: 1 + (task == "copy") for task in TASKS},
+            "learned": {"start_after": "5%", **({} if targets is None else {"targets": targets})},
+        },
         eval_steps=5,
         save_strategy="steps",
         save_steps=5,
@@ -49,6 +61,11 @@ def test_the_best_checkpoint_is_loaded(
         for task in TASKS
         if f"eval_{task}_loss" in line
     }
+    first = json.loads((tmp_path / "adapt" / "ledger.json").read_text())["tasks"]["copy"]
+    if targets is not None and metric == "eval_objective":
+        # Of one task alone: its loss over its first one.
+        of_target = of_tasks["copy"] / first["first_validation_loss"]
+        assert state["best_metric"] == pytest.approx(of_target, rel=1e-2)
     together = next(line for line in lines if "eval_loss" in line)
     assert together["eval_worst_loss"] == pytest.approx(max(of_tasks.values()), rel=1e-3)
     mean = (sum(of_tasks.values()) + of_tasks["copy"]) / (len(TASKS) + 1)

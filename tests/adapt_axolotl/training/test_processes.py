@@ -22,6 +22,7 @@ from tests.support.launch import (
     free_port,
     history,
     ledger,
+    log_lines,
     recipe,
     start,
     train,
@@ -88,6 +89,32 @@ def test_several_processes_take_the_training_losses_that_one_does(
         processes=2,
     )
     assert_same_run(tmp_path, one_by_losses, tolerance=1e-6)
+
+
+@pytest.mark.slow
+def test_several_processes_draw_phases_and_quotas_and_log_the_losses_that_one_does(
+    tiny: Path, tmp_path: Path
+) -> None:
+    adapt = {
+        "mixture": "phases",
+        "phases": [{"until": "50%", "mixture": "uniform"}, {"mixture": "proportional"}],
+        "tokens": {"copy": 600},
+        "log_task_losses": True,
+    }
+    folders = {processes: tmp_path / str(processes) for processes in (1, 2)}
+    for processes, folder in folders.items():
+        batch = {"micro_batch_size": 4, "gradient_accumulation_steps": 4 // processes}
+        saved = {"save_strategy": "steps", "save_steps": 1000}  # the last step is saved
+        config = recipe(tiny, folder, adapt=dict(adapt), **batch, **saved)
+        train(config, folder, processes=processes)
+    assert_same_run(folders[2], folders[1], tolerance=1e-12)
+    assert 600 - 11 < ledger(folders[2])["tasks"]["copy"]["tokens"] <= 600
+    lines, others = (log_lines(folder) for folder in folders.values())
+    keys = [f"adapt/loss/{task}" for task in TASKS]
+    found = [[line.get(key, np.nan) for key in keys] for line in lines if "loss" in line]
+    expected = [[line.get(key, np.nan) for key in keys] for line in others if "loss" in line]
+    assert len(found) > 5
+    assert np.array(found) == pytest.approx(np.array(expected), rel=1e-3, nan_ok=True)
 
 
 def train_with_deepspeed(

@@ -61,6 +61,14 @@ def test_what_becomes_of_tasks_that_do_not_count_is_told() -> None:
     assert "adapt.learned.targets" not in "\n".join(notes(make_forecast(adapt=adapt), 64))
 
 
+def test_what_becomes_of_a_task_with_a_bound_is_said() -> None:
+    learned = {"bounds": {"b": 1.5}}
+    curves = CurveSettings(start_after=0.1)
+    said = "\n".join(notes(make_forecast(curves, adapt={"learned": learned}), 64))
+    assert "Of b the loss is to end below a bound (adapt.learned.bounds)" in said
+    assert "adapt.learned.bounds" not in "\n".join(notes(make_forecast(curves), 64))
+
+
 def test_a_plan_of_several_passes_and_of_rows_that_end_first() -> None:
     available = make_forecast().available
     thrice = make_forecast(budget=3 * available)
