@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -41,6 +42,8 @@ from adapt_axolotl.data.pools import TaskPools
 REGIMES = ("study", "clones", "null", "noise", "duplicates")
 WITHOUT = "without "  # and the name of a task
 COPIED_ROWS = 60
+# Of its loss under uniform mixing, for `others kept`.
+KEPT = 1.1
 
 # Of the mixture in a run, about: log(1 / start_after) / log(growth of an interval), but for the
 # first ones, which no line is fitted to.
@@ -61,6 +64,7 @@ ARMS: dict[str, Learning | None] = {
     "learned, lambda 1": Learning(entropy_weight=1.0),
     "learned, targets": Learning(objective="mean"),
     "learned, targets at 12%": Learning(objective="mean", overhead=0.12),
+    "learned, targets, others kept": Learning(objective="mean"),
     "oracle": Learning(oracle_rows=100),
     "loss_falls": Learning(measure="loss_falls"),
     "products": Learning(measure="products"),
@@ -123,7 +127,7 @@ def one_run(data: Data, key: Line, known: list[Line]) -> Outcome:
         initial=(
             static_search.mixture(arm, key, known, len(pools.tasks))
             if arm in SEARCH
-            else static(arm, pools, {**key, "arm": "learned"}, known)
+            else static(key, pools, known)
         ),
         learning=how(key, known),
     )
@@ -141,37 +145,45 @@ def how(key: Line, known: list[Line]) -> Learning | None:
     if key["regime"].startswith(WITHOUT):
         target = key["regime"].removeprefix(WITHOUT)
         return replace(learning, measure="products", targets=(target,))
+    if arm.endswith("others kept"):
+        uniform = other_line(key, "uniform", known)
+        bounds = (
+            math.nan if task in static_search.TARGETS else KEPT * loss
+            for task, loss in zip(uniform["tasks"], uniform["losses"], strict=True)
+        )
+        learning = replace(learning, bounds=tuple(bounds))
     return replace(learning, targets=static_search.TARGETS)
 
 
-def learned_line(arm: str, learned: Line, known: list[Line]) -> Line:
-    """The run of `learned` that an arm follows. learned: its key."""
-    found = [line for line in known if learned.items() <= line.items()]
+def other_line(key: Line, arm: str, known: list[Line]) -> Line:
+    """The run of another arm that this one needs, all else being equal."""
+    other = {**key, "arm": arm}
+    found = [line for line in known if other.items() <= line.items()]
     if not found:
-        raise SystemExit(f"{arm}: run the arm learned with seed {learned['seed']} first")
+        raise SystemExit(f"{key['arm']}: run the arm {arm} with seed {key['seed']} first")
     return found[0]
 
 
 def walk(key: Line, known: list[Line]) -> Learning:
     """A random walk that ends as far from uniform as `learned` did."""
-    final = np.array(learned_line("walk", {**key, "arm": "learned"}, known)["final"])
+    final = np.array(other_line(key, "learned", known)["final"])
     return Learning(walk=float(np.log(final).std() / MOVES**0.5))
 
 
-def static(arm: str, pools: TaskPools, learned: Line, known: list[Line]) -> np.ndarray | None:
+def static(key: Line, pools: TaskPools, known: list[Line]) -> np.ndarray | None:
     """The shares of a static arm; None for uniform ones."""
-    available = pools.available_tokens
+    arm, available = key["arm"], pools.available_tokens
     if arm in ("proportional", "temperature"):
         heated = available ** (1.0 if arm == "proportional" else 1 / 3)
         return np.asarray(heated / heated.sum())
     if arm == "related":
-        kind = learned["regime"].removeprefix(WITHOUT).split("_")[0]
+        kind = key["regime"].removeprefix(WITHOUT).split("_")[0]
         shares = (available > 0) * [4.0 if task.startswith(kind) else 1.0 for task in pools.tasks]
         return np.asarray(shares / shares.sum())
     if arm not in ("replay", "permuted"):
         return None
-    average = np.array(learned_line(arm, learned, known)["average"])
-    order = np.random.default_rng(learned["seed"]).permutation(len(average))
+    average = np.array(other_line(key, "learned", known)["average"])
+    order = np.random.default_rng(key["seed"]).permutation(len(average))
     return average if arm == "replay" else average[order]
 
 

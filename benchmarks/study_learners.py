@@ -26,6 +26,7 @@ from adapt_axolotl.metagradient.in_backward import IN_BACKWARD
 from adapt_axolotl.metagradient.losses import row_losses
 from adapt_axolotl.metagradient.per_task import PER_TASK
 from adapt_axolotl.metagradient.ranks import Ranks
+from adapt_axolotl.mixture.bounds import Bounds
 from adapt_axolotl.mixture.gradient_steps import GradientSteps
 from adapt_axolotl.mixture.learned import LearnedMixture, MetaUpdate
 from adapt_axolotl.mixture.objectives.named import objective
@@ -45,6 +46,7 @@ class Learning:
     rule: str = "evidence"
     objective: str = "worst_case"
     targets: tuple[str, ...] = ()
+    bounds: tuple[float, ...] | None = None
     overhead: float = 0.04
     start_after: float = 0.06
     entropy_weight: float | None = None
@@ -71,7 +73,14 @@ def make_learner(
     kind: Callable[..., LearnedMixture] = LearnedMixture
     if learning.walk is not None:
         kind = partial(WalkingMixture, learning.walk, plan.seed)
-    mixture = kind(plan.pools.tasks, chosen, steps=steps, entropy_weight=pull, initial=plan.initial)
+    mixture = kind(
+        plan.pools.tasks,
+        chosen,
+        bounds=None if learning.bounds is None else Bounds(learning.bounds),
+        steps=steps,
+        entropy_weight=pull,
+        initial=plan.initial,
+    )
     if learning.measure == "training_losses":
         curves = CurveSettings(learning.start_after)
         if learning.oracle_rows is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -64,6 +65,17 @@ class LearnedConfig(Block):
         "objective is lowered over the others (or over `targets`). A bounded task counts the more "
         "the longer it is not kept (`multipliers` in `history.jsonl`), and not at all while "
         "it is.",
+    )
+    keep: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Output directory of a finished run over the same tasks, such as the uniform "
+        "twin: each task that is no target is to end below its last validation loss there and "
+        "`keep_margin`, as by `bounds`.",
+    )
+    keep_margin: str | float = Field(
+        default="10%",
+        description="For `keep`: how far above its loss in that run a task may end.",
     )
     reference_losses: dict[str, float] | None = Field(
         default=None,
@@ -186,6 +198,14 @@ class LearnedConfig(Block):
         share = share_of(value)
         if not 0 <= share < 1:
             raise ValueError(f"{value!r} is no share of the budget; write a percentage, as in 6%")
+        return share
+
+    @field_validator("keep_margin", mode="before")
+    @classmethod
+    def _margin_is_a_share(cls, value: Any) -> float:
+        share = share_of(value)
+        if not 0 <= share < math.inf:
+            raise ValueError(f"{value!r} is no part of a loss; write a percentage, as in 10%")
         return share
 
     @field_validator("overhead", mode="before")

@@ -20,6 +20,7 @@ import yaml
 from adapt_axolotl.config.adapt import AdaptConfig
 from adapt_axolotl.mixture.static import from_weights
 from adapt_axolotl.recipe.block import parse_adapt_block
+from adapt_axolotl.recipe.keep import kept_bounds
 from adapt_axolotl.recipe.late_keys import check_late_keys
 from adapt_common.hub import looks_like_hub_name
 from adapt_common.plain_values import plain
@@ -65,6 +66,7 @@ def read_recipe(cfg: MutableMapping[str, Any]) -> AdaptConfig:
     cfg["adapt"] = {
         **cfg["adapt"],
         **_held_out_share(cfg, adapt),
+        **_kept(cfg, adapt),
         "train_tasks": _task_names(cfg, "datasets"),
         "test_tasks": _task_names(cfg, "test_datasets"),
         "target_tasks": _targets(cfg),
@@ -115,6 +117,7 @@ def _checks(cfg: MutableMapping[str, Any], adapt: AdaptConfig) -> Iterator[Calla
             yield partial(_expand_paths, entry, f"{key}[{index}]")
             yield partial(check_task_name, entry, f"{key}[{index}]")
     yield lambda: _check_tasks(adapt, _names(cfg), _task_names(cfg, "test_datasets"), _targets(cfg))
+    yield lambda: _kept(cfg, adapt)
     yield lambda: _held_out_share(cfg, adapt)
     yield lambda: _check_budget(cfg, adapt)
     yield lambda: check_late_keys(cfg, _names(cfg))
@@ -133,6 +136,15 @@ def _targets(cfg: Mapping[str, Any]) -> list[str]:
     """The tasks that entries of `test_datasets` name by `target:`, each once."""
     entries = [one for one in cfg.get("test_datasets") or [] if isinstance(one, Mapping)]
     return list(dict.fromkeys(str(entry["target"]) for entry in entries if entry.get("target")))
+
+
+def _kept(cfg: Mapping[str, Any], adapt: AdaptConfig) -> dict[str, Any]:
+    """The block's `learned:` with the bounds that `keep` stands for."""
+    targets = (*_targets(cfg), *(adapt.learned.targets or ()))
+    bounds = kept_bounds(adapt, _names(cfg), targets)
+    if adapt.learned.keep is None or not bounds:
+        return {}
+    return {"learned": {**cfg["adapt"]["learned"], "bounds": bounds}}
 
 
 def recipe_as_written(cfg: Mapping[str, Any]) -> str:
