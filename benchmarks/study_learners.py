@@ -28,7 +28,8 @@ from adapt_axolotl.metagradient.per_task import PER_TASK
 from adapt_axolotl.metagradient.ranks import Ranks
 from adapt_axolotl.mixture.bounds import Bounds
 from adapt_axolotl.mixture.gradient_steps import GradientSteps
-from adapt_axolotl.mixture.learned import LearnedMixture, MetaUpdate
+from adapt_axolotl.mixture.learned import LearnedMixture
+from adapt_axolotl.mixture.meta_update import MetaUpdate
 from adapt_axolotl.mixture.objectives.named import objective
 from adapt_axolotl.run.plan import RunPlan
 

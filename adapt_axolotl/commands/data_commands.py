@@ -61,7 +61,7 @@ def natural_instructions(
     from adapt_axolotl.commands.prepare.prepare import prepare as write
     from adapt_axolotl.commands.prepare.selection import Limits
     from adapt_axolotl.recipe.edit import RecipeText
-    from adapt_axolotl.recipe.read import task_name
+    from adapt_axolotl.recipe.names import task_name
     from adapt_eval.comparison.overlap import matches
     from adapt_eval.suite import load_suite
 

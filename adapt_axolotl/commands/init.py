@@ -13,7 +13,8 @@ import yaml
 
 from adapt_axolotl.recipe.edit import RecipeText
 from adapt_axolotl.recipe.meanings import told
-from adapt_axolotl.recipe.read import PLUGIN, TRAINER, check_task_name, read_recipe
+from adapt_axolotl.recipe.names import PLUGIN, TRAINER, check_task_name
+from adapt_axolotl.recipe.read import read_recipe
 
 # Names of splits: they tell the files of one task apart, not the tasks.
 _SPLIT = r"(?:train(?:ing)?|val(?:id(?:ation)?)?|eval(?:uation)?|dev|test(?:ing)?|data)"

@@ -17,7 +17,8 @@ from adapt_axolotl.integration.schema import schema_mistakes, type_mistakes
 from adapt_axolotl.integration.this_machine import lora_kernel_obstacle, resolved_lora_mlp_kernel
 from adapt_axolotl.recipe.base_model import missing_folder
 from adapt_axolotl.recipe.edit import repeated_keys
-from adapt_axolotl.recipe.read import PLUGIN, mistakes, wrong_kinds
+from adapt_axolotl.recipe.names import PLUGIN
+from adapt_axolotl.recipe.read import mistakes, wrong_kinds
 from adapt_axolotl.recipe.safety.dangers import KINDS, Danger, dangers
 from adapt_axolotl.recipe.safety.licences import hub_datasets, licence
 from adapt_axolotl.run.checkpoint import read_checkpoint

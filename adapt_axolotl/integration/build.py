@@ -33,7 +33,7 @@ from adapt_axolotl.metagradient.estimators import ESTIMATORS, estimator
 from adapt_axolotl.metagradient.finite_difference import FINITE_DIFFERENCE
 from adapt_axolotl.metagradient.in_backward import IN_BACKWARD, InBackward
 from adapt_axolotl.metagradient.ranks import Ranks
-from adapt_axolotl.recipe.read import sharded_parameters
+from adapt_axolotl.recipe.refusals import sharded_parameters
 from adapt_axolotl.records.provenance import provenance
 from adapt_axolotl.records.write import RunDirectory
 from adapt_axolotl.run.described import initial_proportions, learned_mixture, quotas, schedule

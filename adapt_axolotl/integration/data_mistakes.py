@@ -24,7 +24,8 @@ from adapt_axolotl.integration.chat_rows import (
     without_trained_role,
 )
 from adapt_axolotl.integration.row_types import ColumnsRead, columns_read
-from adapt_axolotl.recipe.read import read_recipe, task_name
+from adapt_axolotl.recipe.names import task_name
+from adapt_axolotl.recipe.read import read_recipe
 
 # As Axolotl tells a file's loader where ds_type: does not.
 _LOADERS = {".parquet": "parquet", ".arrow": "arrow", ".csv": "csv", ".txt": "text"}

@@ -28,7 +28,8 @@ from adapt_axolotl.integration.trainer import AdaptTrainer
 from adapt_axolotl.recipe.command_line import refuse_dropped_options
 from adapt_axolotl.recipe.late_keys import OBJECTIVE, full_name
 from adapt_axolotl.recipe.meanings import told
-from adapt_axolotl.recipe.read import read_recipe, recipe_as_written, two_trainers
+from adapt_axolotl.recipe.read import read_recipe, recipe_as_written
+from adapt_axolotl.recipe.refusals import two_trainers
 from adapt_axolotl.run.checkpoint import set_incomplete_checkpoints_aside
 from adapt_axolotl.run.described import evaluation
 from adapt_axolotl.run.plan import RunPlan

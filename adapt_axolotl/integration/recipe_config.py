@@ -29,7 +29,7 @@ from adapt_axolotl.meta_step.falls import FallSettings
 from adapt_axolotl.meta_step.learner import MetaSettings
 from adapt_axolotl.meta_step.training_losses import CurveSettings
 from adapt_axolotl.recipe.base_model import missing_folder
-from adapt_axolotl.recipe.read import PLUGIN
+from adapt_axolotl.recipe.names import PLUGIN
 from adapt_axolotl.run.plan import RunPlan
 
 # The recipe is planned for the machine that trains it, not for this one, which may have no GPU.

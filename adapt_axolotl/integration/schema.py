@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from adapt_axolotl.config.adapt import axolotl_says
 from adapt_axolotl.integration.compat import DATASET_TYPES, AxolotlInputConfig, SFTDataset
-from adapt_axolotl.recipe.read import PLUGIN
+from adapt_axolotl.recipe.names import PLUGIN
 from adapt_axolotl.recipe.safety.dangers import names_own_package
 
 # Packages of Axolotl's dataset types without supervised rows, and what theirs are.

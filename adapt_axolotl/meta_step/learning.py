@@ -8,7 +8,8 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from adapt_axolotl.mixture.learned import LearnedMixture, MetaUpdate
+from adapt_axolotl.mixture.learned import LearnedMixture
+from adapt_axolotl.mixture.meta_update import MetaUpdate
 
 
 class BegunStep(Protocol):

@@ -19,7 +19,8 @@ from adapt_axolotl.meta_step.reader import BackwardReader
 from adapt_axolotl.metagradient.in_backward import BypassedModule
 from adapt_axolotl.metagradient.ranks import Ranks
 from adapt_axolotl.metagradient.scores import TaskScores
-from adapt_axolotl.mixture.learned import LearnedMixture, MetaUpdate
+from adapt_axolotl.mixture.learned import LearnedMixture
+from adapt_axolotl.mixture.meta_update import MetaUpdate
 
 
 @dataclass

@@ -23,8 +23,9 @@ from adapt_axolotl.meta_step.held_out import HeldOut
 from adapt_axolotl.meta_step.step import MeasuredStep, on_all_ranks
 from adapt_axolotl.metagradient.ranks import Ranks
 from adapt_axolotl.mixture.bounds import at_the_end
-from adapt_axolotl.mixture.learned import LearnedMixture, MetaUpdate
+from adapt_axolotl.mixture.learned import LearnedMixture
 from adapt_axolotl.mixture.learning_curves import MOMENTS, LearningCurves, latest, row_moments
+from adapt_axolotl.mixture.meta_update import MetaUpdate
 
 LOG = logging.getLogger("axolotl.adapt.meta_step")
 

@@ -26,7 +26,6 @@ divergence from p0: for a uniform p0 the entropy but for a constant.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -35,6 +34,7 @@ from adapt_axolotl.mixture.bounds import Bounds
 from adapt_axolotl.mixture.evidence import Evidence, nothing, shrunk
 from adapt_axolotl.mixture.gradient_steps import GradientSteps
 from adapt_axolotl.mixture.measurement import Measurement, of_falls, of_products
+from adapt_axolotl.mixture.meta_update import MetaUpdate
 from adapt_axolotl.mixture.nan_as_null import as_array, as_list
 from adapt_axolotl.mixture.objectives.objective import Objective
 from adapt_axolotl.mixture.observed import LARGEST, ObservedLosses
@@ -53,40 +53,6 @@ LEAST_WORTH = 0.05
 # Share of the old logits in the new ones, where falls are set anew at each meta step: most rows of
 # one fit are in the next, and what only one of them shows should not carry the mixture away.
 KEPT_LOGITS = 0.5
-
-
-@dataclass(frozen=True)
-class MetaUpdate:
-    """What one meta step did. Arrays are (K,); NaN where a task was not measured.
-
-    Attributes:
-        proportions: after the update.
-        logits: after the update, over the initial mixture, of mean 0.
-        scores: what was measured last, with the sign of dJ/dp: negative helps.
-        ages: updates since then, 0 for now.
-        returns: what a share of the task is worth as a multiple of the mixture's at their initial
-            shares, measured now.
-        return_errors: their standard errors over the draw of rows.
-        deviations: how far each task stands out in all measurements so far, in its own noise.
-        over_noise: of all tasks together: 1 is noise alone (`Posterior.over_noise`).
-        validation_losses: V as last measured.
-        multipliers: of bounds; NaN where a task has none.
-        objective: its value, over the tasks that it is over.
-        entropy: of the new proportions, in nats.
-    """
-
-    proportions: np.ndarray
-    logits: np.ndarray
-    scores: np.ndarray
-    ages: np.ndarray
-    returns: np.ndarray
-    return_errors: np.ndarray
-    deviations: np.ndarray
-    over_noise: float
-    validation_losses: np.ndarray
-    multipliers: np.ndarray
-    objective: float
-    entropy: float
 
 
 class LearnedMixture:

@@ -18,20 +18,15 @@ import numpy as np
 from adapt_axolotl.meta_step.learning import BegunStep, Learner
 from adapt_axolotl.meta_step.training_losses import CurveLearner
 from adapt_axolotl.mixture.averages import TokenAverage
+from adapt_axolotl.mixture.meta_update import MetaUpdate
 from adapt_axolotl.mixture.mixture import Mixture
 from adapt_axolotl.mixture.nan_as_null import as_array, as_list
-from adapt_axolotl.mixture.simplex import entropy
 from adapt_axolotl.records.write import FinalRecords, RunDirectory
+from adapt_axolotl.run.history import history_line
 from adapt_axolotl.run.plan import RunPlan
+from adapt_axolotl.run.resumable import VERSION, check_resumable
 
 LOG = logging.getLogger("axolotl.adapt.run")
-
-# Of the run's state in a checkpoint; raise it when an older one can no longer be read.
-VERSION = 5
-READABLE = (1, 2, 3, 4, VERSION)
-
-# The first one whose learned mixtures can be read: what is learned from is kept in another form.
-LEARNED_SINCE = 5
 
 # A loss scale that starts at 2^32 and halves is below any that float16 needs by then.
 SKIPPED_IN_A_ROW = 64
@@ -159,19 +154,7 @@ class AdaptRun:
         assert self.learner is not None
         update = meta_step.finish()
         self.meta_step = None
-        self._write_history(
-            step,
-            validation_loss=update.validation_losses,
-            scores=update.scores,
-            score_ages=update.ages,
-            returns=update.returns,
-            return_errors=update.return_errors,
-            deviations=update.deviations,
-            over_noise=update.over_noise,
-            multipliers=update.multipliers,
-            objective=update.objective,
-            estimator=self.learner.measures,
-        )
+        self._write_history(step, update)
 
     def finish(self) -> None:
         """After the last optimizer step: the last losses and the records."""
@@ -237,54 +220,17 @@ class AdaptRun:
         """(K,) proportions in force, averaged by the tokens trained under them."""
         return self._average.average()
 
-    def _write_history(
-        self,
-        step: int,
-        *,
-        validation_loss: np.ndarray | None = None,
-        scores: np.ndarray | None = None,
-        score_ages: np.ndarray | None = None,
-        returns: np.ndarray | None = None,
-        return_errors: np.ndarray | None = None,
-        deviations: np.ndarray | None = None,
-        over_noise: float | None = None,
-        multipliers: np.ndarray | None = None,
-        objective: float | None = None,
-        estimator: str | None = None,
-    ) -> None:
-        if self._directory is None:
-            return
-        tasks = self.plan.pools.tasks
-
-        def named(values: np.ndarray | None) -> dict[str, float | None]:
-            if values is None:
-                return {}
-            return {
-                name: float(value) if np.isfinite(value) else None
-                for name, value in zip(tasks, values, strict=True)
-            }
-
-        self._directory.append_history(
-            {
-                "step": step + 1,
-                "tokens": self.ledger.used,
-                "meta_tokens": self.ledger.meta_tokens,
-                "proportions": named(self.mixture.proportions),
-                "validation_loss": named(validation_loss),
-                "scores": named(scores),
-                "score_ages": named(score_ages),
-                "returns": named(returns),
-                "return_errors": named(return_errors),
-                "deviations": named(deviations),
-                "over_noise": _number(over_noise),
-                "multipliers": {
-                    name: value for name, value in named(multipliers).items() if value is not None
-                },
-                "objective": _number(objective),
-                "entropy": float(entropy(self.mixture.proportions)),
-                "estimator": estimator,
-            }
-        )
+    def _write_history(self, step: int, update: MetaUpdate | None = None) -> None:
+        if self._directory is not None:
+            self._directory.append_history(
+                history_line(
+                    step + 1,
+                    self.ledger,
+                    self.mixture.proportions,
+                    update,
+                    None if self.learner is None else self.learner.measures,
+                )
+            )
 
     def _fingerprint(self) -> dict[str, Any]:
         learned = {} if self.learner is None else self.learner.fingerprint()
@@ -318,39 +264,7 @@ class AdaptRun:
             ValueError: the checkpoint was made with other data, budget or batch layout, or by a
                 version of this package whose checkpoints are another kind.
         """
-        if state.get("version") not in READABLE:
-            raise ValueError(
-                f"resume_from_checkpoint: this checkpoint has version {state.get('version')}, and "
-                f"this package reads {', '.join(map(str, READABLE[:-1]))} and {VERSION}; go on "
-                "with the version of adapt-axolotl that wrote it (adapt/config.yml in the "
-                "output_dir names it), or start in a new output_dir"
-            )
-        if state["meta"] is not None and state["version"] < LEARNED_SINCE:
-            raise ValueError(
-                "resume_from_checkpoint: an earlier version of this package wrote this checkpoint, "
-                "and what its mixture learned from is kept in another form now; go on with the "
-                "version of adapt-axolotl that wrote it (adapt/config.yml in the output_dir names "
-                "it), or start in a new output_dir"
-            )
-        ours, theirs = self._fingerprint(), state["fingerprint"]
-        if state["version"] == 1:
-            LOG.warning(
-                "resume_from_checkpoint: an earlier version of this package wrote this checkpoint; "
-                "it does not hold the digest of the rows nor the settings of adapt.learned, so a "
-                "change of them goes unnoticed"
-            )
-            ours = {key: ours[key] for key in theirs}
-        changed = [key for key in ours if ours[key] != theirs.get(key)]
-        if changed or (state["meta"] is None) != (self.learner is None):
-            what = "; ".join(
-                f"{key}: {_short(theirs.get(key))} then, {_short(ours[key])} now" for key in changed
-            )
-            raise ValueError(
-                "resume_from_checkpoint: this checkpoint cannot go on with this recipe, the run "
-                f"would be another ({what or 'learned and static mixtures differ'}); restore "
-                "the recipe, the data and the global batch (micro_batch_size x "
-                "gradient_accumulation_steps x processes), or start in a new output_dir"
-            )
+        check_resumable(state, self._fingerprint(), learned=self.learner is not None)
         self.sampler.load_state_dict(state["sampler"])
         self.ledger.load_state_dict(state["ledger"])
         self._average.load_state_dict(state["average"])
@@ -363,12 +277,3 @@ class AdaptRun:
 
 def _finite(losses: np.ndarray | None, task: int) -> float | None:
     return float(losses[task]) if losses is not None and np.isfinite(losses[task]) else None
-
-
-def _number(value: float | None) -> float | None:
-    return value if value is not None and np.isfinite(value) else None
-
-
-def _short(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= 60 else text[:57] + "..."

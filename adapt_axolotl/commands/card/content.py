@@ -12,7 +12,7 @@ from huggingface_hub import ModelCardData
 
 from adapt_axolotl.commands.card.evaluation import comparison, header, scores, table
 from adapt_axolotl.commands.show import markdown_table
-from adapt_axolotl.recipe.read import is_hub_name, task_name
+from adapt_axolotl.recipe.names import is_hub_name, task_name
 from adapt_axolotl.records.provenance import PLUGIN
 from adapt_axolotl.records.read import FinishedRun
 from adapt_axolotl.records.stands_out import stands_out

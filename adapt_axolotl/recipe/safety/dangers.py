@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
-from adapt_axolotl.recipe.read import PLUGIN, TRAINER
+from adapt_axolotl.recipe.names import PLUGIN, TRAINER
 from adapt_axolotl.recipe.safety.trackers import sends_nothing
 
 KINDS = {

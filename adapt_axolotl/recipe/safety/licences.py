@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from adapt_axolotl.recipe.read import is_hub_name
+from adapt_axolotl.recipe.names import is_hub_name
 
 
 def hub_datasets(recipe: Mapping[str, Any]) -> list[str]:

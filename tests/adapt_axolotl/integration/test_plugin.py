@@ -16,7 +16,7 @@ from transformers import Trainer
 
 from adapt_axolotl.integration.build import build_run
 from adapt_axolotl.integration.plugin import AdaptPlugin
-from adapt_axolotl.recipe.read import BRING_A_TRAINER
+from adapt_axolotl.recipe.refusals import BRING_A_TRAINER
 from tests.support.specs import make_spec
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from adapt_axolotl.mixture.gradient_steps import SCORE_CLIP, STEP_SIZE, GradientSteps
-from adapt_axolotl.mixture.learned import LearnedMixture, MetaUpdate
+from adapt_axolotl.mixture.learned import LearnedMixture
+from adapt_axolotl.mixture.meta_update import MetaUpdate
 from adapt_axolotl.mixture.objectives.named import OBJECTIVES, objective
 from adapt_axolotl.mixture.observed import LEAST_FIRST_LOSS
 

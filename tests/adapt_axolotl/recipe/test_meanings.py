@@ -11,7 +11,8 @@ from axolotl.utils.schemas.config import AxolotlInputConfig
 
 from adapt_axolotl.commands.init import adapt_recipe
 from adapt_axolotl.recipe.meanings import MEANINGS, REFUSALS, told
-from adapt_axolotl.recipe.read import TRAINER, mistakes
+from adapt_axolotl.recipe.names import TRAINER
+from adapt_axolotl.recipe.read import mistakes
 
 # Values that the recipe alone shows to be refused, by keys as REFUSALS has them.
 REFUSED: dict[tuple[str, ...], list[dict[str, Any]]] = {

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from adapt_axolotl.commands.validate import validate
-from adapt_axolotl.recipe.read import PLUGIN
+from adapt_axolotl.recipe.names import PLUGIN
 from adapt_axolotl.recipe.safety.dangers import dangers
 from tests.support.written_recipe import write
 

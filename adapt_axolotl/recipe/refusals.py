@@ -1,0 +1,99 @@
+"""What cannot be combined with a task mixture, or with gradient products, and is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from adapt_axolotl.recipe.names import TRAINER
+
+# Axolotl's own plugins that bring a trainer, and the key that asks for it (None: they always do).
+# Others are found when the run starts.
+BRING_A_TRAINER = {
+    "axolotl.integrations.diffusion.DiffusionPlugin": None,
+    "axolotl.integrations.hatchery.HatcheryPlugin": None,
+    "axolotl.integrations.kd.KDPlugin": "kd_trainer",
+}
+SPLITS_OF_A_ROW = ("context_parallel_size", "tensor_parallel_size", "sequence_parallel_degree")
+
+
+def refuse_unsupported(cfg: Mapping[str, Any]) -> None:
+    if cfg.get("rl"):
+        raise ValueError(
+            f"rl: {cfg['rl']} trains on preferences or rollouts, which have no supervised tokens "
+            "to budget; remove rl: or the adapt plugin"
+        )
+    for key in ("streaming", "pretraining_dataset"):
+        if cfg.get(key):
+            raise ValueError(
+                f"{key}: a streamed dataset has no pool to draw from; remove {key}: and list the "
+                "data under datasets:, or remove the adapt plugin"
+            )
+    for key in ("reward_model", "process_reward_model", "group_by_length", "curriculum_sampling"):
+        if cfg.get(key):
+            raise ValueError(
+                f"{key}: cannot be combined with a task mixture, which decides the order of the "
+                f"rows; remove {key}: or the adapt plugin"
+            )
+
+    for key in SPLITS_OF_A_ROW:
+        if (cfg.get(key) or 1) > 1:
+            raise ValueError(
+                f"{key}: {cfg[key]} splits a row over processes, which the token accounts do not "
+                f"follow yet; set {key}: 1 or remove the adapt plugin"
+            )
+
+
+def refuse_other_trainers(cfg: Mapping[str, Any]) -> None:
+    """One trainer runs; that of another plugin would be off, or this one."""
+    if cfg.get("trainer_cls") not in (None, TRAINER):
+        raise ValueError(
+            f"trainer_cls: {cfg['trainer_cls']} would never run, because this plugin brings "
+            f"{TRAINER}, which draws the mixture; remove trainer_cls or the adapt plugin"
+        )
+    for plugin in cfg.get("plugins") or []:
+        asked_by = BRING_A_TRAINER.get(plugin, "")
+        if asked_by is None or cfg.get(asked_by):
+            raise ValueError(two_trainers(plugin))
+
+
+def two_trainers(plugin: str) -> str:
+    """What is said of a plugin that brings a trainer of its own."""
+    return (
+        f"plugins: {plugin} brings a trainer of its own, and only one trainer can run; remove it "
+        "or the adapt plugin"
+    )
+
+
+def refuse_resume_without_optimizer(cfg: Mapping[str, Any]) -> None:
+    if cfg.get("save_only_model") and cfg.get("auto_resume_from_checkpoints"):
+        raise ValueError(
+            "save_only_model: its checkpoints have no optimizer and random state, so "
+            "auto_resume_from_checkpoints could not go on from them as if nothing had happened; "
+            "remove one of the two"
+        )
+
+
+def refuse_sharded_parameters(cfg: Mapping[str, Any]) -> None:
+    """The meta-gradient needs whole parameters on every process."""
+    for key in ("fsdp", "fsdp_config"):
+        if cfg.get(key):
+            raise ValueError(sharded_parameters(key))
+
+
+def sharded_parameters(switch: str) -> str:
+    """What is said of gradient products under FSDP; `switch` turned FSDP on."""
+    return (
+        f"{switch}: gradient products do not gather FSDP's shards; remove adapt.learned.measure: "
+        "products, or use DDP or DeepSpeed (ZeRO-1, -2 or -3) instead"
+    )
+
+
+def refuse_layers_in_turns(cfg: Mapping[str, Any]) -> None:
+    """Gradient products are over the parameters that are trained in the first step."""
+    if cfg.get("lisa_n_layers") and cfg.get("lisa_step_interval"):
+        raise ValueError(
+            "lisa_n_layers: LISA trains other layers every few steps, and gradient products are "
+            "taken along the same parameters all the time; remove adapt.learned.measure: products, "
+            "or lisa_n_layers and lisa_step_interval"
+        )
