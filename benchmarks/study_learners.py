@@ -16,7 +16,7 @@ from adapt_axolotl.config.learned import LearnedConfig
 from adapt_axolotl.data.pools import TaskPools
 from adapt_axolotl.integration.eval_mode import evaluation_mode
 from adapt_axolotl.meta_step.falls import FallLearner, FallSettings
-from adapt_axolotl.meta_step.held_out import HeldOut
+from adapt_axolotl.meta_step.held_out import HeldOut, HeldOutRows
 from adapt_axolotl.meta_step.learner import MetaLearner, MetaSettings
 from adapt_axolotl.meta_step.learning import BegunStep, Learner
 from adapt_axolotl.meta_step.rows import MeasuringRows
@@ -86,9 +86,8 @@ def make_learner(
         curves = CurveSettings(learning.start_after)
         if learning.oracle_rows is not None:
             return OracleLearner(mixture, curves, model, validation, learning.oracle_rows)
-        held_out = HeldOut(
-            model, validation, validation_pools, Ranks(), lambda: evaluation_mode(model), plan.seed
-        )
+        which = HeldOutRows(validation_pools, plan.pools, plan.seed)
+        held_out = HeldOut(model, validation, which, Ranks(), lambda: evaluation_mode(model))
         return CurveLearner(mixture, curves, Ranks(), torch.device("cpu"), held_out)
     if learning.measure == "loss_falls":
         falls = fall_schedule(

@@ -103,14 +103,15 @@ def adapt_recipe(text: str, token_budget: str | None = None) -> Initialised:
     for key, derived in (("datasets", names), ("test_datasets", tests)):
         entries = raw.get(key) or []
         missing = [
-            None if entry.get("task") else name
+            None if entry.get("task") or entry.get("target") else name
             for entry, name in zip(entries, derived, strict=True)
         ]
         if any(missing):
             recipe.name_entries(key, missing)
         for index, (entry, name) in enumerate(zip(entries, derived, strict=True)):
-            found = present if entry.get("task") else added
-            found.append(f"{key}[{index}] ({entry.get('path')}): task {name}")
+            found = present if entry.get("task") or entry.get("target") else added
+            kind = "target" if entry.get("target") else "task"
+            found.append(f"{key}[{index}] ({entry.get('path')}): {kind} {name}")
     changed = recipe.result()
     read_recipe(yaml.safe_load(changed))
     return Initialised(changed, added, present, told(raw))
@@ -145,8 +146,8 @@ def _test_names(
     names: Sequence[str],
     tests: Sequence[Mapping[str, Any]],
 ) -> list[str]:
-    """The task of each entry of `test_datasets:`: its own, else that of the one dataset whose path
-    gives the same name."""
+    """The task or target of each entry of `test_datasets:`: its own, else that of the one dataset
+    whose path gives the same name."""
     found = []
     for index, test in enumerate(tests):
         same = {
@@ -154,8 +155,8 @@ def _test_names(
             for entry, name in zip(entries, names, strict=True)
             if _from_path(entry) == _from_path(test)
         }
-        if test.get("task"):
-            found.append(str(test["task"]))
+        if test.get("task") or test.get("target"):
+            found.append(str(test.get("task") or test["target"]))
         elif len(same) == 1:
             found.append(same.pop())
         else:

@@ -220,6 +220,18 @@ class AdaptConfig(Block):
                 "mixture: phases and the phases: list go together; add the one that is missing, or "
                 "remove the other"
             )
+        left_out = [
+            task
+            for one in self.phases or ()
+            for task, share in (one.weights or {}).items()
+            if not share
+        ]
+        if self.max_repeats is not None and left_out:
+            raise ValueError(
+                f"max_repeats: a phase leaves {left_out[0]} out, and where all its tasks have been "
+                "drawn so often the run would end before the later phases; remove max_repeats, or "
+                "give the task a small weight"
+            )
         if self.final_temperature is not None and self.mixture != "temperature":
             raise ValueError(
                 "final_temperature is read with mixture: temperature only; remove it, or choose "

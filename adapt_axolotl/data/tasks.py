@@ -195,9 +195,9 @@ def _drop_leaks(train: dict[str, Dataset], validation: dict[str, Dataset]) -> No
         )
         if not safe.any():
             raise ValueError(
-                f"task {name!r}: every training row is also a validation row; give it "
-                "test_datasets with other rows, or remove its test_datasets so that a split is "
-                "carved"
+                f"task {name!r}: every training row is also a validation row of some task or "
+                "target; give these test_datasets with other rows, or remove the entry of "
+                "test_datasets that holds them"
             )
         train[name] = rows.select(np.flatnonzero(safe))
 

@@ -21,7 +21,7 @@ from adapt_axolotl.integration.eval_mode import evaluation_mode
 from adapt_axolotl.integration.spec import TrainingSpec
 from adapt_axolotl.integration.zero3 import whole_parameters
 from adapt_axolotl.meta_step.falls import FallLearner, FallSettings
-from adapt_axolotl.meta_step.held_out import HeldOut
+from adapt_axolotl.meta_step.held_out import HeldOut, HeldOutRows
 from adapt_axolotl.meta_step.learner import MetaLearner, MetaSettings
 from adapt_axolotl.meta_step.learning import Learner
 from adapt_axolotl.meta_step.rows import MeasuringRows
@@ -114,9 +114,8 @@ def build_run(
         mixture = learned_mixture(spec.adapt, tasks.pools, plan.initial)
         settings = meta_settings(spec, plan.estimate(), tasks.validation_pools, trainer)
         if isinstance(settings, CurveSettings):
-            held_out = HeldOut(
-                trainer.model, validation, tasks.validation_pools, ranks, measuring, plan.seed
-            )
+            which = HeldOutRows(tasks.validation_pools, tasks.pools, plan.seed)
+            held_out = HeldOut(trainer.model, validation, which, ranks, measuring)
             learner = CurveLearner(mixture, settings, ranks, trainer.args.device, held_out)
         elif isinstance(settings, FallSettings):
             learner = FallLearner(mixture, trainer.model, validation, settings, ranks, measuring)

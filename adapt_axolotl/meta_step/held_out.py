@@ -3,14 +3,15 @@ validation rows, the same at each meta step. K tasks.
 
 Once a run repeats a task's rows, their losses tell what it remembers and not what it has learned.
 Validation rows do, for forwards of their own, which take a small share of the training since the
-meta step before, whatever the number of tasks.
+meta step before. What makes one row harder than another is taken off: from its second measurement
+on, a row counts as its task's first mean and its own change since then.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,8 @@ from adapt_axolotl.meta_step.validation import losses_of_rows
 from adapt_axolotl.metagradient.ranks import Ranks
 from adapt_axolotl.mixture.learning_curves import GROWTH, row_moments
 
+LOG = logging.getLogger("axolotl.adapt.meta_step")
+
 # Of the training time since the meta step before.
 SHARE = 0.02
 
@@ -31,55 +34,123 @@ SHARE = 0.02
 LEAST_ROWS, MOST_ROWS = 2, 16
 
 
-def chosen_rows(pools: TaskPools, tasks: np.ndarray, trained: float, seed: int) -> np.ndarray:
-    """Row numbers, ascending, that a meta step measures: as many of each task as it can afford, the
-    first ones in an order of the task's own that stays; none where these are too few.
+class HeldOutRows:
+    """Which validation rows are measured. A task keeps those that it was admitted with.
 
     Args:
-        pools: the validation rows.
-        tasks: (K,) bool.
-        trained: supervised tokens so far, of which a part lies between two meta steps.
-        seed: of the orders.
+        validation: the rows to choose from.
+        training: tells how long a row is for each supervised token.
+        seed: of the choice.
     """
-    numbers = np.flatnonzero(tasks)
-    affordable = SHARE / FORWARD * (1 - 1 / GROWTH) * trained
-    of_a_row = (pools.available_tokens[tasks] / pools.rows_of_task[tasks]).sum()
-    count = min(MOST_ROWS, int(affordable / of_a_row)) if len(numbers) else 0
-    parts = [np.zeros(0, dtype=np.int64)]
-    if count >= LEAST_ROWS:
-        for task in numbers.tolist():
-            rng = RandomStream.HELD_OUT_ROWS.generator(seed, task)
-            parts.append(rng.permutation(pools.rows(task))[:count])
-    return np.sort(np.concatenate(parts))
+
+    def __init__(self, validation: TaskPools, training: TaskPools, seed: int) -> None:
+        self.tasks = validation.tasks
+        self.counts = np.zeros(len(self.tasks), dtype=np.int64)  # rows of each task
+        self._validation = validation
+        self._seed = seed
+        rows = np.maximum(1, validation.rows_of_task)
+        self._row_length = _by_task(validation, validation.lengths) / rows
+        supervised = np.maximum(1, training.available_tokens)
+        self._length_of_a_token = _by_task(training, training.lengths) / supervised
+
+    def admitted(self, old: np.ndarray, trained: np.ndarray) -> np.ndarray:
+        """(K,) counts, with those of tasks that there is time for now.
+
+        Args:
+            old: (K,) bool, tasks without new rows.
+            trained: (K,) supervised tokens of each task trained on.
+        """
+        new = old & (self.counts == 0)
+        if not new.any():
+            return self.counts
+        since_the_last = (1 - 1 / GROWTH) * float(self._length_of_a_token @ trained)
+        free = SHARE / FORWARD * since_the_last - float(self._row_length @ self.counts)
+        rows = min(MOST_ROWS, int(max(0.0, free) / self._row_length[new].sum()))
+        count = rows if rows >= LEAST_ROWS else 0
+        return np.where(new, np.minimum(count, self._validation.rows_of_task), self.counts)
+
+    def chosen(self, counts: np.ndarray) -> np.ndarray:
+        """Row numbers, ascending: so many of each task, the first ones in an order of its own."""
+        parts = [np.zeros(0, dtype=np.int64)]
+        for task in np.flatnonzero(counts).tolist():
+            rng = RandomStream.HELD_OUT_ROWS.generator(self._seed, task)
+            parts.append(rng.permutation(self._validation.rows(task))[: counts[task]])
+        return np.sort(np.concatenate(parts))
+
+    def tokens(self, counts: np.ndarray) -> int:
+        """Supervised tokens in `chosen`."""
+        return int(self._validation.supervised_tokens[self.chosen(counts)].sum())
 
 
-@dataclass(frozen=True)
 class HeldOut:
-    """Measures validation rows.
+    """Measures these rows.
 
-    Attributes:
+    Args:
         model: the trained module, as forwards go through it.
         rows: of validation.
-        pools: the same rows as index arrays.
+        which: of them are measured.
         ranks: the processes of the run.
         measuring: a context in which the model can be measured.
-        seed: of the rows drawn.
     """
 
-    model: nn.Module
-    rows: MeasuringRows
-    pools: TaskPools
-    ranks: Ranks
-    measuring: Callable[[], contextlib.AbstractContextManager[Any]]
-    seed: int
+    def __init__(
+        self,
+        model: nn.Module,
+        rows: MeasuringRows,
+        which: HeldOutRows,
+        ranks: Ranks,
+        measuring: Callable[[], contextlib.AbstractContextManager[Any]],
+    ) -> None:
+        self._model = model
+        self._rows = rows
+        self._which = which
+        self._ranks = ranks
+        self._measuring = measuring
+        self._first: dict[int, float] = {}  # by row number: the sum of its token losses
+        self._broken: set[int] = set()  # tasks
 
-    def tokens(self, tasks: np.ndarray, trained: float) -> int:
-        """Supervised tokens that are read for these tasks, (K,) bool, when so many are trained."""
-        return self.rows.tokens(chosen_rows(self.pools, tasks, trained, self.seed))
+    def tokens(self, old: np.ndarray, trained: np.ndarray) -> int:
+        """Supervised tokens that `moments` would read."""
+        return self._which.tokens(self._which.admitted(old, trained))
 
-    def moments(self, tasks: np.ndarray, trained: float) -> np.ndarray:
-        """(6, K) of the losses of these rows, as `row_moments` has them."""
-        chosen = chosen_rows(self.pools, tasks, trained, self.seed)
-        with self.measuring():
-            sums, tokens = losses_of_rows(self.model, self.rows, chosen, self.ranks)
-        return row_moments(self.rows.tasks(chosen), sums, tokens.numpy(), len(tasks))
+    def moments(self, old: np.ndarray, trained: np.ndarray) -> np.ndarray:
+        """(6, K) as `row_moments` has them, 0 for tasks that are not measured. For the arguments
+        see `HeldOutRows.admitted`."""
+        self._which.counts = self._which.admitted(old, trained)
+        chosen = self._which.chosen(self._which.counts)
+        with self._measuring():
+            sums, counted = losses_of_rows(self._model, self._rows, chosen, self._ranks)
+        tokens, tasks = counted.numpy(), self._rows.tasks(chosen)
+        for row, loss in zip(chosen.tolist(), sums.tolist(), strict=True):
+            if np.isfinite(loss):
+                self._first.setdefault(row, loss)
+        first = np.array([self._first.get(row, np.nan) for row in chosen.tolist()])
+        total, count = (
+            np.bincount(tasks, weights=one, minlength=len(old)) for one in (first, tokens)
+        )
+        means = total / np.maximum(1, count)
+        moments = row_moments(tasks, sums - first + means[tasks] * tokens, tokens, len(old))
+        usable = np.isfinite(moments).all(axis=0)
+        for task in set(np.flatnonzero(~usable).tolist()) - self._broken:
+            LOG.warning(
+                f"task {self._which.tasks[task]!r}: the loss of some of its validation rows is not "
+                "finite; it is left out of such meta steps, training goes on"
+            )
+            self._broken.add(task)
+        return np.where(usable, moments, 0.0)
+
+    def state_dict(self) -> dict[str, Any]:
+        """JSON-able; floats come back to the bit. A number for each row that is measured."""
+        return {
+            "counts": self._which.counts.tolist(),
+            "first": {str(row): loss for row, loss in self._first.items()},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._which.counts = np.array(state["counts"], dtype=np.int64)
+        self._first = {int(row): loss for row, loss in state["first"].items()}
+
+
+def _by_task(pools: TaskPools, values: np.ndarray) -> np.ndarray:
+    """(K,) sums of `values`, (N,), over the rows of each task."""
+    return np.bincount(pools.task_of_row, weights=values, minlength=len(pools.tasks))

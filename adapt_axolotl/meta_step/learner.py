@@ -25,6 +25,7 @@ from adapt_axolotl.data.random_streams import RandomStream
 from adapt_axolotl.meta_step.choice import EstimatorChoice
 from adapt_axolotl.meta_step.reader import BackwardReader
 from adapt_axolotl.meta_step.rows import MeasuringRows, tasks_in_turn
+from adapt_axolotl.meta_step.schedule import LEAST_TASKS
 from adapt_axolotl.meta_step.step import MetaStep
 from adapt_axolotl.meta_step.validation import warn_of_unusable
 from adapt_axolotl.metagradient.direction import Direction, direction
@@ -131,24 +132,31 @@ class MetaLearner:
     def rows(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         """(validation rows, training rows) of the meta step at `step`."""
         counted = self.mixture.losses.counted
-        validation = self._draw(self._validation, counted, RandomStream.META_VALIDATION_ROWS, step)
+        at_once = self._settings.tasks_at_once
+        stream = RandomStream.META_VALIDATION_ROWS
+        validation = self._draw(self._validation, counted, at_once, stream, step)
         if not self.estimator.own_rows and not self._settings.look_ahead:
             return validation, np.zeros(0, dtype=np.int64)
         # The turns of the two streams differ: were a task scored only along v of its own losses,
         # each would look good.
-        trained = self.mixture.trained
-        return validation, self._draw(
-            self._training, trained, RandomStream.META_TRAINING_ROWS, step
-        )
+        # However few targets there are, a score is worth something beside others only.
+        at_once, stream = max(at_once, LEAST_TASKS), RandomStream.META_TRAINING_ROWS
+        training = self._draw(self._training, self.mixture.trained, at_once, stream, step)
+        return validation, training
 
     def _draw(
-        self, source: MeasuringRows, tasks: np.ndarray, stream: RandomStream, step: int
+        self,
+        source: MeasuringRows,
+        tasks: np.ndarray,
+        at_once: int,
+        stream: RandomStream,
+        step: int,
     ) -> np.ndarray:
         """Rows of those of these tasks, (K,) bool, whose turn it is."""
         settings, those = self._settings, np.flatnonzero(tasks)
         turn = tasks_in_turn(
             len(those),
-            settings.tasks_at_once,
+            at_once,
             step // settings.update_every,
             seed=settings.seed,
             stream=stream,

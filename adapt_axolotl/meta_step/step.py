@@ -49,8 +49,9 @@ class MetaStep:
     last: int = 0
 
     def goes_on(self, step: int) -> bool:
-        """Whether it reads on after optimizer step `step`."""
-        return self.reading and step < self.last
+        """Whether it reads on after optimizer step `step`; the same on all ranks, whatever one of
+        them could read."""
+        return self.reader is not None and step < self.last
 
     @property
     def reading(self) -> bool:

@@ -91,7 +91,7 @@ class CurveLearner:
         """Of the validation rows that are measured; 0 while all tasks have new rows."""
         if self._held_out is None or not self._old.any():
             return 0
-        return self._held_out.tokens(self._old, float(self._trained.sum()))
+        return self._held_out.tokens(self._old, self._trained)
 
     def take_rows(self, tasks: np.ndarray, sums: np.ndarray, tokens: np.ndarray) -> None:
         """Losses of rows of a training micro-batch of this rank, (R,) each, as `row_moments`."""
@@ -128,9 +128,9 @@ class CurveLearner:
         trained = self._trained
         renewed, self._seen = self._seen, np.zeros_like(self._seen)
         if self._held_out is not None and self.tokens(step):
-            moments = self._held_out.moments(self._old, float(trained.sum()))
+            moments = self._held_out.moments(self._old, trained)
             self._held_out_curves.add(trained, moments)
-            renewed = renewed | self._old
+            renewed = renewed | (moments[0] > 0)
         fit = latest(self._curves.fit(), self._held_out_curves.fit(), self._old)
         left = trained.sum() * (1 / self._progress - 1)
         end = at_the_end(fit.levels, fit.falls, trained, self.mixture.token_shares, left)
@@ -158,6 +158,7 @@ class CurveLearner:
             "mixture": self.mixture.state_dict(),
             "curves": self._curves.state_dict(),
             "held_out_curves": self._held_out_curves.state_dict(),
+            "held_out": None if self._held_out is None else self._held_out.state_dict(),
             "trained": self._trained.tolist(),
             "progress": self._progress,
             "seen": self._seen.tolist(),
@@ -168,6 +169,8 @@ class CurveLearner:
         self.mixture.load_state_dict(state["mixture"])
         self._curves.load_state_dict(state["curves"])
         self._held_out_curves.load_state_dict(state["held_out_curves"])
+        if self._held_out is not None:
+            self._held_out.load_state_dict(state["held_out"])
         self._trained = np.array(state["trained"])
         self._progress = state["progress"]
         self._seen = np.array(state["seen"])

@@ -46,15 +46,17 @@ class Posterior:
     """What is believed about the tasks.
 
     Attributes:
+        known: whether anything can be said.
         means: (K,) of what a share is worth over the mean, as a multiple of it: the common mean,
             and of each task's distance to it what is kept; the common mean for a task of which
             nothing is known, 0 for all where nothing is.
         deviations: (K,) (m_k - m) / s_k: how far a task stands out, in its own noise; NaN where it
             was measured less than twice.
         over_noise: sqrt(Q / (K - 1)): 1 where all differences are noise; NaN while nothing can be
-            said.
+            said, or of one task only.
     """
 
+    known: bool
     means: np.ndarray
     deviations: np.ndarray
     over_noise: float
@@ -62,20 +64,23 @@ class Posterior:
 
 def nothing(count: int) -> Posterior:
     """What is believed of K tasks before anything can be said."""
-    return Posterior(np.zeros(count), np.full(count, np.nan), float("nan"))
+    return Posterior(False, np.zeros(count), np.full(count, np.nan), float("nan"))
 
 
 def shrunk(values: np.ndarray, variances: np.ndarray, freedom: int) -> Posterior:
     """What is left of the tasks' distances to their common mean.
 
     Args:
-        values: (K,) m; NaN for a task of which nothing is known, two or more are.
+        values: (K,) m; NaN for a task of which nothing is known, one or more are.
         variances: (K,) s^2, above 0 where known.
         freedom: degrees of freedom from which their scale is known.
     """
     known = np.isfinite(values)
     found, noise = values[known], variances[known]
     others = len(found) - 1
+    if not others:
+        nowhere = np.full(len(values), np.nan)
+        return Posterior(True, np.full(len(values), found[0]), nowhere, float("nan"))
     limit = others * float(stats.f.ppf(CONFIDENCE, others, freedom))
     q = heterogeneity(0.0, found, noise)
     between = 0.0
@@ -87,7 +92,7 @@ def shrunk(values: np.ndarray, variances: np.ndarray, freedom: int) -> Posterior
     believed, deviations = np.full(len(values), mean), np.full(len(values), np.nan)
     believed[known] += between / (between + noise) * (found - mean)
     deviations[known] = (found - mean) / np.sqrt(noise)
-    return Posterior(believed, deviations, float(np.sqrt(q / others)))
+    return Posterior(True, believed, deviations, float(np.sqrt(q / others)))
 
 
 def common_mean(between: float, values: np.ndarray, variances: np.ndarray) -> float:

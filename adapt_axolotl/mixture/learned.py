@@ -26,12 +26,13 @@ divergence from p0: for a uniform p0 the entropy but for a constant.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from adapt_axolotl.mixture.bounds import Bounds
-from adapt_axolotl.mixture.evidence import Evidence, nothing, shrunk
+from adapt_axolotl.mixture.evidence import Evidence, Posterior, nothing, shrunk
 from adapt_axolotl.mixture.gradient_steps import GradientSteps
 from adapt_axolotl.mixture.measurement import Measurement, of_falls, of_products
 from adapt_axolotl.mixture.meta_update import MetaUpdate
@@ -233,12 +234,10 @@ class LearnedMixture:
                 self._evidence.add(*(values * at_initial for values in worths))
         if freedom is None:
             posterior = self._evidence.posterior(self._initial)
-        elif np.isfinite(returns).sum() >= 2:
-            posterior = shrunk(returns - 1, errors**2, freedom)
         else:
-            posterior = nothing(len(returns))
+            posterior = self._believed(returns, errors, freedom)
         if self._steps is None:
-            if np.isfinite(posterior.over_noise):
+            if posterior.known:
                 logits = np.log(np.maximum(1 + posterior.means, LEAST_WORTH))
                 logits = logits / (1 + self._entropy_weight)
                 # Repeated measurements are pooled already.
@@ -264,6 +263,16 @@ class LearnedMixture:
             objective=self.losses.value(),
             entropy=entropy(self.proportions),
         )
+
+    def _believed(self, returns: np.ndarray, errors: np.ndarray, freedom: int) -> Posterior:
+        """What is believed of returns - 1. The fall of a task that has no weight is worth nothing,
+        which needs no evidence: what stands out is told among the others."""
+        weightless = self.trained & self.losses.usable & (self.weights == 0)
+        weighed = np.where(weightless, np.nan, returns)
+        if np.isfinite(returns).sum() < 2 or not np.isfinite(weighed).any():
+            return nothing(len(returns))
+        posterior = shrunk(weighed - 1, errors**2, freedom)
+        return replace(posterior, means=np.where(weightless, -1.0, posterior.means))
 
     def fingerprint(self) -> dict[str, Any]:
         """What must be the same for a checkpoint to go on learning the same mixture."""

@@ -42,12 +42,14 @@ class Measurement:
     Attributes:
         advantages: what a bit of share of the task is worth over a bit of the whole mixture.
         errors: their standard errors over the draw of rows; NaN where unknown.
+        shares: of the tasks in the mean.
         mean: what a bit of the whole mixture is worth, in the same unit.
         mean_error: its standard error; 0 where unknown.
     """
 
     advantages: np.ndarray
     errors: np.ndarray
+    shares: np.ndarray
     mean: float
     mean_error: float
 
@@ -82,7 +84,10 @@ class Measurement:
         values = worths / self.mean
         # A multiple beyond any sense is a division by almost nothing.
         values = np.where(np.abs(values) < LARGEST_RETURN, values, np.nan)
-        squares = errors**2 + (values * self.mean_error) ** 2
+        # The error of a task is in the mean too: where it is alone in it, the multiple is certain.
+        own = self.shares * np.where(np.isfinite(values), errors, 0.0)
+        others = np.maximum(0.0, self.mean_error**2 - own**2)
+        squares = (errors - own * values) ** 2 + values**2 * others
         return values, np.where(np.isfinite(values), np.sqrt(squares) / self.mean, np.nan)
 
 
@@ -111,6 +116,7 @@ def of_products(
     return Measurement(
         np.where(measured, advantages, np.nan),
         np.where(measured, per_share * standard_errors, np.nan),
+        shares,
         mean,
         mean_error,
     )
@@ -150,6 +156,7 @@ def of_falls(
     return Measurement(
         np.where(measured, part / p0 - mean, np.nan),
         errors / p0,
+        np.where(measured, p0, 0.0) / p0[measured].sum(),
         mean,
         float(np.sqrt(np.nansum(errors**2)) / p0[measured].sum()),
     )

@@ -123,7 +123,7 @@ def _checks(cfg: MutableMapping[str, Any], adapt: AdaptConfig) -> Iterator[Calla
     yield lambda: _kept(cfg, adapt)
     yield lambda: _held_out_share(cfg, adapt)
     yield lambda: _check_budget(cfg, adapt)
-    yield lambda: check_late_keys(cfg, trained_tasks(cfg))
+    yield lambda: check_late_keys(cfg, [*trained_tasks(cfg), *target_tasks(cfg)])
 
 
 def _kept(cfg: Mapping[str, Any], adapt: AdaptConfig) -> dict[str, Any]:

@@ -79,7 +79,8 @@ class RunPlan:
             max_repeats=self.max_repeats,
             ordered=self.ordered,
         )
-        return MixtureBatchSampler(stream, proportions, self.shape, ledger, self.quotas)
+        undrawn = max(0.0, self.budget - self.drawable)
+        return MixtureBatchSampler(stream, proportions, self.shape, ledger, self.quotas, undrawn)
 
     def first_sampler(self, ledger: TokenLedger) -> MixtureBatchSampler:
         """As a static mixture is drawn; a learned one, until it moves."""
@@ -158,6 +159,8 @@ class RunPlan:
         rows = self.pools.rows_of_task
         passes = np.ceil(np.maximum(1, rows * self.max_repeats)) / np.maximum(1, rows)
         ever = self.initial > 0 if self.schedule is None else self.schedule.ever()
+        if self.quotas is not None:
+            passes = np.minimum(passes, self.quotas / np.maximum(1, self.pools.available_tokens))
         return float((passes * ever)[self.pools.task_of_row] @ values)
 
     def measured_rows(self, estimate: Estimate) -> tuple[int, int]:

@@ -69,6 +69,7 @@ class MixtureBatchSampler(BatchSampler):
         ledger: reserves the tokens of each block; a block that does not fit ends the run.
         quotas: (K,) supervised tokens that a task gets in the whole run, infinite where that
             follows from its share; None where it does for all.
+        undrawn: about how many tokens of the budget are left where the rows end the run.
 
     Attributes:
         finished: there is no further block.
@@ -82,6 +83,7 @@ class MixtureBatchSampler(BatchSampler):
         shape: BlockShape,
         ledger: TokenLedger,
         quotas: np.ndarray | None = None,
+        undrawn: float = 0.0,
     ) -> None:
         # BatchSampler.__init__ would want an inner sampler; accelerate reads these two only.
         self.batch_size = shape.rows
@@ -92,6 +94,7 @@ class MixtureBatchSampler(BatchSampler):
         self._ledger = ledger
         self._pools = ledger.pools
         self._quotas = quotas
+        self._undrawn = undrawn
         self._blocks: dict[int, Block] = {}
         self._next_index = 0
         self._held_row: int | None = None
@@ -144,7 +147,8 @@ class MixtureBatchSampler(BatchSampler):
         left = self._quotas - self._taken()
         # Of all blocks so far, so that it does not matter which are committed.
         block = (self._ledger.budget - self._ledger.free) / max(1, self._next_index)
-        shares = shares_with_quotas(proportions, left, self._ledger.free, block)
+        free = max(0.0, self._ledger.free - self._undrawn)
+        shares = shares_with_quotas(proportions, left, free, block)
 
         def draw() -> int | None:
             row = self._stream.draw(shares, left)

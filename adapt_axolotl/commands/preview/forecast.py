@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from adapt_axolotl.budget.ledger import TokenLedger
 from adapt_axolotl.commands.preview.new_rows import NewRows
 from adapt_axolotl.commands.preview.reads import MetaReads, Settings
 from adapt_axolotl.config.adapt import AdaptConfig
@@ -136,7 +137,7 @@ def forecast(plan: RunPlan, tasks: Tasks, adapt: AdaptConfig, meta: Settings | N
         length = int(pools.lengths[rows].sum())
         # Falls of losses: from the second time on, the rows of the time before again.
         passes = 2 if isinstance(meta, FallSettings) and meta_steps else 1
-        if meta is not None and _due(meta, step, plan.progress(ledger), counted, ledger.used):
+        if meta is not None and _due(meta, step, plan.progress(ledger), counted, ledger):
             rows_read = None if counted is None else counted.held_out
             extra = passes * reads.tokens(meta, rows_read)
             if ledger.spend_on_meta_step(extra):
@@ -212,8 +213,10 @@ def _measures(meta: Settings) -> str:
     return LOSS_FALLS if isinstance(meta, FallSettings) else meta.estimators[0].name
 
 
-def _due(meta: Settings, step: int, progress: float, counted: NewRows | None, trained: int) -> bool:
+def _due(
+    meta: Settings, step: int, progress: float, counted: NewRows | None, ledger: TokenLedger
+) -> bool:
     """Whether optimizer step `step` has a meta step."""
     if isinstance(meta, CurveSettings):
-        return counted is not None and counted.due(trained)
+        return counted is not None and counted.due(ledger)
     return meta.due(step, progress)

@@ -6,7 +6,7 @@ import numpy as np
 
 from adapt_axolotl.budget.ledger import TokenLedger
 from adapt_axolotl.data.pools import TaskPools
-from adapt_axolotl.meta_step.held_out import chosen_rows
+from adapt_axolotl.meta_step.held_out import HeldOutRows
 from adapt_axolotl.meta_step.training_losses import CurveSettings
 from adapt_axolotl.mixture.learning_curves import (
     LEAST_INTERVALS,
@@ -29,7 +29,7 @@ class NewRows:
 
     def __init__(self, plan: RunPlan, validation: TaskPools, settings: CurveSettings) -> None:
         self._plan = plan
-        self._validation = validation
+        self._which = HeldOutRows(validation, plan.pools, plan.seed)
         self._old = np.zeros(len(plan.pools.tasks), dtype=bool)
         self.held_out = np.zeros(0, dtype=np.int64)
         self._settings = settings
@@ -40,13 +40,14 @@ class NewRows:
         self._begins: list[float] = []
         self._new_since = False
 
-    def due(self, trained: int) -> bool:
-        """Whether the step before which so many tokens are trained on moves the mixture."""
+    def due(self, ledger: TokenLedger) -> bool:
+        """Whether the step before which so much is trained on moves the mixture."""
         begins = np.array(self._begins)
         inside = int(in_window(begins, begins[-1]).sum()) if self._begins else 0
-        if not self._begins or not begins_interval(self._begins, trained):
+        if not self._begins or not begins_interval(self._begins, ledger.used):
             return False
-        self.held_out = chosen_rows(self._validation, self._old, trained, self._plan.seed)
+        self._which.counts = self._which.admitted(self._old, ledger.tokens_of_tasks)
+        self.held_out = self._which.chosen(self._which.counts)
         enough = inside >= LEAST_INTERVALS and self._new_since
         due = enough or len(self.held_out) > 0
         self._new_since &= not due

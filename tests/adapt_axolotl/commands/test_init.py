@@ -230,3 +230,22 @@ def test_the_command_writes_a_new_file_and_never_over_another(tmp_path: Path) ->
     assert missing.returncode == 2
     assert "gone.yml' does not exist" in missing.stderr
     assert "Traceback" not in missing.stderr
+
+
+def test_a_target_keeps_its_name_and_gets_no_task() -> None:
+    text = """\
+base_model: a/b
+datasets:
+  - path: x/first
+  - path: x/second
+test_datasets:
+  - path: x/first
+    target: bench
+"""
+    with pytest.raises(ValueError, match=r"add adapt\.learned\.measure: products"):
+        adapt_recipe(text, "5%")
+    static = text + "adapt: {token_budget: 5%, mixture: uniform}\n"
+    made = adapt_recipe(static)
+    entries = yaml.safe_load(made.text)["test_datasets"]
+    assert entries == [{"path": "x/first", "target": "bench"}]
+    assert "test_datasets[0] (x/first): target bench" in made.present

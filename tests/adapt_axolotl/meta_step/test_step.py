@@ -225,7 +225,7 @@ def test_a_module_that_is_bypassed_in_training_ends_reading_on_all_processes(
     here: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     model = make_model("qwen3")
-    learner = make_learner(model, IN_BACKWARD, FINITE_DIFFERENCE)
+    learner = make_learner(model, IN_BACKWARD, FINITE_DIFFERENCE, read_steps=2)
     step = learner.begin(0)
     step.reader._ranks = OtherRanks(0, 1 if here else 2)
     batch = padded(make_rows(6, 9), [0, 1, 2, 0, 1, 0])
@@ -239,6 +239,9 @@ def test_a_module_that_is_bypassed_in_training_ends_reading_on_all_processes(
             logits = states @ model.lm_head.weight.T if here else model.lm_head(states)
             logits.logsumexp(-1).sum().backward()
     assert micro_batches == (1 if here else 2)
+    # All ranks end it with the same step, also the one that reads no more.
+    assert step.goes_on(0)
+    assert not step.goes_on(1)
     with caplog.at_level("WARNING", logger="axolotl.adapt"):
         update = step.finish()
     assert learner.estimator == FINITE_DIFFERENCE

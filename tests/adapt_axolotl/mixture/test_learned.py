@@ -71,6 +71,25 @@ def test_by_falls_the_targets_get_what_the_floor_leaves() -> None:
     assert shares[0] > 2 * shares[1]
 
 
+@pytest.mark.parametrize("count", [3, 20, 50])
+@pytest.mark.parametrize("targets", [1, 2])
+def test_targets_need_the_same_evidence_whatever_the_number_of_other_tasks(
+    count: int, targets: int
+) -> None:
+    """Three standard errors of a fall, or of the difference of two."""
+    chosen = [number < targets for number in range(count)]
+    mixture = by_evidence(count, targets=chosen, floor=0.0, entropy_weight=0.25)
+    falls = np.where(chosen, [1.0, 0.1][:targets] + [0.0] * (count - targets), 0.7)
+    errors = np.full(count, 0.3 if targets == 1 else 0.2)
+    for step in range(8):
+        update = mixture.update_by_falls(falls, errors, step=step, freedom=200)
+    assert update.proportions[:targets].sum() > 0.6
+    assert np.isnan(update.deviations[targets:]).all()
+    if targets == 2:
+        assert update.proportions[0] > 1.2 * update.proportions[1]
+        assert update.over_noise == pytest.approx(3.2, abs=0.3)
+
+
 @pytest.mark.parametrize("steps", [None, GradientSteps()])
 def test_a_target_that_is_not_trained_on_moves_the_others_as_if_it_were_not_there(
     steps: GradientSteps | None,

@@ -218,6 +218,17 @@ def test_what_works_is_not_refused(raw: dict[str, Any], changes: dict[str, Any])
         ({"learned": {"overhead": "much"}}, "'much' is no share of the run's time"),
         ({"weights": {"a": 1}}, "weights: is read with mixture: weights, or with mixture: learned"),
         ({"mixture": "round_robin", "unit": "tokens"}, "remove unit: tokens"),
+        (
+            {
+                "mixture": "phases",
+                "max_repeats": 2,
+                "phases": [
+                    {"until": "60%", "mixture": "weights", "weights": {"a": 1, "b": 0}},
+                    {"mixture": "uniform"},
+                ],
+            },
+            "max_repeats: a phase leaves b out, and where all its tasks have been drawn so often",
+        ),
         ({"mixture": "phases"}, "mixture: phases and the phases: list go together; add the one"),
         ({"phases": PHASES}, "mixture: phases and the phases: list go together; add the one"),
         ({"mixture": "phases", "phases": PHASES[:1]}, "two phases or more follow each other, each"),
@@ -364,6 +375,14 @@ def test_a_target_needs_no_training_data(raw: dict[str, Any]) -> None:
     assert adapt.task_names == ("a", "b", "c")
     assert adapt.targets == ("c", "b")
     assert adapt.test_tasks == ["c", "b"]
+
+
+def test_the_best_checkpoint_may_be_by_a_target_without_training_data(raw: dict[str, Any]) -> None:
+    raw["test_datasets"] = [{"path": "x/y", "target": "c"}]
+    raw["adapt"] |= {"learned": {"measure": "products"}}
+    read_recipe({**raw, "metric_for_best_model": "eval_c_loss"})
+    with pytest.raises(ValueError, match="eval_d_loss"):
+        read_recipe({**raw, "metric_for_best_model": "eval_d_loss"})
 
 
 def test_a_target_without_training_data_wants_gradient_products(raw: dict[str, Any]) -> None:

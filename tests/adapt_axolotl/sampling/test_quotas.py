@@ -109,3 +109,21 @@ def test_near_the_end_a_quota_may_take_all_but_never_more_than_there_is() -> Non
     assert shares[1:].min() > 0
     done = shares_with_quotas(proportions, np.array([0.0, ANY, ANY]), free=10.0, block=20.0)
     assert done == pytest.approx([0, 0.5, 0.5])
+
+
+def test_a_run_that_max_repeats_ends_makes_progress_to_its_end_and_spreads_the_quota() -> None:
+    plan = make_plan(budget=50_000, max_repeats=1.0, quotas=np.array([300.0, ANY, ANY]))
+    ledger = plan.ledger()
+    sampler = plan.sampler(ledger, lambda: plan.initial)
+    step, half = 0, 0
+    while (block := sampler.block(step)) is not None:
+        sampler.commit(step)
+        ledger.commit(block.rows())
+        step += 1
+        if plan.progress(ledger) < 0.5:
+            half = int(ledger.tokens_of_tasks[0])
+    assert sampler.rows_ended
+    assert plan.progress(ledger) > 0.97
+    assert 0.35 * 300 < half < 0.6 * 300
+    assert 300 - LONGEST_ROW < ledger.tokens_of_tasks[0] <= 300
+    assert plan.estimate().steps == pytest.approx(step, rel=0.1)
