@@ -38,6 +38,7 @@ SHAPES = [
     (541, 1, False),
 ]
 SEEDS, DEVIATIONS, EFFECT = (3, 5, 10), (0.0, 0.005, 0.01, 0.02), 0.015
+KINDS = ("apart", "shared")
 Drawn = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64] | None]
 
 
@@ -99,12 +100,15 @@ def rates(
     return tuple(100 * one / simulations for one in (suite, some, single, items))  # type: ignore[return-value]
 
 
-def main(simulations: int, numbers: Sequence[int], deviations: Sequence[float]) -> None:
+def main(
+    simulations: int, numbers: Sequence[int], deviations: Sequence[float], kinds: Sequence[str]
+) -> None:
     """Print a line for each case.
 
     Args:
         numbers: of seeds.
         deviations: of a seed's score, 0 to 1.
+        kinds: whether the seeds of both ways are the same.
     """
     error = 100 * np.sqrt(0.05 * 0.95 / simulations)
     print(f"{simulations} pairs of ways of training in each line, nominal 5 %")
@@ -116,13 +120,12 @@ def main(simulations: int, numbers: Sequence[int], deviations: Sequence[float]) 
     print("| ---: | ---: | :--- | ---: | ---: | ---: | ---: | ---: |")
     for seeds in numbers:
         for deviation in deviations:
-            for shared in (False, True):
-                case = (seeds, deviation, shared)
+            for kind in kinds:
+                case = (seeds, deviation, kind == "shared")
                 suite, some, single, items = rates(simulations, *case, effect=0.0)
                 power = rates(max(1, simulations // 4), *case, effect=EFFECT)[0]
                 figures = (suite, some, single, power, items)
                 said = " | ".join(f"{one:.1f}" for one in figures)
-                kind = "shared" if shared else "apart"
                 print(f"| {seeds} | {100 * deviation:.1f} | {kind} | {said} |", flush=True)
 
 
@@ -137,5 +140,6 @@ if __name__ == "__main__":
         default=[100 * one for one in DEVIATIONS],
         help="standard deviations of a seed's score, in points",
     )
+    parser.add_argument("--kinds", nargs="+", default=KINDS, choices=KINDS, help="of seeds")
     asked = parser.parse_args()
-    main(asked.simulations, asked.seeds, [one / 100 for one in asked.deviations])
+    main(asked.simulations, asked.seeds, [one / 100 for one in asked.deviations], asked.kinds)
