@@ -60,7 +60,10 @@ def test_a_mixture_goes_on_learning_in_later_passes(tiny: Path, tmp_path: Path) 
         config[key] = [{**entry, "split": "train[:150]"} for entry in config[key][:3]]
     train(config, tmp_path)
     accounts, lines = ledger(tmp_path), history(tmp_path)
-    assert all(task["repeats"] > 1 for task in accounts["tasks"].values())
+    # A task that is solved early gets less than its part of three passes.
+    repeats = sorted(task["repeats"] for task in accounts["tasks"].values())
+    assert repeats[1] > 1
+    assert repeats[2] > 2
     assert lines[-1]["tokens"] > 0.8 * accounts["used"]
     assert lines[-1]["meta_tokens"] > lines[0]["meta_tokens"] == 0
     assert lines[-1]["over_noise"] is not None
