@@ -52,7 +52,8 @@ class TaskPools:
     @cached_property
     def available_tokens(self) -> np.ndarray:
         """Supervised tokens in each task's pool, (K,) int64."""
-        sums = np.bincount(
-            self.task_of_row, weights=self.supervised_tokens, minlength=len(self.tasks)
-        )
-        return sums.astype(np.int64)
+        return self.by_task(self.supervised_tokens).astype(np.int64)
+
+    def by_task(self, values: np.ndarray) -> np.ndarray:
+        """Sums of `values`, (N,), over the rows of each task, (K,) float64."""
+        return np.bincount(self.task_of_row, weights=values, minlength=len(self.tasks))

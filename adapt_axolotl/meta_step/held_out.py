@@ -10,7 +10,6 @@ on, a row counts as its task's first mean and its own change since then.
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -21,11 +20,9 @@ from adapt_axolotl.data.pools import TaskPools
 from adapt_axolotl.data.random_streams import RandomStream
 from adapt_axolotl.meta_step.rows import MeasuringRows
 from adapt_axolotl.meta_step.schedule import FORWARD
-from adapt_axolotl.meta_step.validation import losses_of_rows
+from adapt_axolotl.meta_step.validation import losses_of_rows, usable_tasks
 from adapt_axolotl.metagradient.ranks import Ranks
 from adapt_axolotl.mixture.learning_curves import GROWTH, row_moments
-
-LOG = logging.getLogger("axolotl.adapt.meta_step")
 
 # Of the training time since the meta step before.
 SHARE = 0.02
@@ -49,9 +46,9 @@ class HeldOutRows:
         self._validation = validation
         self._seed = seed
         rows = np.maximum(1, validation.rows_of_task)
-        self._row_length = _by_task(validation, validation.lengths) / rows
+        self._row_length = validation.by_task(validation.lengths) / rows
         supervised = np.maximum(1, training.available_tokens)
-        self._length_of_a_token = _by_task(training, training.lengths) / supervised
+        self._length_of_a_token = training.by_task(training.lengths) / supervised
 
     def admitted(self, old: np.ndarray, trained: np.ndarray) -> np.ndarray:
         """(K,) counts, with those of tasks that there is time for now.
@@ -107,7 +104,7 @@ class HeldOut:
         self._ranks = ranks
         self._measuring = measuring
         self._first: dict[int, float] = {}  # by row number: the sum of its token losses
-        self._broken: set[int] = set()  # tasks
+        self._warned = np.zeros(len(which.tasks), dtype=bool)
 
     def tokens(self, old: np.ndarray, trained: np.ndarray) -> int:
         """Supervised tokens that `moments` would read."""
@@ -130,13 +127,7 @@ class HeldOut:
         )
         means = total / np.maximum(1, count)
         moments = row_moments(tasks, sums - first + means[tasks] * tokens, tokens, len(old))
-        usable = np.isfinite(moments).all(axis=0)
-        for task in set(np.flatnonzero(~usable).tolist()) - self._broken:
-            LOG.warning(
-                f"task {self._which.tasks[task]!r}: the loss of some of its validation rows is not "
-                "finite; it is left out of such meta steps, training goes on"
-            )
-            self._broken.add(task)
+        usable = usable_tasks(self._which.tasks, moments, self._warned, "validation rows")
         return np.where(usable, moments, 0.0)
 
     def state_dict(self) -> dict[str, Any]:
@@ -149,8 +140,3 @@ class HeldOut:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._which.counts = np.array(state["counts"], dtype=np.int64)
         self._first = {int(row): loss for row, loss in state["first"].items()}
-
-
-def _by_task(pools: TaskPools, values: np.ndarray) -> np.ndarray:
-    """(K,) sums of `values`, (N,), over the rows of each task."""
-    return np.bincount(pools.task_of_row, weights=values, minlength=len(pools.tasks))

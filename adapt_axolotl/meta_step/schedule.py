@@ -111,8 +111,7 @@ def fall_row_cost(
     rows = validation.rows_of_task
 
     def of_each(values: np.ndarray) -> float:
-        sums = np.bincount(validation.task_of_row, weights=values, minlength=len(rows))
-        return float((sums / rows).sum())
+        return float((validation.by_task(values) / rows).sum())
 
     time = FORWARD * of_each(validation.lengths) / step_tokens
     if step_supervised is None:

@@ -12,7 +12,6 @@ own, its last new rows count.
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,13 +20,12 @@ import torch
 
 from adapt_axolotl.meta_step.held_out import HeldOut
 from adapt_axolotl.meta_step.step import MeasuredStep, on_all_ranks
+from adapt_axolotl.meta_step.validation import usable_tasks
 from adapt_axolotl.metagradient.ranks import Ranks
 from adapt_axolotl.mixture.bounds import at_the_end
 from adapt_axolotl.mixture.learned import LearnedMixture
 from adapt_axolotl.mixture.learning_curves import MOMENTS, LearningCurves, latest, row_moments
 from adapt_axolotl.mixture.meta_update import MetaUpdate
-
-LOG = logging.getLogger("axolotl.adapt.meta_step")
 
 NAME = "training_losses"
 
@@ -111,13 +109,7 @@ class CurveLearner:
         if progress < self._settings.start_after:
             return
         summed = self._ranks.sum(torch.as_tensor(moments, device=self._device)).cpu().numpy()
-        usable = np.isfinite(summed).all(axis=0)
-        for task in np.flatnonzero(~usable & ~self._warned):
-            LOG.warning(
-                f"task {self.mixture.tasks[task]!r}: the loss of some of its rows is not finite; "
-                "what it shows in such steps is left out, training goes on"
-            )
-        self._warned |= ~usable
+        usable = usable_tasks(self.mixture.tasks, summed, self._warned, "rows")
         kept = np.where(usable & new, summed, 0.0)
         self._seen |= kept[0] > 0
         self._old = ~new

@@ -25,6 +25,27 @@ def warn_of_unusable(tasks: Sequence[str], losses: np.ndarray, unusable: np.ndar
         )
 
 
+def usable_tasks(
+    tasks: Sequence[str], sums: np.ndarray, warned: np.ndarray, rows: str
+) -> np.ndarray:
+    """(K,) bool, the tasks whose sums are finite; a warning for each other one, once.
+
+    Args:
+        tasks: the K names.
+        sums: (M, K) over rows of each task.
+        warned: (K,) bool, those that were warned of; the others join them.
+        rows: what these are, for the message.
+    """
+    usable: np.ndarray = np.isfinite(sums).all(axis=0)
+    for task in np.flatnonzero(~usable & ~warned):
+        LOG.warning(
+            f"task {tasks[task]!r}: the loss of some of its {rows} is not finite; what it shows "
+            "in such steps is left out, training goes on"
+        )
+    warned |= ~usable
+    return usable
+
+
 def validation_losses(
     model: nn.Module, source: MeasuringRows, rows: np.ndarray, num_tasks: int, ranks: Ranks
 ) -> np.ndarray:

@@ -142,6 +142,8 @@ class MixtureBatchSampler(BatchSampler):
     def _drawing(self) -> Callable[[], int | None]:
         """Draws the rows of one block, by the proportions of now."""
         proportions = self._proportions()
+        with_rows = self._pools.rows_of_task > 0
+        assert with_rows[proportions > 0].all(), "a share of a task without rows"
         if self._quotas is None:
             return lambda: self._stream.draw(proportions)
         left = self._quotas - self._taken()

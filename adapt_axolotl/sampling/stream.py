@@ -65,7 +65,6 @@ class TaskStream:
                 all may by default.
         """
         open_tasks = proportions > 0
-        assert (self._pools.rows_of_task > 0)[open_tasks].all(), "a share of a task without rows"
         if left is not None:
             for task in np.flatnonzero(np.isfinite(left)).tolist():
                 next_one = self._pools.supervised_tokens[self._next_row(task)]

@@ -77,8 +77,8 @@ def _drawn(
     """Expected sum of `values`, (N,), over the rows of these tasks, (K,) bool, that a meta step
     draws from the pools."""
     rows = np.maximum(1, pools.rows_of_task)
-    sums = np.bincount(pools.task_of_row, weights=values, minlength=len(pools.tasks))
-    all_tasks = float((np.minimum(rows, meta.rows_per_task) * sums / rows)[tasks].sum())
+    drawn = np.minimum(rows, meta.rows_per_task)
+    all_tasks = float((drawn * pools.by_task(values) / rows)[tasks].sum())
     if isinstance(meta, FallSettings):
         return all_tasks
     return all_tasks / turns_of_a_round(int(tasks.sum()), meta.tasks_at_once)
