@@ -177,8 +177,10 @@ def train_one_step(
         with reading:
             sums, tokens = row_losses(model, batch, whole_logits=True)  # as Trainer does
             (sums.sum() * weight).backward()
-        if run.curves is not None:
-            run.curves.take_rows(batch.task_of_row.numpy(), sums.detach().numpy(), tokens.numpy())
+        if run.row_learner is not None:
+            run.row_learner.take_rows(
+                batch.task_of_row.numpy(), sums.detach().numpy(), tokens.numpy()
+            )
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     run.commit_step(step)

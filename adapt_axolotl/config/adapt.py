@@ -13,17 +13,31 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from adapt_axolotl.budget.amount import TokenBudget
-from adapt_axolotl.config.block import Block
 from adapt_axolotl.config.learned import LearnedConfig
+from adapt_axolotl.config.methods import MethodKeys
 from adapt_axolotl.config.phase import TEMPERATURE, Phase
 from adapt_axolotl.mixture.learned import FLOOR
 
 MixtureName = Literal[
-    "learned", "uniform", "proportional", "temperature", "weights", "round_robin", "phases"
+    "learned",
+    "uniform",
+    "proportional",
+    "temperature",
+    "weights",
+    "round_robin",
+    "phases",
+    "replay",
+    "odm",
+    "group_dro",
+    "doremi",
+    "doge",
 ]
 
+# What `mixture: doge` is a name for.
+DOGE = {"measure": "products", "objective": "mean", "rule": "doge"}
 
-class AdaptConfig(Block):
+
+class AdaptConfig(MethodKeys):
     """The `adapt:` block."""
 
     token_budget: str | int | float = Field(
@@ -37,7 +51,9 @@ class AdaptConfig(Block):
         default="learned",
         description="How tasks are mixed: `learned`; or static: `uniform`, `proportional` (to pool "
         "size), `temperature` (size to the power 1/temperature), `weights`, `round_robin` (rows "
-        "in turn), `phases` (one of these after another).",
+        "in turn), `phases` (one of these after another), `replay` (those of another run); or by "
+        "methods of others: `odm`, `group_dro`, `doremi`, `doge` ([other methods]"
+        "(other_methods.md)).",
     )
     unit: Literal["tokens", "examples"] | None = Field(
         default=None,
@@ -117,7 +133,7 @@ class AdaptConfig(Block):
         "beside it either way.",
     )
     learned: LearnedConfig = Field(
-        default_factory=LearnedConfig, description="Settings of `mixture: learned`."
+        default_factory=LearnedConfig, description="Settings of `mixture: learned` and `doge`."
     )
     train_tasks: list[str] = Field(
         default_factory=list,
@@ -196,11 +212,27 @@ class AdaptConfig(Block):
             )
         return phases
 
+    @model_validator(mode="before")
+    @classmethod
+    def _doge_is_a_way_of_learning(cls, block: Any) -> Any:
+        if not isinstance(block, dict) or block.get("mixture") != "doge":
+            return block
+        learned = block.get("learned") or {}
+        if not isinstance(learned, dict):
+            return block
+        for key, value in DOGE.items():
+            if learned.get(key, value) != value:
+                raise ValueError(
+                    f"learned.{key}: mixture: doge is {key}: {value}; remove it, or choose "
+                    "mixture: learned"
+                )
+        return {**block, "learned": {**learned, **DOGE}}
+
     @model_validator(mode="after")
     def _keys_fit_together(self) -> AdaptConfig:
         if self.val_examples is not None and self.val_fraction is not None:
             raise ValueError("val_examples and val_fraction exclude each other; keep one of them")
-        learned = self.mixture == "learned"
+        learned = self.takes_meta_steps
         read = self.learned.initial == "weights" if learned else self.mixture == "weights"
         if read and self.weights is None:
             key = "learned.initial" if learned else "mixture"
@@ -241,6 +273,11 @@ class AdaptConfig(Block):
             raise ValueError(
                 "tokens: stands beside shares of tokens, and here shares count examples; remove "
                 f"tokens:, or {'unit: examples' if self.unit else 'mixture: round_robin'}"
+            )
+        if self.tokens and self.mixture == "replay":
+            raise ValueError(
+                "tokens: replay draws the shares of another run, in which all tasks have theirs; "
+                "remove tokens:, or choose another mixture"
             )
         if self.mixture == "round_robin" and self.unit == "tokens":
             raise ValueError(

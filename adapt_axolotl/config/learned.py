@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from adapt_axolotl.config.block import Block, share_of
+from adapt_axolotl.mixture.doge import MU
 from adapt_axolotl.mixture.gradient_steps import ENTROPY_WEIGHT as STEPS_ENTROPY_WEIGHT
 from adapt_axolotl.mixture.gradient_steps import STEP_SIZE, check_step
 from adapt_axolotl.mixture.learned import ENTROPY_WEIGHT
@@ -24,7 +25,7 @@ OVERHEAD = 0.04
 
 
 class LearnedConfig(Block):
-    """How the mixture learns; read only with `mixture: learned`."""
+    """How the mixture learns; read only with `mixture: learned` and `doge`."""
 
     objective: str = Field(
         default="worst_case",
@@ -98,11 +99,12 @@ class LearnedConfig(Block):
         "`products`: the paper's gradient products, the validation gradient "
         "times that of each task.",
     )
-    rule: Literal["evidence", "steps"] = Field(
+    rule: Literal["evidence", "steps", "doge"] = Field(
         default="evidence",
         description="How the mixture follows. `evidence`: from all measurements so far, shrunk by "
         "their noise; where nothing stands out from noise the mixture stays at its initial one. "
-        "`steps`: the paper's, a step of `step_size` at each meta step.",
+        "`steps`: the paper's, a step of `step_size` at each meta step. `doge`: that of DoGE, by "
+        "gradient products as they are; `mixture: doge` is the short way to it.",
     )
     overhead: str | float = Field(
         default=f"{OVERHEAD:.0%}",
@@ -159,6 +161,13 @@ class LearnedConfig(Block):
         "is worth r times the mean at the initial mixture gets r to the power of 1 / (1 + this), "
         f"as a multiple of its initial share; with `rule: steps` (default "
         f"{STEPS_ENTROPY_WEIGHT:g}) it settles at a log ratio of its standardised score over this.",
+    )
+    mu: float = Field(
+        default=MU,
+        gt=0,
+        description="For `rule: doge`: what holds the mixture back. At a meta step the logarithm "
+        "of a share moves by the learning rate over this, times the task's gradient product with "
+        "all that count.",
     )
     look_ahead: bool = Field(
         default=False,
@@ -229,6 +238,13 @@ class LearnedConfig(Block):
 
     @model_validator(mode="after")
     def _the_rule_settles(self) -> LearnedConfig:
+        if self.rule != "doge" and self.mu != MU:
+            raise ValueError("mu is read with rule: doge only; remove it, or choose mixture: doge")
+        if self.rule == "doge" and self.entropy_weight is not None:
+            raise ValueError(
+                "entropy_weight is not read with rule: doge, which does not pull towards the "
+                "initial mixture; remove it, or set mu"
+            )
         if self.rule == "steps":
             check_step(self.step_size, self.pull)
         elif self.step_size != STEP_SIZE:
@@ -257,6 +273,19 @@ class LearnedConfig(Block):
             raise ValueError(
                 "rule: steps goes with measure: products or loss_falls; add one of them, or remove "
                 "rule"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _doge_is_of_products(self) -> LearnedConfig:
+        if self.rule == "doge" and (self.measure, self.objective) != ("products", "mean"):
+            raise ValueError(
+                "rule: doge goes with measure: products and objective: mean; write mixture: doge, "
+                "which sets all three"
+            )
+        if self.rule == "doge" and (self.bounds or self.keep):
+            raise ValueError(
+                "rule: doge has no bounds; remove bounds and keep, or choose mixture: learned"
             )
         return self
 

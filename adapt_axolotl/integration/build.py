@@ -24,6 +24,7 @@ from adapt_axolotl.meta_step.falls import FallLearner, FallSettings
 from adapt_axolotl.meta_step.held_out import HeldOut, HeldOutRows
 from adapt_axolotl.meta_step.learner import MetaLearner, MetaSettings
 from adapt_axolotl.meta_step.learning import Learner
+from adapt_axolotl.meta_step.loss_learner import LossLearner
 from adapt_axolotl.meta_step.rows import MeasuringRows
 from adapt_axolotl.meta_step.schedule import fall_row_cost, fall_schedule, meta_schedule
 from adapt_axolotl.meta_step.training_losses import CurveLearner, CurveSettings
@@ -33,10 +34,17 @@ from adapt_axolotl.metagradient.estimators import ESTIMATORS, estimator
 from adapt_axolotl.metagradient.finite_difference import FINITE_DIFFERENCE
 from adapt_axolotl.metagradient.in_backward import IN_BACKWARD, InBackward
 from adapt_axolotl.metagradient.ranks import Ranks
+from adapt_axolotl.recipe.earlier_run import earlier_run
 from adapt_axolotl.recipe.refusals import sharded_parameters
 from adapt_axolotl.records.provenance import provenance
 from adapt_axolotl.records.write import RunDirectory
-from adapt_axolotl.run.described import initial_proportions, learned_mixture, quotas, schedule
+from adapt_axolotl.run.described import (
+    initial_proportions,
+    learned_mixture,
+    loss_mixture,
+    quotas,
+    schedule,
+)
 from adapt_axolotl.run.plan import Estimate, RunPlan
 from adapt_axolotl.run.state import AdaptRun
 
@@ -59,6 +67,8 @@ def run_plan(spec: TrainingSpec, tasks: Tasks, processes: int | None = None) -> 
     """
     adapt, pools = spec.adapt, tasks.pools
     budget = adapt.budget.resolve(int(pools.available_tokens.sum()))
+    earlier = earlier_run(adapt, trained_names(pools))
+    changes = schedule(adapt, pools, budget, earlier, spec.seed)
     return RunPlan(
         pools=pools,
         budget=budget,
@@ -68,12 +78,18 @@ def run_plan(spec: TrainingSpec, tasks: Tasks, processes: int | None = None) -> 
         seed=spec.seed,
         max_repeats=adapt.max_repeats,
         charge_meta_tokens=adapt.charge_meta_tokens,
-        initial=initial_proportions(adapt, pools, budget),
+        initial=initial_proportions(adapt, pools, budget) if changes is None else changes.at(0.0),
         max_steps=spec.max_steps,
         quotas=quotas(adapt, pools, budget),
-        schedule=schedule(adapt, pools, budget),
+        schedule=changes,
         data_digest=tasks.digest,
+        tokens_spent_before=0 if earlier is None else earlier.tokens_spent,
     )
+
+
+def trained_names(pools: TaskPools) -> list[str]:
+    """Of the tasks that have training rows."""
+    return [name for name, rows in zip(pools.tasks, pools.rows_of_task, strict=True) if rows]
 
 
 def build_run(
@@ -87,7 +103,7 @@ def build_run(
     """The run that `trainer` serves; `recipe` is the text that its records keep."""
     check_processes(launched_processes(), trainer.args.world_size)
     products = spec.adapt.learned.measure == "products"
-    if spec.adapt.mixture == "learned" and products and trainer.is_fsdp_enabled:
+    if spec.adapt.takes_meta_steps and products and trainer.is_fsdp_enabled:
         # The recipe was looked through before; accelerate's own config can do it too.
         raise ValueError(sharded_parameters("accelerate's config, --use_fsdp"))
     ranks = Ranks(trainer.args.process_index, trainer.args.world_size)
@@ -109,9 +125,17 @@ def build_run(
             yield
 
     validation = measuring_rows(tasks.validation, tasks.validation_pools)
+
+    def learning_rate() -> float:
+        return float(trainer.optimizer.param_groups[0]["lr"])
+
     learner: Learner | None = None
-    if spec.adapt.mixture == "learned":
-        mixture = learned_mixture(spec.adapt, tasks.pools, plan.initial)
+    if spec.adapt.follows_losses:
+        earlier = earlier_run(spec.adapt, trained_names(tasks.pools))
+        follows = loss_mixture(spec.adapt, tasks.names, plan.initial, earlier)
+        learner = LossLearner(follows, ranks, trainer.args.device)
+    elif spec.adapt.takes_meta_steps:
+        mixture = learned_mixture(spec.adapt, tasks.pools, plan.initial, learning_rate)
         settings = meta_settings(spec, plan.estimate(), tasks.validation_pools, trainer)
         if isinstance(settings, CurveSettings):
             which = HeldOutRows(tasks.validation_pools, tasks.pools, plan.seed)
@@ -127,7 +151,7 @@ def build_run(
                 validation,
                 settings,
                 ranks,
-                lambda: trainer.optimizer.param_groups[0]["lr"],
+                learning_rate,
                 measuring,
             )
 

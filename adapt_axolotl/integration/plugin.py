@@ -96,7 +96,7 @@ class AdaptPlugin(BasePlugin):
         spec = read_spec(cfg)
         self._refuse_other_trainers(cfg)
         obstacle = deepspeed_obstacle(cfg.deepspeed, os.environ)
-        if obstacle is not None and spec.adapt.mixture == "learned":
+        if obstacle is not None and spec.adapt.takes_meta_steps:
             raise ValueError(obstacle)
         # Weights made by `reinit_weights` are otherwise drawn before any seed is set.
         set_seed(spec.seed)

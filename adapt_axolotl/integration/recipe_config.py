@@ -79,7 +79,7 @@ def planned_run(recipe: Path, processes: int) -> PlannedRun:
     tasks = load_recipe_tasks(cfg, spec, tokenizer, fresh=False)
     plan = run_plan(spec, tasks, processes)
     estimate = plan.estimate()
-    learned = spec.adapt.mixture == "learned"
+    learned = spec.adapt.takes_meta_steps
     obstacle = lora_kernel_obstacle(cfg.lora_mlp_kernel)
     return PlannedRun(
         spec,

@@ -24,6 +24,7 @@ from adapt_axolotl.integration.mistakes import show_mistakes_alone
 from adapt_axolotl.integration.row_losses import BY_LOGS, BY_MEASURE, RowLosses
 from adapt_axolotl.metagradient.ranks import Ranks
 from adapt_axolotl.metagradient.task_batch import TaskBatch
+from adapt_axolotl.mixture.by_losses import LossMixture
 from adapt_axolotl.run.checkpoint import STATE_FILE, read_checkpoint
 from adapt_axolotl.run.evaluation import Evaluation
 from adapt_axolotl.run.state import AdaptRun
@@ -54,8 +55,10 @@ class AdaptTrainer(AxolotlTrainer):
         to log losses by task where nothing else asks for those of the rows."""
         self._run = run
         self._evaluation = evaluation
-        if run.curves is not None or log_task_losses:
-            asked_by = BY_LOGS if run.curves is None else BY_MEASURE
+        if run.row_learner is not None or log_task_losses:
+            asked_by = BY_LOGS if run.row_learner is None else BY_MEASURE
+            if isinstance(run.mixture, LossMixture):
+                asked_by = (f"adapt.mixture: {run.mixture.rule.name}", "choose another mixture")
             self._row_losses = RowLosses(self.model, asked_by)
             self._task_losses = TaskLosses(run.plan.pools.tasks, self._sum_over_ranks)
         self.add_callback(BudgetCallback(self, run))
@@ -155,8 +158,8 @@ class AdaptTrainer(AxolotlTrainer):
         tasks = self._rows.task_of_row.cpu().numpy()
         if self._task_losses is not None:
             self._task_losses.add(tasks, sums, tokens)
-        if self.run.curves is not None:
-            self.run.curves.take_rows(tasks, sums, tokens)
+        if self.run.row_learner is not None:
+            self.run.row_learner.take_rows(tasks, sums, tokens)
 
     def _sum_over_ranks(self, values: np.ndarray) -> np.ndarray:
         ranks = Ranks(self.args.process_index, self.args.world_size)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 from torch import Tensor
 
-from adapt_axolotl.mixture.learned import LearnedMixture
 from adapt_axolotl.mixture.meta_update import MetaUpdate
+from adapt_axolotl.mixture.mixture import Mixture
 
 
 class BegunStep(Protocol):
@@ -31,19 +32,22 @@ class BegunStep(Protocol):
     def goes_on(self, step: int) -> bool:
         """Whether it reads on after optimizer step `step`."""
 
-    def finish(self) -> MetaUpdate:
-        """Move the mixture, once."""
+    def finish(self) -> MetaUpdate | None:
+        """Move the mixture, once; None where its proportions are all there is to tell."""
 
 
 class Learner(Protocol):
     """Begins meta steps: `CurveLearner` by the losses of training rows, `FallLearner` by those of
-    validation rows, `MetaLearner` by gradient products."""
-
-    mixture: LearnedMixture
+    validation rows, `MetaLearner` by gradient products; `LossLearner` moves the mixture at each
+    step by the losses of its rows."""
 
     @property
-    def measures(self) -> str:
-        """What is measured, for the records."""
+    def mixture(self) -> Mixture:
+        """What moves."""
+
+    @property
+    def measures(self) -> str | None:
+        """What is measured, for the records; None where it moves with every step."""
 
     def due(self, step: int, progress: float) -> bool:
         """Whether optimizer step `step`, from 0, at this share of the budget, has a meta step."""
@@ -61,3 +65,15 @@ class Learner(Protocol):
         """JSON-able."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+@runtime_checkable
+class RowLearner(Protocol):
+    """A learner that is told the losses of the rows that training sees."""
+
+    def take_rows(self, tasks: np.ndarray, sums: np.ndarray, tokens: np.ndarray) -> None:
+        """Of a micro-batch of this rank, (R,) each: the task, the sum of token losses, nats, how
+        many tokens these are."""
+
+    def end_step(self, trained: np.ndarray, progress: float, new: np.ndarray) -> None:
+        """As `CurveLearner.end_step`."""

@@ -106,7 +106,7 @@ class MeasuredStep:
         learn: moves the mixture.
     """
 
-    learn: Callable[[], MetaUpdate]
+    learn: Callable[[], MetaUpdate | None]
     reading: bool = False
 
     def goes_on(self, step: int) -> bool:
@@ -116,7 +116,7 @@ class MeasuredStep:
     def training_backward(self, *_: Any) -> contextlib.AbstractContextManager[None]:
         raise AssertionError("nothing is read of the training backward")
 
-    def finish(self) -> MetaUpdate:
+    def finish(self) -> MetaUpdate | None:
         """Move the mixture.
 
         Raises:
@@ -129,12 +129,22 @@ def on_all_ranks(update: MetaUpdate, step: int, ranks: Ranks, device: torch.devi
     """The update, which every process made for itself.
 
     Raises:
+        RuntimeError: as `refuse_other_mixtures`.
+    """
+    refuse_other_mixtures(update.proportions, step, ranks, device)
+    return update
+
+
+def refuse_other_mixtures(
+    proportions: np.ndarray, step: int, ranks: Ranks, device: torch.device
+) -> None:
+    """
+    Raises:
         RuntimeError: the processes of the run hold different mixtures. Each draws for itself: a bit
             of difference, and rows would be lost or doubled.
     """
-    if not ranks.agree(torch.as_tensor(update.proportions).to(device)):
+    if not ranks.agree(torch.as_tensor(proportions).to(device)):
         raise RuntimeError(
             f"the processes of this run hold different mixtures after step {step}, so they would "
             "draw different rows; resume from the last checkpoint, and report this with the recipe"
         )
-    return update

@@ -2,9 +2,10 @@
 
 ADAPT (arXiv 2512.04555) minimises J(p) = worst case of V(theta'(p)) - lambda H(p), p = softmax(a).
 What a share of a task is worth is measured as `measurement.py` tells, by gradient products or by
-how the losses fall, and moves the logits by one of two rules:
+how the losses fall, and moves the logits by one of three rules:
 
     steps      the paper's: a step of the logits at each meta step (`gradient_steps.py`)
+    doge       that of DoGE: the same with gradient products as they are (`doge.py`)
     evidence   (ours) what was measured is pooled and shrunk by its noise (`evidence.py`), and the
                logits are set from what is left:
 
@@ -32,6 +33,7 @@ from typing import Any
 import numpy as np
 
 from adapt_axolotl.mixture.bounds import Bounds
+from adapt_axolotl.mixture.doge import GeneralisationSteps
 from adapt_axolotl.mixture.evidence import Evidence, Posterior, nothing, shrunk
 from adapt_axolotl.mixture.gradient_steps import GradientSteps
 from adapt_axolotl.mixture.measurement import Measurement, of_falls, of_products
@@ -63,7 +65,7 @@ class LearnedMixture:
         tasks: the K names.
         objective: what the validation losses are folded into.
         bounds: on the losses of tasks that the objective is not over; None for none.
-        steps: the rule of the paper; None for the rule `evidence`.
+        steps: the rule of the paper, or that of DoGE; None for the rule `evidence`.
         entropy_weight: lambda of the rule `evidence`.
         floor: least share of a task, as a part of its initial share.
         row_tokens: (K,) mean supervised tokens of a row of each task, where proportions count rows;
@@ -86,7 +88,7 @@ class LearnedMixture:
         objective: Objective,
         *,
         bounds: Bounds | None = None,
-        steps: GradientSteps | None = None,
+        steps: GradientSteps | GeneralisationSteps | None = None,
         entropy_weight: float = ENTROPY_WEIGHT,
         floor: float = FLOOR,
         row_tokens: np.ndarray | None = None,

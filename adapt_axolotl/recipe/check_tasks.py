@@ -24,7 +24,7 @@ def check_tasks(
                 "remove it"
             )
     untrained = [name for name in targets if name not in names]
-    if untrained and adapt.mixture == "learned" and adapt.learned.measure != "products":
+    if untrained and adapt.takes_meta_steps and adapt.learned.measure != "products":
         raise ValueError(
             f"test_datasets: target {untrained[0]!r} has no training data, so what helps it is "
             "told by gradient products only; add adapt.learned.measure: products"

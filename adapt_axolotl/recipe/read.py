@@ -20,6 +20,7 @@ import yaml
 from adapt_axolotl.config.adapt import AdaptConfig
 from adapt_axolotl.recipe.block import parse_adapt_block
 from adapt_axolotl.recipe.check_tasks import check_tasks
+from adapt_axolotl.recipe.earlier_run import check_output_directory, earlier_run
 from adapt_axolotl.recipe.keep import kept_bounds
 from adapt_axolotl.recipe.late_keys import check_late_keys
 from adapt_axolotl.recipe.names import (
@@ -110,7 +111,7 @@ def _checks(cfg: MutableMapping[str, Any], adapt: AdaptConfig) -> Iterator[Calla
     yield lambda: refuse_unsupported(cfg)
     yield lambda: refuse_other_trainers(cfg)
     yield lambda: refuse_resume_without_optimizer(cfg)
-    if adapt.mixture == "learned" and adapt.learned.measure == "products":
+    if adapt.takes_meta_steps and adapt.learned.measure == "products":
         yield lambda: refuse_sharded_parameters(cfg)
         yield lambda: refuse_layers_in_turns(cfg)
     for key in ("datasets", "test_datasets"):
@@ -120,6 +121,8 @@ def _checks(cfg: MutableMapping[str, Any], adapt: AdaptConfig) -> Iterator[Calla
     yield lambda: check_tasks(
         adapt, trained_tasks(cfg), task_names(cfg, "test_datasets"), target_tasks(cfg)
     )
+    yield lambda: earlier_run(adapt, trained_tasks(cfg))
+    yield lambda: check_output_directory(adapt, cfg.get("output_dir"))
     yield lambda: _kept(cfg, adapt)
     yield lambda: _held_out_share(cfg, adapt)
     yield lambda: _check_budget(cfg, adapt)

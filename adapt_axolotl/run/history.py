@@ -20,6 +20,7 @@ def history_line(
     proportions: np.ndarray,
     update: MetaUpdate | None,
     measures: str | None,
+    training_losses: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """
     Args:
@@ -27,7 +28,9 @@ def history_line(
         ledger: of the run.
         proportions: (K,) in force from now on.
         update: of a meta step that has just ended; None without one.
-        measures: what the run learns from; None for a static mixture.
+        measures: what the run learns from; None for a static mixture, and one that moves with
+            every step.
+        training_losses: (K,) of the step, where the mixture moves by them.
     """
 
     def named(values: np.ndarray | None) -> dict[str, float | None]:
@@ -44,6 +47,7 @@ def history_line(
         "tokens": ledger.used,
         "meta_tokens": ledger.meta_tokens,
         "proportions": named(proportions),
+        "training_loss": named(training_losses),
         "validation_loss": named(None if update is None else update.validation_losses),
         "scores": named(None if update is None else update.scores),
         "score_ages": named(None if update is None else update.ages),

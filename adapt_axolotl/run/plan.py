@@ -52,6 +52,7 @@ class RunPlan:
             None where it does for all.
         schedule: how a static mixture changes over the run; None where it stays.
         data_digest: of the rows' tokens and labels, validation rows included.
+        tokens_spent_before: supervised tokens of earlier runs that this one's mixture comes from.
     """
 
     pools: TaskPools
@@ -67,6 +68,7 @@ class RunPlan:
     quotas: np.ndarray | None = None
     schedule: Schedule | None = None
     data_digest: str = ""
+    tokens_spent_before: int = 0
 
     def ledger(self) -> TokenLedger:
         return TokenLedger(self.pools, self.budget, charge_meta_tokens=self.charge_meta_tokens)

@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from adapt_axolotl.meta_step.learning import BegunStep, Learner
-from adapt_axolotl.meta_step.training_losses import CurveLearner
+from adapt_axolotl.meta_step.learning import BegunStep, Learner, RowLearner
+from adapt_axolotl.meta_step.loss_learner import LossLearner
 from adapt_axolotl.mixture.averages import TokenAverage
+from adapt_axolotl.mixture.learned import LearnedMixture
 from adapt_axolotl.mixture.meta_update import MetaUpdate
 from adapt_axolotl.mixture.mixture import Mixture
 from adapt_axolotl.mixture.nan_as_null import as_array, as_list
@@ -51,8 +52,10 @@ class AdaptRun:
     ) -> None:
         self.plan = plan
         self.learner = learner
-        # Learns from the losses of the rows that are trained on: `CurveLearner.take_rows`.
-        self.curves = learner if isinstance(learner, CurveLearner) else None
+        # Told the losses of the rows that are trained on.
+        self.row_learner = learner if isinstance(learner, RowLearner) else None
+        # Moved at each step, too often for a line of history each time.
+        self._moved_by_losses = learner if isinstance(learner, LossLearner) else None
         self.meta_step: BegunStep | None = None
         self.ledger = plan.ledger()
         self.sampler = plan.sampler(self.ledger, lambda: self.mixture.proportions)
@@ -79,8 +82,8 @@ class AdaptRun:
         """Before the first optimizer step of a process."""
         if not self.resumed:
             self.first_losses = self._measured(self._first_rows)
-            if self.learner is not None:
-                self.learner.mixture.observe(self.first_losses)
+            if isinstance(self.mixture, LearnedMixture):
+                self.mixture.observe(self.first_losses)
         if self._directory is not None:
             self._directory.begin(self.ledger.steps if self.resumed else 0)
         self._clock = time.perf_counter()
@@ -122,17 +125,17 @@ class AdaptRun:
                 "fp16, or a lower learning_rate, and go on from a checkpoint before these steps"
             )
         self._average.add(self.mixture.proportions, self.ledger.used - before)
-        if self.curves is not None:
+        if self.row_learner is not None:
             new = self.ledger.examples_of_tasks <= self.plan.pools.rows_of_task
-            self.curves.end_step(self.ledger.tokens_of_tasks, self.progress, new)
+            self.row_learner.end_step(self.ledger.tokens_of_tasks, self.progress, new)
 
     def end_step(self, step: int, *, record: bool, pause: bool = False) -> bool:
         """After the optimizer step: learn, keep records, look ahead.
 
         Args:
             step: its number, from 0.
-            record: a static run writes a line of history now; a learned one writes one at each
-                meta step.
+            record: a run without meta steps writes a line of history now; one with them writes
+                one at each.
             pause: a checkpoint or an evaluation follows, so a meta step does not read on: what it
                 has read so far is no part of a checkpoint.
 
@@ -144,17 +147,18 @@ class AdaptRun:
         more = more and (self.plan.max_steps is None or step + 1 < self.plan.max_steps)
         if self.meta_step is not None:
             if pause or not more or not self.meta_step.goes_on(step):
-                self._end_meta_step(self.meta_step, step)
+                self._end_meta_step(self.meta_step, step, record)
         elif record and self.learner is None:
             self._write_history(step)
         return more
 
-    def _end_meta_step(self, meta_step: BegunStep, step: int) -> None:
+    def _end_meta_step(self, meta_step: BegunStep, step: int, record: bool) -> None:
         """Learn, and write it down."""
         assert self.learner is not None
         update = meta_step.finish()
         self.meta_step = None
-        self._write_history(step, update)
+        if record or self._moved_by_losses is None:
+            self._write_history(step, update)
 
     def finish(self) -> None:
         """After the last optimizer step: the last losses and the records."""
@@ -172,7 +176,8 @@ class AdaptRun:
             self._directory.end(self._final_records())
 
     def _tell_of_bounds(self) -> None:
-        bounds = None if self.learner is None else self.learner.mixture.losses.bounds
+        learned = self.mixture if isinstance(self.mixture, LearnedMixture) else None
+        bounds = None if learned is None else learned.losses.bounds
         if bounds is None or self.last_losses is None:
             return
         for task in np.flatnonzero(bounds.over(self.last_losses) > 0):
@@ -191,7 +196,7 @@ class AdaptRun:
 
     def _final_records(self) -> FinalRecords:
         names = self.plan.pools.tasks
-        ledger = self.ledger.report()
+        ledger = self.ledger.report() | {"tokens_spent_before": self.plan.tokens_spent_before}
         for k, name in enumerate(names):
             ledger["tasks"][name]["first_validation_loss"] = _finite(self.first_losses, k)
             ledger["tasks"][name]["last_validation_loss"] = _finite(self.last_losses, k)
@@ -229,6 +234,7 @@ class AdaptRun:
                     self.mixture.proportions,
                     update,
                     None if self.learner is None else self.learner.measures,
+                    None if self._moved_by_losses is None else self._moved_by_losses.losses,
                 )
             )
 

@@ -12,7 +12,7 @@ import pytest
 from adapt_axolotl.config.adapt import AdaptConfig
 from adapt_axolotl.mixture.scheduled import Cooling, Phases
 from adapt_axolotl.mixture.static import static_proportions
-from adapt_axolotl.run.described import initial_proportions, schedule
+from adapt_axolotl.run.described import schedule
 from adapt_axolotl.run.plan import RunPlan
 from adapt_axolotl.run.state import AdaptRun
 from adapt_axolotl.sampling.batches import BlockShape
@@ -37,11 +37,12 @@ COOLING: dict[str, Any] = {
 
 
 def plan_of(block: dict[str, Any], **changes: Any) -> RunPlan:
-    adapt, pools = AdaptConfig(**block), make_pools()
+    changes = schedule(AdaptConfig(**block), make_pools(), BUDGET)
+    assert changes is not None
     return make_plan(
         budget=BUDGET,
-        initial=initial_proportions(adapt, pools, BUDGET),
-        schedule=schedule(adapt, pools, BUDGET),
+        initial=changes.at(0.0),
+        schedule=changes,
         **changes,
     )
 
