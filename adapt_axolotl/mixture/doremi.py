@@ -13,8 +13,8 @@ What differs: the paper draws all tasks alike and multiplies the proxy's loss by
 are drawn at p, which has the same expected gradient. It clips the excess of each token; here the
 losses of the reference are those that its run recorded, one a task, so the excess of a task is
 clipped, and tokens that are better than the reference make up for others. A task without rows in a
-step counts with its last loss. The average is weighted by the tokens of the steps, which have about
-as many each.
+step counts with its last loss, as in `group_dro.py`. The average is weighted by the tokens of the
+steps, which have about as many each.
 """
 
 from __future__ import annotations

@@ -5,14 +5,16 @@ Sagawa, Koh, Hashimoto and Liang (ICLR 2020, arXiv 1911.08731), algorithm 1:
 
     q_i <- q_i exp(step_size L_i) / sum_j q_j exp(step_size L_j)
 
-with L_i the loss of task i in the step, 0 where it has no rows in it. Given a reference run, L_i is the loss in excess of that
-run's (Oren, Sagawa, Hashimoto and Liang, 2019, arXiv 1909.02060, the baselined loss),
-below 0 where the task is better off. q is kept as its logarithm.
+with L_i the loss of task i in the step. Given a reference run, L_i is the loss in excess of that
+run's (Oren, Sagawa, Hashimoto and Liang, 2019, arXiv 1909.02060, the baselined loss), below 0 where
+the task is better off. q is kept as its logarithm.
 
 What differs: the paper draws all groups alike and multiplies the loss by q; here the tasks are
-drawn at q, which has the same expected gradient. Nothing pulls q back, so over a long run all of it
-goes to the task with the largest loss, which may be one that nobody can learn; a reference run is
-the remedy, and DoReMi (`doremi.py`) has bounds besides.
+drawn at q, which has the same expected gradient. So a task of small share has rows in few steps,
+and where it has none it counts with its last loss: were its q to stay, that of the others would
+rise for no reason but that they were drawn. Nothing pulls q back, so over a long run all of it goes
+to the task with the largest loss, which may be one that nobody can learn; a reference run is the
+remedy, and DoReMi (`doremi.py`) keeps a part of the uniform mixture besides.
 """
 
 from __future__ import annotations
@@ -45,7 +47,7 @@ class GroupDro:
 
     def updated(self, state: np.ndarray, losses: StepLosses) -> np.ndarray:
         excess = losses.latest if self.reference is None else losses.latest - self.reference
-        new: np.ndarray = state + self.step_size * np.where(losses.measured, excess, 0.0)
+        new: np.ndarray = state + self.step_size * np.nan_to_num(excess)
         return new - new.max()
 
     def shares(self, state: np.ndarray, step: int) -> np.ndarray:
