@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 from adapt_axolotl.config.adapt import AdaptConfig
 from adapt_axolotl.config.block import Block
 from adapt_axolotl.config.learned import LearnedConfig
+from adapt_axolotl.config.methods import MethodKeys
 from adapt_axolotl.config.phase import Phase
 from adapt_axolotl.recipe.block import BOUNDS
 from adapt_axolotl.recipe.meanings import MEANINGS, REFUSALS
@@ -40,9 +41,15 @@ update of the mixture that follows it ([how it works](how_it_works.md)).
 
 {adapt}
 
+## Keys of single mixtures
+
+In the `adapt:` block too. A mixture that does not read a key refuses it.
+
+{methods}
+
 ## `adapt.learned`
 
-Read with `mixture: learned` only.
+Read with `mixture: learned` and `mixture: doge` only.
 
 {learned}
 
@@ -98,7 +105,10 @@ def main(arguments: list[str]) -> int:
     refusals = [(names(one.keys), one.when) for one in REFUSALS]
     pages = {
         "keys.md": TEXT.format(
-            adapt=keys(AdaptConfig), learned=keys(LearnedConfig), phase=keys(Phase)
+            adapt=keys(AdaptConfig),
+            methods=keys(MethodKeys),
+            learned=keys(LearnedConfig),
+            phase=keys(Phase),
         ),
         "yaml_keys.md": YAML_TEXT.format(
             meanings=table(("key", "here"), meanings),
@@ -125,11 +135,11 @@ def names(keys: tuple[str, ...]) -> str:
 
 
 def keys(block: type[Block]) -> str:
-    """The table of a block's keys."""
+    """The table of a block's own keys."""
     rows = [
         (f"`{name}`", values(field), default(field), field.description or "")
         for name, field in block.model_fields.items()
-        if name not in NOT_THE_USERS
+        if name in block.__annotations__ and name not in NOT_THE_USERS
     ]
     return table(("key", "values", "default", "meaning"), rows)
 

@@ -9,11 +9,20 @@ from typing import Any, Literal
 
 import yaml
 
+from adapt_axolotl.config.methods import READ_WITH
 from adapt_axolotl.recipe.edit import RecipeText, as_scalar
 from adapt_axolotl.records.read import FinishedRun, read_finished_run
 
-# What the new block says anew, and what only a learned mixture reads.
-_LEFT_OUT = ("mixture", "learned", "floor", "charge_meta_tokens", "weights", "temperature")
+# What the new block says anew, and what only mixtures that move read.
+_LEFT_OUT = (
+    "mixture",
+    "learned",
+    "floor",
+    "charge_meta_tokens",
+    "weights",
+    "temperature",
+    *READ_WITH,
+)
 
 
 def freeze(folder: Path, which: Literal["average", "final"]) -> str:
@@ -34,9 +43,9 @@ def freeze(folder: Path, which: Literal["average", "final"]) -> str:
     if not run.learned:
         raise ValueError(
             f"{folder}: its mixture is {run.config['mixture']}, which its recipe says already; "
-            "give a run with mixture: learned"
+            "give a run whose mixture moved by what it measured, such as mixture: learned"
         )
-    if not run.meta_steps:
+    if not run.moved:
         raise ValueError(
             f"{folder}: it took no meta step, so its mixture is still the first one; raise "
             "adapt.token_budget or adapt.learned.overhead, and train again"
@@ -75,13 +84,14 @@ def _block(learned: dict[str, Any], weights: dict[str, float]) -> str:
 def _heading(run: FinishedRun, which: str) -> str:
     """The comment that opens the recipe."""
     mixture = "token-weighted average of the mixture" if which == "average" else "final mixture"
+    in_steps = f", {run.meta_steps:,} meta steps" if run.meta_steps else ""
     digest = hashlib.sha256(run.recipe.encode()).hexdigest()
     versions = run.config["versions"]
     lines = [
         f"The {mixture} that the run {run.name} learned, frozen into weights.",
         "",
         f"Learned in:    {run.ledger['steps']:,} steps on {run.ledger['used']:,} supervised "
-        f"tokens, {run.meta_steps:,} meta steps",
+        f"tokens{in_steps}",
         f"Learned by:    recipe with sha256 {digest[:16]}, "
         f"adapt-axolotl {versions['adapt-axolotl']}, axolotl {versions['axolotl']}",
         "Launch:        axolotl train FILE",

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from adapt_axolotl.config.methods import READ_WITH
 from adapt_axolotl.recipe.block import parse_adapt_block
 from adapt_axolotl.recipe.edit import RecipeText, as_scalar
 from adapt_axolotl.records.read import read_finished_run
 
-# What only a learned mixture reads, and what goes with one static mixture alone.
+# What only a mixture that moves reads, and what goes with one mixture alone.
 _LEFT_OUT = (
     "learned",
     "floor",
@@ -18,6 +19,7 @@ _LEFT_OUT = (
     "weights",
     "phases",
     "final_temperature",
+    *READ_WITH,
 )
 # Keys that name something of one run, which its twin would write over or go on with.
 _OF_ONE_RUN = ("hub_model_id", "wandb_run_id", "resume_from_checkpoint")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pydantic import Field, model_validator
 
 from adapt_axolotl.config.block import Block
@@ -38,7 +40,9 @@ NEEDS = {"replay": "replay", "doremi": "reference"}
 class MethodKeys(Block):
     """Keys that single values of `mixture` read."""
 
-    mixture: str
+    if TYPE_CHECKING:
+        mixture: str  # a key of the block itself
+
     replay: str | None = Field(
         default=None,
         description="For `mixture: replay`: the `output_dir` of a finished run over the same "

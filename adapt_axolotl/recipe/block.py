@@ -84,7 +84,8 @@ def _block_of(path: list[str]) -> tuple[type[Block], list[str]]:
 
 
 def _unknown(name: str, block: type[Block]) -> str:
-    known = [one for one in block.model_fields if one not in _NOT_THE_USERS]
+    own = [one for one in block.model_fields if one in block.__annotations__]
+    known = [one for one in dict.fromkeys([*own, *block.model_fields]) if one not in _NOT_THE_USERS]
     if close := difflib.get_close_matches(name, known, n=1):
         return f"no such key; did you mean {close[0]}?"
     if name in LearnedConfig.model_fields:

@@ -59,11 +59,13 @@ def mixture_page(
 
 
 def _facts(ledger: Mapping[str, Any], tasks: int, meta_steps: int) -> str:
+    before = ledger.get("tokens_spent_before")
     charged = "charged to the budget" if ledger["meta_tokens_charged"] else "beside the budget"
     facts = {
         "token budget": f"{ledger['budget']:,}",
         "tokens trained on": f"{ledger['used']:,}",
         "tokens left": f"{ledger['left']:,}",
+        **({} if not before else {"tokens of the runs that its mixture comes from": f"{before:,}"}),
         f"tokens read by meta steps, {charged}": f"{ledger['meta_tokens']:,}",
         "optimizer steps": f"{ledger['steps']:,}",
         "meta steps": f"{meta_steps:,}",

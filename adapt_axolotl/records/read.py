@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from adapt_axolotl.config.methods import BY_LOSSES, BY_META_STEPS
 from adapt_common.run_records import RECORDS, meta_steps, read_history, read_ledger
 
 
@@ -44,7 +45,13 @@ class FinishedRun:
 
     @property
     def learned(self) -> bool:
-        return bool(self.config["mixture"] == "learned")
+        """Whether its mixture followed what it measured."""
+        return self.config["mixture"] in (*BY_META_STEPS, *BY_LOSSES)
+
+    @property
+    def moved(self) -> bool:
+        """Whether its mixture is another than it began with."""
+        return self.meta_steps > 0 or self.config["mixture"] in BY_LOSSES
 
 
 def read_finished_run(folder: Path) -> FinishedRun:

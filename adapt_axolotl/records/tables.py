@@ -30,12 +30,14 @@ def run_table(ledger: dict[str, Any], title: str, meta_steps: int = 0) -> Table:
 
 
 def spent(ledger: dict[str, Any], meta_steps: int) -> str:
-    """What of its budget a run used, in how many steps."""
+    """What of its budget a run used, in how many steps, and what went before."""
     said = (
         f"{ledger['used']:,} of {ledger['budget']:,} supervised tokens in "
         f"{ledger['steps']:,} optimizer steps"
     )
-    if not meta_steps:
-        return said
-    read = f" that read {ledger['meta_tokens']:,}" if ledger["meta_tokens"] else ""
-    return f"{said} and {meta_steps:,} meta step{'s' * (meta_steps != 1)}{read}"
+    if meta_steps:
+        read = f" that read {ledger['meta_tokens']:,}" if ledger["meta_tokens"] else ""
+        said += f" and {meta_steps:,} meta step{'s' * (meta_steps != 1)}{read}"
+    if before := ledger.get("tokens_spent_before"):
+        said += f", after {before:,} tokens in the runs that its mixture comes from"
+    return said

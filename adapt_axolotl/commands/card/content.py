@@ -12,6 +12,7 @@ from huggingface_hub import ModelCardData
 
 from adapt_axolotl.commands.card.evaluation import comparison, header, scores, table
 from adapt_axolotl.commands.show import markdown_table
+from adapt_axolotl.config.methods import SOURCES
 from adapt_axolotl.recipe.names import is_hub_name, task_name
 from adapt_axolotl.records.provenance import PLUGIN
 from adapt_axolotl.records.read import FinishedRun
@@ -73,12 +74,16 @@ def _on_the_hub(names: Iterable[Any]) -> list[str] | None:
 
 def _summary(run: FinishedRun, raw: Mapping[str, Any]) -> str:
     ledger, names = run.ledger, run.config["tasks"]
+    mixture = run.config["mixture"]
+    source = SOURCES.get(mixture, "ADAPT, arXiv 2512.04555")
+    in_steps = f", in {run.meta_steps:,} meta steps" if run.meta_steps else ""
     how = (
-        f"The mixture of its {len(names)} tasks was learned while it trained, in "
-        f"{run.meta_steps:,} meta steps (ADAPT, arXiv 2512.04555)."
+        f"The mixture of its {len(names)} tasks was learned while it trained{in_steps} ({source})."
         if run.learned
-        else f"It trained on {len(names)} tasks in a fixed mixture ({run.config['mixture']})."
+        else f"It trained on {len(names)} tasks in a fixed mixture ({mixture})."
     )
+    if before := ledger.get("tokens_spent_before"):
+        how += f" The runs that this mixture comes from took {before:,} supervised tokens more."
     begun = (
         "Trained from random weights with the architecture of"
         if raw.get("reinit_weights")
@@ -166,7 +171,7 @@ def _flat(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 def _reproduce(run: FinishedRun) -> str:
     commands = [*_install(run), "# Then, where recipe.yml is:", "axolotl train recipe.yml"]
-    if run.meta_steps:
+    if run.learned and run.moved:
         commands += [
             "# The mixture that was learned, as the fixed weights of a recipe:",
             "adapt-axolotl freeze OUTPUT_DIR -o static.yml",

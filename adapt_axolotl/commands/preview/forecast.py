@@ -87,6 +87,7 @@ class Forecast:
 
     Attributes:
         mixture: as the recipe names it.
+        follows_losses: it moves with the training losses of each step.
         budget: tokens it may spend.
         available: tokens of all training pools.
         tokens: it will spend.
@@ -104,6 +105,7 @@ class Forecast:
     """
 
     mixture: str
+    follows_losses: bool
     budget: int
     available: int
     tokens: int
@@ -157,6 +159,7 @@ def forecast(plan: RunPlan, tasks: Tasks, adapt: AdaptConfig, meta: Settings | N
     trained = sum(one["examples"] for one in report["tasks"].values())
     return Forecast(
         mixture=adapt.mixture,
+        follows_losses=adapt.follows_losses,
         budget=plan.budget,
         available=int(pools.available_tokens.sum()),
         tokens=report["used"],
@@ -202,7 +205,8 @@ def _limit(plan: RunPlan, adapt: AdaptConfig, available: int) -> float | None:
     if not available or (plan.max_repeats is not None and plan.max_repeats <= REPEATS):
         return None
     count = int((plan.initial > 0).sum())
-    reachable = 1 - adapt.floor * (count - 1) / count if adapt.mixture == "learned" else 1.0
+    floor = adapt.floor if adapt.mixture == "learned" else 0.0
+    reachable = 1 - floor * (count - 1) / count
     share = REPEATS * available / plan.budget
     return share if share < reachable else None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from adapt_axolotl.commands.preview.forecast import REPEATS, Forecast
+from adapt_axolotl.config.methods import SOURCES
 from adapt_axolotl.meta_step.falls import NAME as LOSS_FALLS
 from adapt_axolotl.meta_step.training_losses import NAME as TRAINING_LOSSES
 
@@ -27,7 +28,9 @@ def notes(run: Forecast, sequence_len: int) -> list[str]:
             "budget used."
         )
     if run.meta is not None:
-        found += [_meta_steps(run), *_targets(run), *_bounded(run), *_limits(run)]
+        found += [_meta_steps(run), *_targets(run), *_bounded(run)]
+    if run.meta is not None or run.follows_losses:
+        found += _limits(run)
     first, last = run.measured
     found.append(
         f"Validation losses of at most {first} rows of each task before the first step and of "
@@ -60,10 +63,16 @@ def much_is_left_out(run: Forecast) -> bool:
 
 
 def _mixture(run: Forecast) -> str:
+    if run.follows_losses:
+        return (
+            f"Mixture: {run.mixture} ({SOURCES[run.mixture]}). It moves with the training losses "
+            "of each optimizer step and reads nothing else. The table is for the uniform mixture "
+            "that it starts from; shares and times seen change, and the number of steps with them."
+        )
     if run.meta is None:
         return f"Mixture: {run.mixture}. It does not learn, so training draws exactly these rows."
     return (
-        "Mixture: learned. The table is for the mixture that it starts from; as it learns, "
+        f"Mixture: {run.mixture}. The table is for the mixture that it starts from; as it learns, "
         "shares and times seen change, and the number of steps with them."
     )
 
@@ -109,11 +118,11 @@ def _targets(run: Forecast) -> list[str]:
     if run.meta is None or not run.targets:
         return []
     by_own_tokens = run.meta.measures in (TRAINING_LOSSES, LOSS_FALLS)
+    least = "" if run.mixture == "doge" else ", adapt.floor of their initial share at least"
     others = (
         "the others get little more than adapt.floor of their initial share, whatever they teach"
         if by_own_tokens
-        else "the others get as much as they help these, adapt.floor of their initial share at "
-        "least"
+        else f"the others get as much as they help these{least}"
     )
     names = _listed(run.targets)
     return [f"Only {names} {'counts' if len(run.targets) == 1 else 'count'} (targets): {others}."]

@@ -37,12 +37,12 @@ COOLING: dict[str, Any] = {
 
 
 def plan_of(block: dict[str, Any], **changes: Any) -> RunPlan:
-    changes = schedule(AdaptConfig(**block), make_pools(), BUDGET)
-    assert changes is not None
+    made = schedule(AdaptConfig(**block), make_pools(), BUDGET)
+    assert made is not None
     return make_plan(
         budget=BUDGET,
-        initial=changes.at(0.0),
-        schedule=changes,
+        initial=made.at(0.0),
+        schedule=made,
         **changes,
     )
 
