@@ -49,7 +49,11 @@ def made_records(
         changes: of the plan.
     """
     config = {
-        "recipe": {"base_model": "org/model", "output_dir": "out"},
+        "recipe": {
+            "base_model": "org/model",
+            "output_dir": "out",
+            "adapt": {"mixture": mixture, "unit": "tokens"},
+        },
         "seed": 0,
         "mixture": mixture,
         "budget": 5000,

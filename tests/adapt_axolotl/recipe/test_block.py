@@ -59,7 +59,8 @@ def test_a_value_of_another_kind_gets_a_sentence(
             {"mixture": "learnt"},
             (),
             "adapt.mixture: must be one of learned, uniform, proportional, temperature, weights, "
-            "round_robin, phases, replay, odm, group_dro, doremi, doge; got 'learnt'; did you mean learned?",
+            "round_robin, phases, replay, odm, group_dro, doremi, doge; got 'learnt'; did you mean "
+            "learned?",
         ),
         (
             {"mixture": "weights", "weights": [3, 1]},
