@@ -7,7 +7,7 @@ holds what was made of it, so that a folder that has changed meanwhile is refuse
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,17 +71,12 @@ def earlier_run(adapt: AdaptConfig, names: Sequence[str]) -> EarlierRun | None:
             key=key,
             folder=folder,
             ledger=read_ledger(Path(folder)),
-            mixture=json.loads((records / "mixture.json").read_text(encoding="utf-8")),
+            mixture=_parsed(records / "mixture.json", json.loads),
             history=read_history(Path(folder)),
-            unit=_unit(yaml.safe_load((records / "config.yml").read_text(encoding="utf-8"))),
+            unit=_unit(_parsed(records / "config.yml", yaml.safe_load)),
         )
     except ValueError as error:
         raise ValueError(f"{key}: {error}") from error
-    except (OSError, yaml.YAMLError) as error:
-        raise ValueError(
-            f"{key}: {folder}: one of its records cannot be read ({error}); restore the folder, or "
-            "train that run again"
-        ) from error
     _check_tasks(run, names)
     if adapt.mixture == "replay" and run.unit != adapt.share_unit:
         raise ValueError(
@@ -89,6 +84,13 @@ def earlier_run(adapt: AdaptConfig, names: Sequence[str]) -> EarlierRun | None:
             f"{adapt.share_unit}; set unit: {run.unit}"
         )
     return run
+
+
+def _parsed(file: Path, parse: Callable[[str], Any]) -> Any:
+    try:
+        return parse(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ValueError(f"{file}: is damaged ({error}); restore it, or train again") from error
 
 
 def _check_tasks(run: EarlierRun, names: Sequence[str]) -> None:
