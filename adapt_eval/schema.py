@@ -35,12 +35,14 @@ class TaskTokens(Record):
 
 
 class Ledger(Record):
-    """`adapt/ledger.json` of a training run: what it spent, by task."""
+    """`adapt/ledger.json` of a training run: what it spent, by task, and what was spent on the runs
+    that its mixture comes from."""
 
     unit: str
     budget: float | None
     used: float
     meta_tokens: float = 0
+    tokens_spent_before: float = 0
     tasks: dict[str, TaskTokens]
 
 

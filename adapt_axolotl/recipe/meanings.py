@@ -146,19 +146,19 @@ REFUSALS = (
     ),
     Refusal(
         ("fsdp", "fsdp_config"),
-        "With `adapt.learned.measure: products`, also where accelerate's config switches FSDP on: "
-        "gradient products need whole parameters on each process. The default, "
+        "With `adapt.learned.measure: products` or `mixture: doge`, also where accelerate's config "
+        "switches FSDP on: gradient products need whole parameters on each process. The default, "
         "`training_losses`, does not.",
     ),
     Refusal(
         ("lisa_n_layers", "lisa_step_interval"),
-        "Both together with `adapt.learned.measure: products`: LISA trains other layers every few "
-        "steps. The default, `training_losses`, works with it.",
+        "Both together with `adapt.learned.measure: products` or `mixture: doge`: LISA trains other "
+        "layers every few steps. The default, `training_losses`, works with it.",
     ),
     Refusal(
         ("deepspeed",),
-        "With `mixture: learned`, where accelerate's config switches DeepSpeed on and the recipe "
-        "does not have the key.",
+        "With `mixture: learned` or `doge`, where accelerate's config switches DeepSpeed on and "
+        "the recipe does not have the key.",
     ),
     Refusal(
         ("save_only_model", "auto_resume_from_checkpoints"),

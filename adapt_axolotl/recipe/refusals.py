@@ -85,7 +85,7 @@ def sharded_parameters(switch: str) -> str:
     """What is said of gradient products under FSDP; `switch` turned FSDP on."""
     return (
         f"{switch}: gradient products do not gather FSDP's shards; remove adapt.learned.measure: "
-        "products, or use DDP or DeepSpeed (ZeRO-1, -2 or -3) instead"
+        "products or mixture: doge, or use DDP or DeepSpeed (ZeRO-1, -2 or -3) instead"
     )
 
 
@@ -94,6 +94,6 @@ def refuse_layers_in_turns(cfg: Mapping[str, Any]) -> None:
     if cfg.get("lisa_n_layers") and cfg.get("lisa_step_interval"):
         raise ValueError(
             "lisa_n_layers: LISA trains other layers every few steps, and gradient products are "
-            "taken along the same parameters all the time; remove adapt.learned.measure: products, "
-            "or lisa_n_layers and lisa_step_interval"
+            "taken along the same parameters all the time; remove adapt.learned.measure: products "
+            "or mixture: doge, or lisa_n_layers and lisa_step_interval"
         )

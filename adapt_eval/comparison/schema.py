@@ -131,12 +131,14 @@ class FamilyComparison(SuiteComparison):
 
 
 class Spent(Record):
-    """Training tokens of one arm, means over its seeds, and what they bought."""
+    """Training tokens of one arm, means over its seeds, and what they bought. Those spent before
+    are of the runs that its mixture comes from."""
 
     unit: str
     budget: float | None
     used: float
     meta_tokens: float
+    tokens_spent_before: float = 0
     score: float
     score_per_million: float | None
 

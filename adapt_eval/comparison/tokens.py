@@ -27,6 +27,7 @@ def spent(arms: Sequence[Arm], scores: Mapping[str, float]) -> dict[str, Spent |
             budget=_mean(budgets) if budgets else None,
             used=used,
             meta_tokens=_mean([one.meta_tokens for one in ledgers]),
+            tokens_spent_before=_mean([one.tokens_spent_before for one in ledgers]),
             score=scores[arm.name],
             score_per_million=scores[arm.name] / (used / 1e6) if used else None,
         )

@@ -25,19 +25,21 @@ def figures(one: Figures) -> Row:
 
 
 def tokens(result: Comparison, missing: str = "") -> list[Row]:
-    """Of each run: effective and meta tokens, score, score per million; `missing` where there is
-    no such number."""
+    """Of each run: effective tokens; meta tokens and those of the runs that its mixture comes from;
+    score, score per million; `missing` where there is no such number."""
     rows: list[Row] = []
     for run, one in result.tokens.items():
         if one is None:
             rows.append((run, "no ledger", missing, missing, missing))
             continue
         per = one.score_per_million
+        before = one.tokens_spent_before
         rows.append(
             (
                 run,
                 words.tokens(one.used),
-                words.tokens(one.meta_tokens),
+                words.tokens(one.meta_tokens)
+                + (f" (and {words.tokens(before)} in runs before)" if before else ""),
                 words.points(one.score),
                 missing if per is None else words.points(per),
             )

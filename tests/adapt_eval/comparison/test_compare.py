@@ -13,6 +13,7 @@ from scipy import stats
 from adapt_eval.comparison.items import Items
 from adapt_eval.comparison.pairing import pair
 from adapt_eval.comparison.schema import Spent
+from adapt_eval.report import rows
 from adapt_eval.report.words import remarks
 from tests.adapt_eval.conftest import Command
 from tests.support.eval_runs import coins, compared, made_ledger, made_run
@@ -197,11 +198,15 @@ def test_guesses_that_differ_significantly_are_no_regression(
 def test_tokens_score_per_million_and_reallocation_come_from_the_ledgers(tmp_path: Path) -> None:
     scores = {"sums": [1.0, 0.0, 1.0, 1.0]}
     base = made_run(tmp_path / "base", scores, ledger=made_ledger(qa=500_000, code=500_000))
-    new = made_run(tmp_path / "new", scores, ledger=made_ledger(qa=100_000, code=400_000))
+    before = {"tokens_spent_before": 2_000_000}
+    spent = made_ledger(qa=100_000, code=400_000) | before
+    new = made_run(tmp_path / "new", scores, ledger=spent)
     none = made_run(tmp_path / "none", scores)
     result = compared(base, new, none)
     new_spent = result.tokens["new"]
     assert isinstance(new_spent, Spent)
+    assert new_spent.tokens_spent_before == 2_000_000
+    assert rows.tokens(result)[1][2] == "50,000 (and 2,000,000 in runs before)"
     assert new_spent.used == 500_000
     assert new_spent.meta_tokens == 50_000
     assert new_spent.score_per_million == pytest.approx(1.5)
