@@ -152,8 +152,8 @@ REFUSALS = (
     ),
     Refusal(
         ("lisa_n_layers", "lisa_step_interval"),
-        "Both together with `adapt.learned.measure: products` or `mixture: doge`: LISA trains other "
-        "layers every few steps. The default, `training_losses`, works with it.",
+        "Both together with `adapt.learned.measure: products` or `mixture: doge`: LISA trains "
+        "other layers every few steps. The default, `training_losses`, works with it.",
     ),
     Refusal(
         ("deepspeed",),

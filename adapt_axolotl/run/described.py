@@ -112,11 +112,22 @@ def schedule(
 
 def _replay(adapt: AdaptConfig, names: Sequence[str], earlier: EarlierRun, seed: int) -> Replay:
     """The mixtures of the run, of the tasks in this recipe's order; targets that are not trained on
-    have no share."""
+    have no share.
+
+    Raises:
+        ValueError: with `max_repeats` it could end early.
+    """
     run = trajectory(earlier.history, earlier.ledger, earlier.mixture["initial"])
     columns = {name: run.shares[:, k] for k, name in enumerate(run.tasks)}
     nothing = np.zeros(len(run.shares))
     average = earlier.mixture["average"]
+    left_out = [name for name, shares in columns.items() if shares.any() and not shares.all()]
+    if adapt.max_repeats is not None and left_out and adapt.replay_as not in (None, "average"):
+        raise ValueError(
+            f"adapt.max_repeats: {earlier.folder} left {left_out[0]} out for a part of its run; "
+            "where all tasks of such a part have been drawn so often, this run would end before the "
+            "later ones; remove max_repeats, or set replay_as: average"
+        )
     return replayed(
         ends=run.edges[1:] / run.edges[-1],
         shares=np.stack([columns.get(name, nothing) for name in names], axis=1),

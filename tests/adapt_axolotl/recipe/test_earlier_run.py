@@ -111,6 +111,15 @@ def test_a_run_that_changed_since_the_checkpoint_is_refused(other: Path) -> None
         run_of(plan_of(config(other, "schedule"))).load_state_dict(run.state_dict())
 
 
+def test_a_part_that_leaves_a_task_out_does_not_go_with_a_cap_on_repeats(tmp_path: Path) -> None:
+    phases = Phases(PHASES.ends, np.array([[0.5, 0.0, 0.5], [0.2, 0.2, 0.6]]))
+    folder = tmp_path / "gap"
+    made_records(folder, mixture="phases", schedule=phases, initial=phases.at(0.0))
+    with pytest.raises(ValueError, match=r"max_repeats: .*gap left b out for a part of its run"):
+        plan_of(config(folder, "reversed", max_repeats=4))
+    assert plan_of(config(folder, max_repeats=4)).schedule is not None
+
+
 def test_tasks_are_taken_by_their_names(other: Path) -> None:
     run = read(config(other))
     made = schedule(config(other, "schedule"), make_pools(), BUDGET, run)
