@@ -124,9 +124,9 @@ def _replay(adapt: AdaptConfig, names: Sequence[str], earlier: EarlierRun, seed:
     left_out = [name for name, shares in columns.items() if shares.any() and not shares.all()]
     if adapt.max_repeats is not None and left_out and adapt.replay_as not in (None, "average"):
         raise ValueError(
-            f"adapt.max_repeats: {earlier.folder} left {left_out[0]} out for a part of its run; "
-            "where all tasks of such a part have been drawn so often, this run would end before the "
-            "later ones; remove max_repeats, or set replay_as: average"
+            f"adapt.max_repeats: {earlier.folder} left {left_out[0]} out for a part of its run, "
+            "and once all tasks of such a part have been drawn so often, this run would end; remove "
+            "max_repeats, or set replay_as: average"
         )
     return replayed(
         ends=run.edges[1:] / run.edges[-1],

@@ -101,7 +101,8 @@ def test_two_processes_draw_and_move_what_one_does(runs: Runs, tmp_path: Path, m
     for task in TASKS:
         for key in ("tokens", "examples"):
             assert found["tasks"][task][key] == expected["tasks"][task][key]
-    tolerance = 1e-12 if method == "replay" else 1e-6
+    # Sums over processes round differently, and DoReMi's steps, of one for each nat, add that up.
+    tolerance = {"replay": 1e-12, "doremi": 1e-5}.get(method, 1e-6)
     assert proportions(tmp_path) == pytest.approx(proportions(runs[method]), abs=tolerance)
 
 
