@@ -125,8 +125,8 @@ def _replay(adapt: AdaptConfig, names: Sequence[str], earlier: EarlierRun, seed:
     if adapt.max_repeats is not None and left_out and adapt.replay_as not in (None, "average"):
         raise ValueError(
             f"adapt.max_repeats: {earlier.folder} left {left_out[0]} out for a part of its run, "
-            "and once all tasks of such a part have been drawn so often, this run would end; remove "
-            "max_repeats, or set replay_as: average"
+            "and once all tasks of such a part have been drawn so often, this run would end; "
+            "remove max_repeats, or set replay_as: average"
         )
     return replayed(
         ends=run.edges[1:] / run.edges[-1],
