@@ -79,6 +79,13 @@ class AdaptConfig(Block):
         description="Least share of a task under `mixture: learned`, as a part of its initial "
         "share.",
     )
+    rows: Literal["uniform", "learned"] = Field(
+        default="uniform",
+        description="How rows are drawn within a task, under any mixture: `uniform`, each once in "
+        "every pass; `learned`, from the second pass on those seldom whose losses stay far above "
+        "the task's others, which are often wrong answers. It helps where rows come round three "
+        "times or more; see [common_asks.md](common_asks.md#rows-that-hurt).",
+    )
     max_repeats: float | None = Field(
         default=None,
         gt=0,

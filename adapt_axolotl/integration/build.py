@@ -72,6 +72,7 @@ def run_plan(spec: TrainingSpec, tasks: Tasks, processes: int | None = None) -> 
         max_steps=spec.max_steps,
         quotas=quotas(adapt, pools, budget),
         schedule=schedule(adapt, pools, budget),
+        learn_rows=adapt.rows == "learned",
         data_digest=tasks.digest,
     )
 
@@ -143,12 +144,13 @@ def build_run(
             "seed": plan.seed,
             "mixture": spec.adapt.mixture,
             "budget": plan.budget,
+            "data_digest": plan.data_digest,
             "tasks": list(tasks.names),
             "processes": ranks.count,
             **provenance(Path.cwd()),
         }
         directory = RunDirectory(Path(trainer.args.output_dir), config, recipe)
-    return AdaptRun(plan, learner, measure, directory)
+    return AdaptRun(plan, learner, measure, directory, trainer.sum_over_ranks)
 
 
 def micro_batch_tokens(spec: TrainingSpec, training: TaskPools) -> int:
