@@ -140,6 +140,11 @@ class AdaptConfig(Block):
         "`target:`.",
     )
 
+    target_weights: dict[str, float] = Field(
+        default_factory=dict,
+        description="Filled in by the plugin: `weight:` of these targets where they have one.",
+    )
+
     @property
     def task_names(self) -> tuple[str, ...]:
         """The K tasks, each once: those that are trained on, and behind them targets that are

@@ -26,6 +26,7 @@ from adapt_axolotl.recipe.names import (
     DATA_FILES,
     check_task_name,
     target_tasks,
+    target_weights,
     task_names,
     trained_tasks,
 )
@@ -71,6 +72,7 @@ def read_recipe(cfg: MutableMapping[str, Any]) -> AdaptConfig:
         "train_tasks": task_names(cfg, "datasets"),
         "test_tasks": task_names(cfg, "test_datasets"),
         "target_tasks": target_tasks(cfg),
+        "target_weights": target_weights(cfg),
     }
     return parse_adapt_block(cfg["adapt"])
 
@@ -120,6 +122,7 @@ def _checks(cfg: MutableMapping[str, Any], adapt: AdaptConfig) -> Iterator[Calla
     yield lambda: check_tasks(
         adapt, trained_tasks(cfg), task_names(cfg, "test_datasets"), target_tasks(cfg)
     )
+    yield lambda: target_weights(cfg)
     yield lambda: _kept(cfg, adapt)
     yield lambda: _held_out_share(cfg, adapt)
     yield lambda: _check_budget(cfg, adapt)
