@@ -158,7 +158,7 @@ class AdaptRun:
             )
         self._average.add(self.mixture.proportions, self.ledger.used - before)
         if self._curves is not None:
-            new = self.ledger.examples_of_tasks <= self.plan.pools.rows_of_task
+            new = self.ledger.seen_of_tasks <= self.plan.pools.rows_of_task
             self._curves.end_step(self.ledger.tokens_of_tasks, self.progress, new)
 
     def end_step(self, step: int, *, record: bool, pause: bool = False) -> bool:
