@@ -59,11 +59,21 @@ ARMS: dict[str, Learning | None] = {
     "related": None,
     "learned": Learning(),
     "learned, mean": Learning(objective="mean"),
+    "learned, beta 0.5": Learning(beta=0.5),
+    "learned, beta 2": Learning(beta=2.0),
+    "learned, relative": Learning(objective="relative"),
+    "learned, paper": Learning(objective="paper"),
+    "learned, raw": Learning(objective="raw"),
+    "learned, cvar": Learning(objective="cvar"),
+    "learned, alpha_fair": Learning(objective="alpha_fair"),
     "learned, lambda 0.1": Learning(entropy_weight=0.1),
     "learned, lambda 0.5": Learning(entropy_weight=0.5),
     "learned, lambda 1": Learning(entropy_weight=1.0),
     "learned, targets": Learning(objective="mean"),
     "learned, targets at 12%": Learning(objective="mean", overhead=0.12),
+    "learned, targets, worst_case": Learning(),
+    "learned, targets, cvar": Learning(objective="cvar"),
+    "learned, targets, alpha_fair": Learning(objective="alpha_fair"),
     "learned, targets, others kept": Learning(objective="mean"),
     "oracle": Learning(oracle_rows=100),
     "loss_falls": Learning(measure="loss_falls"),
@@ -235,6 +245,7 @@ def changed(examples: list[Example], name: str, split: str) -> list[Example]:
 def numbers(outcome: Outcome) -> Line:
     """As JSON has it."""
     line = asdict(outcome)
+    del line["row_scores"]  # one for each training row
     for key, value in line.items():
         if isinstance(value, np.ndarray):
             line[key] = [float(f"{number:.6g}") for number in value]

@@ -166,9 +166,10 @@ def train_one_step(
     run.begin_step(step)
     block = run.sampler.block(step)
     assert block is not None
-    batches = rows.batches(np.array(block.rows()))
+    parts = rows.parts(np.array(block.rows()))
+    batches = [rows.batch(part) for part in parts]
     weight = 1.0 / sum(float(batch.tokens_of_rows().sum()) for batch in batches)
-    for batch in batches:
+    for part, batch in zip(parts, batches, strict=True):
         reading: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
         if run.meta_step is not None and run.meta_step.reading:
             reading = run.meta_step.training_backward(
@@ -177,10 +178,7 @@ def train_one_step(
         with reading:
             sums, tokens = row_losses(model, batch, whole_logits=True)  # as Trainer does
             (sums.sum() * weight).backward()
-        if run.row_learner is not None:
-            run.row_learner.take_rows(
-                batch.task_of_row.numpy(), sums.detach().numpy(), tokens.numpy()
-            )
+        run.take_losses(part.tolist(), sums.detach().numpy(), tokens.numpy())
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     run.commit_step(step)

@@ -64,6 +64,7 @@ class Outcome:
         over_noise: as the last meta step found it; NaN without one.
         seconds: of processor time, meta steps included.
         meta_seconds: of meta steps.
+        row_scores: (N,) of the training rows, where they were learned.
     """
 
     steps: int
@@ -76,6 +77,7 @@ class Outcome:
     over_noise: float
     seconds: float
     meta_seconds: float
+    row_scores: np.ndarray | None = None
 
 
 def train(
@@ -87,6 +89,7 @@ def train(
     charged: bool = True,
     initial: np.ndarray | None = None,
     learning: Learning | None = None,
+    learn_rows: bool = False,
 ) -> Outcome:
     """One run.
 
@@ -98,6 +101,7 @@ def train(
         charged: meta tokens count against the budget.
         initial: (K,) proportions that it starts with; uniform by default.
         learning: of a learned mixture; None for a static one.
+        learn_rows: draw rows within a task by their losses.
     """
     pools = data.train.pools
     count = len(pools.tasks)
@@ -114,6 +118,7 @@ def train(
         if initial is None
         else initial,
         max_steps=None,
+        learn_rows=learn_rows,
     )
     model = make_model(seed)
     rows, validation = data.train.measuring(), data.validation.measuring()
@@ -155,6 +160,7 @@ def train(
         over_noise=meta_steps.over_noise,
         seconds=seconds,
         meta_seconds=meta_steps.seconds,
+        row_scores=None if (rows := run.row_records()) is None else rows.score,
     )
 
 

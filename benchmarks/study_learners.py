@@ -46,6 +46,7 @@ class Learning:
     measure: str = "training_losses"
     rule: str = "evidence"
     objective: str = "worst_case"
+    beta: float | None = None
     targets: tuple[str, ...] = ()
     bounds: tuple[float, ...] | None = None
     overhead: float = 0.04
@@ -66,7 +67,11 @@ def make_learner(
     """As a recipe would make it."""
     count, estimate = len(plan.pools.tasks), plan.estimate()
     targets = [task in learning.targets for task in plan.pools.tasks]
-    chosen = objective(learning.objective, targets=targets if learning.targets else None)
+    chosen = objective(
+        learning.objective,
+        beta=learning.beta,
+        targets=targets if learning.targets else None,
+    )
     pull = LearnedConfig(
         measure=learning.measure, rule=learning.rule, entropy_weight=learning.entropy_weight
     ).pull

@@ -25,7 +25,7 @@ from adapt_common.markdown import table
 
 FOLDER = Path(__file__).resolve().parent
 # Filled in by the plugin from `datasets:` and `test_datasets:`.
-NOT_THE_USERS = ("train_tasks", "test_tasks", "target_tasks", "learned")
+NOT_THE_USERS = ("train_tasks", "test_tasks", "target_tasks", "target_weights", "learned")
 TEXT = """\
 # The keys of `adapt:`
 

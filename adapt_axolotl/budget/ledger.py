@@ -33,6 +33,7 @@ class TokenLedger:
         self._charge_meta = charge_meta_tokens
         self._tokens = np.zeros(len(pools.tasks), dtype=np.int64)
         self._examples = np.zeros(len(pools.tasks), dtype=np.int64)
+        self._skipped = np.zeros(len(pools.tasks), dtype=np.int64)
         self._reserved = 0
         self.skipped_tokens = 0
         self.meta_tokens = 0
@@ -42,6 +43,12 @@ class TokenLedger:
     def examples_of_tasks(self) -> np.ndarray:
         """(K,) rows that have changed the weights."""
         return self._examples.copy()
+
+    @property
+    def seen_of_tasks(self) -> np.ndarray:
+        """(K,) rows that training has gone through, those of skipped steps included."""
+        seen: np.ndarray = self._examples + self._skipped
+        return seen
 
     @property
     def tokens_of_tasks(self) -> np.ndarray:
@@ -90,6 +97,7 @@ class TokenLedger:
     def skip(self, rows: Sequence[int]) -> None:
         """Give a reserved block back to the budget: the optimizer skipped its step."""
         tokens = int(self.pools.supervised_tokens[rows].sum())
+        np.add.at(self._skipped, self.pools.task_of_row[rows], 1)
         self._reserved -= tokens
         self.skipped_tokens += tokens
         self.steps += 1
@@ -131,6 +139,7 @@ class TokenLedger:
         return {
             "tokens": self._tokens.tolist(),
             "examples": self._examples.tolist(),
+            "skipped": self._skipped.tolist(),
             "reserved": self._reserved,
             "skipped_tokens": self.skipped_tokens,
             "meta_tokens": self.meta_tokens,
@@ -140,6 +149,8 @@ class TokenLedger:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._tokens = np.array(state["tokens"], dtype=np.int64)
         self._examples = np.array(state["examples"], dtype=np.int64)
+        none = [0] * len(self._examples)  # older checkpoints lack it
+        self._skipped = np.array(state.get("skipped", none), dtype=np.int64)
         self._reserved = state["reserved"]
         self.skipped_tokens = state.get("skipped_tokens", 0)  # older checkpoints lack it
         self.meta_tokens = state["meta_tokens"]

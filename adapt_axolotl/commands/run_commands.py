@@ -1,7 +1,8 @@
-"""The commands that read a finished run: show, freeze, card."""
+"""The commands that read a finished run: show, freeze, rows, card."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -38,6 +39,32 @@ def freeze(
     from adapt_axolotl.commands.freeze import freeze as frozen
 
     print_or_write(frozen(run, "final" if final else "average"), output)
+
+
+def rows(
+    run: Annotated[
+        Path, typer.Argument(help="Output directory of a finished run with rows: learned.")
+    ],
+    output: NewFile = None,
+    most: Annotated[
+        int | None,
+        typer.Option(min=1, help="So many of each kind. Default: all that are doubtful."),
+    ] = None,
+) -> None:
+    """Write the training rows whose losses stayed far above their task's, often wrong answers, and
+    as many of those that were learned best: JSON lines with task, score, answer and text.
+
+    Reads the run's data again, so run it from the folder that the run was started from.
+    """
+    import contextlib
+
+    with contextlib.redirect_stdout(sys.stderr):  # Axolotl logs to stdout
+        from adapt_axolotl.commands.rows import judged_rows
+
+        judged = judged_rows(run, most)
+    print_or_write("".join(f"{line}\n" for line in judged.lines), output)
+    for task, (count, doubtful) in judged.counts.items():
+        typer.echo(f"{task}: {doubtful:,} of {count:,} rows are doubtful", err=True)
 
 
 def card(

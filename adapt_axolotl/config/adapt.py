@@ -95,6 +95,13 @@ class AdaptConfig(MethodKeys):
         description="Least share of a task under `mixture: learned`, as a part of its initial "
         "share.",
     )
+    rows: Literal["uniform", "learned"] = Field(
+        default="uniform",
+        description="How rows are drawn within a task, under any mixture: `uniform`, each once in "
+        "every pass; `learned`, from the second pass on those seldom whose losses stay far above "
+        "the task's others, which are often wrong answers. It helps where rows come round three "
+        "times or more; see [common_asks.md](common_asks.md#rows-that-hurt).",
+    )
     max_repeats: float | None = Field(
         default=None,
         gt=0,
@@ -147,6 +154,11 @@ class AdaptConfig(MethodKeys):
         default_factory=list,
         description="Filled in by the plugin: the tasks that an entry of `test_datasets:` names by "
         "`target:`.",
+    )
+
+    target_weights: dict[str, float] = Field(
+        default_factory=dict,
+        description="Filled in by the plugin: `weight:` of these targets where they have one.",
     )
 
     @property

@@ -18,7 +18,8 @@ class RandomStream(IntEnum):
     META_TRAINING_ROWS = 5
     MEASURED_ROWS = 6
     HELD_OUT_ROWS = 7
-    REPLAY = 8
+    ROW_CHANCES = 8
+    REPLAY = 9
 
     def generator(self, seed: int, *keys: int) -> np.random.Generator:
         """A generator of this stream: the same for the same seed and keys."""

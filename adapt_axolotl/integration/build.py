@@ -82,6 +82,7 @@ def run_plan(spec: TrainingSpec, tasks: Tasks, processes: int | None = None) -> 
         max_steps=spec.max_steps,
         quotas=quotas(adapt, pools, budget),
         schedule=changes,
+        learn_rows=adapt.rows == "learned",
         data_digest=tasks.digest,
         tokens_spent_before=0 if earlier is None else earlier.tokens_spent,
     )
@@ -167,12 +168,13 @@ def build_run(
             "seed": plan.seed,
             "mixture": spec.adapt.mixture,
             "budget": plan.budget,
+            "data_digest": plan.data_digest,
             "tasks": list(tasks.names),
             "processes": ranks.count,
             **provenance(Path.cwd()),
         }
         directory = RunDirectory(Path(trainer.args.output_dir), config, recipe)
-    return AdaptRun(plan, learner, measure, directory)
+    return AdaptRun(plan, learner, measure, directory, trainer.sum_over_ranks)
 
 
 def micro_batch_tokens(spec: TrainingSpec, training: TaskPools) -> int:

@@ -46,6 +46,7 @@ class PlannedRun:
         plan: the draws.
         meta: when and how meta steps run; None for a static mixture.
         here: what would stop it on this machine.
+        tokenizer: Axolotl's.
     """
 
     spec: TrainingSpec
@@ -53,6 +54,7 @@ class PlannedRun:
     plan: RunPlan
     meta: MetaSettings | FallSettings | CurveSettings | None
     here: list[str]
+    tokenizer: Any
 
 
 def planned_run(recipe: Path, processes: int) -> PlannedRun:
@@ -87,6 +89,7 @@ def planned_run(recipe: Path, processes: int) -> PlannedRun:
         plan,
         meta_settings(spec, estimate, tasks.validation_pools, None) if learned else None,
         [] if obstacle is None else [obstacle],
+        tokenizer,
     )
 
 

@@ -24,6 +24,7 @@ LOG = get_logger("axolotl.adapt")
 # What asks for the losses, and what to do where they cannot be had.
 BY_MEASURE = ("adapt.learned.measure: training_losses", "set measure: loss_falls")
 BY_LOGS = ("adapt.log_task_losses", "remove it")
+BY_ROWS = ("adapt.rows: learned", "remove it")
 
 # Of the logits by the head alone to the model's own, which may be of 16 bits.
 TOLERANCE = 1e-2

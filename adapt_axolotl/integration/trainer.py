@@ -21,7 +21,7 @@ from adapt_axolotl.integration.batch_layout import check_tokens, row_of_token
 from adapt_axolotl.integration.callback import BudgetCallback
 from adapt_axolotl.integration.compat import AxolotlTrainer, EarlyStoppingCallback
 from adapt_axolotl.integration.mistakes import show_mistakes_alone
-from adapt_axolotl.integration.row_losses import BY_LOGS, BY_MEASURE, RowLosses
+from adapt_axolotl.integration.row_losses import BY_LOGS, BY_MEASURE, BY_ROWS, RowLosses
 from adapt_axolotl.metagradient.ranks import Ranks
 from adapt_axolotl.metagradient.task_batch import TaskBatch
 from adapt_axolotl.mixture.by_losses import LossMixture
@@ -45,6 +45,7 @@ class AdaptTrainer(AxolotlTrainer):
         self._loss_gradient = 1.0
         self._token_weight = 0.0
         self._rows: TaskBatch | None = None  # of the micro-batch that trains
+        self._row_numbers: list[int] = []
         self._row_losses: RowLosses | None = None
         self._task_losses: TaskLosses | None = None
 
@@ -55,12 +56,16 @@ class AdaptTrainer(AxolotlTrainer):
         to log losses by task where nothing else asks for those of the rows."""
         self._run = run
         self._evaluation = evaluation
-        if run.row_learner is not None or log_task_losses:
-            asked_by = BY_LOGS if run.row_learner is None else BY_MEASURE
-            if isinstance(run.mixture, LossMixture):
+        if run.takes_losses or log_task_losses:
+            asked_by = BY_LOGS
+            if run.plan.learn_rows:
+                asked_by = BY_ROWS
+            elif isinstance(run.mixture, LossMixture):
                 asked_by = (f"adapt.mixture: {run.mixture.rule.name}", "choose another mixture")
+            elif run.takes_losses:
+                asked_by = BY_MEASURE
             self._row_losses = RowLosses(self.model, asked_by)
-            self._task_losses = TaskLosses(run.plan.pools.tasks, self._sum_over_ranks)
+            self._task_losses = TaskLosses(run.plan.pools.tasks, self.sum_over_ranks)
         self.add_callback(BudgetCallback(self, run))
 
     @property
@@ -120,7 +125,7 @@ class AdaptTrainer(AxolotlTrainer):
         left = getattr(self.processing_class, "padding_side", "right") == "left"
         places = row_of_token(pools, micro_batch, labels, padded_left=left)
         tasks = torch.as_tensor(pools.task_of_row[rows], device=labels.device).long()
-        self._rows = TaskBatch({}, labels, places, tasks)
+        self._rows, self._row_numbers = TaskBatch({}, labels, places, tasks), rows
         if run.meta_step is None or not reading:
             return super().training_step(model, inputs, num_items_in_batch)
         with run.meta_step.training_backward(
@@ -155,13 +160,12 @@ class AdaptTrainer(AxolotlTrainer):
     def _take_row_losses(self, losses: RowLosses, outputs: Any, inputs: Any) -> None:
         assert self._rows is not None
         sums, tokens = (one.cpu().numpy() for one in losses.take(outputs, inputs, self._rows))
-        tasks = self._rows.task_of_row.cpu().numpy()
         if self._task_losses is not None:
-            self._task_losses.add(tasks, sums, tokens)
-        if self.run.row_learner is not None:
-            self.run.row_learner.take_rows(tasks, sums, tokens)
+            self._task_losses.add(self._rows.task_of_row.cpu().numpy(), sums, tokens)
+        self.run.take_losses(self._row_numbers, sums, tokens)
 
-    def _sum_over_ranks(self, values: np.ndarray) -> np.ndarray:
+    def sum_over_ranks(self, values: np.ndarray) -> np.ndarray:
+        """All processes call it at once."""
         ranks = Ranks(self.args.process_index, self.args.world_size)
         summed = ranks.sum(torch.as_tensor(values, device=self.args.device))
         return np.asarray(summed.cpu().numpy())

@@ -278,13 +278,15 @@ class LearnedMixture:
 
     def fingerprint(self) -> dict[str, Any]:
         """What must be the same for a checkpoint to go on learning the same mixture."""
-        targets, bounds = self.objective.targets, self.losses.bounds
+        targets, weights = self.objective.targets, self.objective.weights
+        bounds = self.losses.bounds
         rule = {"adapt.learned.entropy_weight": self._entropy_weight}
         return {
             "adapt.learned.rule": "evidence" if self._steps is None else self._steps.name,
             "adapt.learned.objective": self.objective.name,
             **self.objective.settings(),
             "adapt.learned.targets": None if targets is None else targets.tolist(),
+            "test_datasets[].weight": None if weights is None else weights.tolist(),
             "adapt.learned.bounds": None if bounds is None else as_list(bounds.bounds),
             **(rule if self._steps is None else self._steps.fingerprint()),
             "adapt.floor": self._floor,

@@ -56,10 +56,13 @@ class ObservedLosses:
     @property
     def weights(self) -> np.ndarray:
         """(K,) w, the weight of grad V_k in v: 0 for tasks that the objective is not over and no
-        bound holds, or whose last loss was not usable; alike before there is any."""
+        bound holds, or whose last loss was not usable; the parts of a mean before there is any.
+        """
         if np.isnan(self._smoothed).all():
+            weights = np.zeros(len(self.last))
             counted = self._objective.counts(np.ones(len(self.last), dtype=bool))
-            return counted / counted.sum()
+            weights[counted] = self._objective.over(counted).parts(int(counted.sum()))
+            return weights
         weights, counted = np.zeros(len(self.last)), self._objective.counts(self.usable)
         if counted.any():
             part = self._objective.over(counted)

@@ -36,34 +36,27 @@ def with_floor(proportions: np.ndarray, initial: np.ndarray, floor: float) -> np
     return floor * initial + (1 - floor) * proportions
 
 
-def cap_weights(weights: np.ndarray, cap: float) -> np.ndarray:
-    """Weights of at most `cap`, what is cut going to the others in proportion (ours).
+def cap_weights(weights: np.ndarray, caps: np.ndarray) -> np.ndarray:
+    """Weights of at most `caps`, what is cut going to the others in proportion (ours).
 
     The worst-case weights of CVaR have this form: no task may take more than its capped part.
 
     Args:
         weights: (K,) on the simplex.
-        cap: an absolute share, at least 1/K.
-
-    Raises:
-        ValueError: K weights of at most `cap` cannot sum to 1.
+        caps: (K,) absolute shares above 0 that sum to 1 or more.
     """
-    if len(weights) * cap < 1 - 1e-12:
-        raise ValueError(
-            f"cap: weights of at most {cap:.4g} cannot sum to 1 over {len(weights)} tasks; set it "
-            f"to {1 / len(weights):.4f} or more"
-        )
+    assert caps.sum() > 1 - 1e-12, f"weights of at most {caps} cannot sum to 1"
     capped = weights.astype(np.float64).copy()
     fixed = np.zeros(len(capped), dtype=bool)
     # Each pass fixes at least one more weight at the cap, so K passes are enough.
-    while (over := (capped > cap * (1 + 1e-12)) & ~fixed).any():
+    while (over := (capped > caps * (1 + 1e-12)) & ~fixed).any():
         fixed |= over
-        capped[fixed] = cap
-        rest = max(0.0, 1 - cap * fixed.sum())
+        capped[fixed] = caps[fixed]
+        rest = max(0.0, 1 - caps[fixed].sum())
         loose = capped[~fixed].sum()
         if loose > 0:
             capped[~fixed] *= rest / loose
         elif (~fixed).any():
-            capped[~fixed] = rest / (~fixed).sum()
+            capped[~fixed] = rest * caps[~fixed] / caps[~fixed].sum()
     # Those within rounding of the cap were left alone above.
-    return np.minimum(capped, cap)
+    return np.minimum(capped, caps)

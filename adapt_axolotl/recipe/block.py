@@ -16,7 +16,8 @@ from adapt_axolotl.config.block import Block
 from adapt_axolotl.config.learned import LearnedConfig
 from adapt_axolotl.config.phase import Phase
 
-_NOT_THE_USERS = ("train_tasks", "test_tasks", "target_tasks")  # filled in by the plugin
+# Filled in by the plugin.
+_NOT_THE_USERS = ("train_tasks", "test_tasks", "target_tasks", "target_weights")
 _A_PHASE = "{until: 60%, mixture: uniform}"
 BOUNDS = {Ge: "at least {.ge}", Gt: "above {.gt}", Le: "at most {.le}", Lt: "below {.lt}"}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,6 +30,38 @@ def target_tasks(cfg: Mapping[str, Any]) -> list[str]:
     """The tasks that entries of `test_datasets` name by `target:`, each once."""
     entries = [one for one in cfg.get("test_datasets") or [] if isinstance(one, Mapping)]
     return list(dict.fromkeys(str(entry["target"]) for entry in entries if entry.get("target")))
+
+
+def target_weights(cfg: Mapping[str, Any]) -> dict[str, float]:
+    """`weight:` of the targets of `test_datasets` that have one.
+
+    Raises:
+        ValueError: it is no number above 0, stands beside no `target:`, or a target has two.
+    """
+    weights: dict[str, float] = {}
+    for index, entry in enumerate(cfg.get("test_datasets") or []):
+        if not isinstance(entry, Mapping) or "weight" not in entry:
+            continue
+        where, weight = f"test_datasets[{index}].weight", entry["weight"]
+        if not entry.get("target"):
+            raise ValueError(
+                f"{where}: says how much a target counts, and this entry has no target:; write "
+                "target: in place of task:, or remove it (adapt.eval_weights weighs tasks in "
+                "eval_loss)"
+            )
+        number = isinstance(weight, int | float) and not isinstance(weight, bool)
+        if not (number and 0 < weight < math.inf):
+            raise ValueError(
+                f"{where}: {weight!r} is no number above 0; write one, as in weight: 2, or remove "
+                "it: a target without one has 1"
+            )
+        name = str(entry["target"])
+        if weights.setdefault(name, float(weight)) != weight:
+            raise ValueError(
+                f"{where}: target {name} has weight {weights[name]:g} in another entry; give all "
+                "of its entries the same, or write it once"
+            )
+    return weights
 
 
 def task_name(entry: Mapping[str, Any]) -> str:

@@ -27,6 +27,7 @@ from adapt_axolotl.recipe.names import (
     DATA_FILES,
     check_task_name,
     target_tasks,
+    target_weights,
     task_names,
     trained_tasks,
 )
@@ -72,6 +73,7 @@ def read_recipe(cfg: MutableMapping[str, Any]) -> AdaptConfig:
         "train_tasks": task_names(cfg, "datasets"),
         "test_tasks": task_names(cfg, "test_datasets"),
         "target_tasks": target_tasks(cfg),
+        "target_weights": target_weights(cfg),
     }
     return parse_adapt_block(cfg["adapt"])
 
@@ -123,6 +125,7 @@ def _checks(cfg: MutableMapping[str, Any], adapt: AdaptConfig) -> Iterator[Calla
     )
     yield lambda: earlier_run(adapt, trained_tasks(cfg))
     yield lambda: check_output_directory(adapt, cfg.get("output_dir"))
+    yield lambda: target_weights(cfg)
     yield lambda: _kept(cfg, adapt)
     yield lambda: _held_out_share(cfg, adapt)
     yield lambda: _check_budget(cfg, adapt)

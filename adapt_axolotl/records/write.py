@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 from rich.console import Console
 
+from adapt_axolotl.records.row_scores import ROW_SCORES, RowRecords
 from adapt_axolotl.records.stands_out import stands_out
 from adapt_axolotl.records.tables import run_table
 from adapt_common.files import write_atomically
@@ -20,7 +21,7 @@ from adapt_common.run_records import HISTORY, LEDGER, RECORDS, meta_steps, read_
 LOG = logging.getLogger("axolotl.adapt.records")
 
 # Written when a run ends; those of an earlier run in the same folder would pass for this one's.
-_FINAL = ("timing.json", LEDGER, "mixture.json", "mixture.html", "mixture.png")
+_FINAL = ("timing.json", LEDGER, "mixture.json", "mixture.html", "mixture.png", ROW_SCORES)
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,13 @@ class FinalRecords:
         ledger: the content of `ledger.json`.
         mixture: of `mixture.json`: the initial and the final mixture and the average over tokens.
         seconds: of `timing.json`.
+        rows: where they were learned.
     """
 
     ledger: dict[str, Any]
     mixture: dict[str, dict[str, float]]
     seconds: dict[str, float]
+    rows: RowRecords | None = None
 
 
 class RunDirectory:
@@ -80,6 +83,8 @@ class RunDirectory:
         self._write_json("timing.json", records.seconds)
         self._write_json(LEDGER, ledger)
         self._write_json("mixture.json", mixture)
+        if records.rows is not None:
+            records.rows.write(self._path)
         history = read_history(self._run)
         drawn = trajectory(history, ledger, mixture["initial"])
         evidence = stands_out(history)
@@ -90,6 +95,11 @@ class RunDirectory:
         Console(stderr=True).print(run_table(ledger, self._run.name, count))
         if evidence:
             LOG.info(evidence)
+        if records.rows is not None:
+            LOG.info(
+                f"rows: {int((records.rows.part < 1).sum()):,} of {len(records.rows.part):,} have "
+                f"losses far above their task's; `adapt-axolotl rows {self._run}` writes them"
+            )
 
     def _write_json(self, name: str, content: dict[str, Any]) -> None:
         write_atomically(self._path / name, json.dumps(content, indent=2) + "\n")

@@ -54,6 +54,9 @@ def named_objective(adapt: AdaptConfig, names: Sequence[str]) -> Objective:
         alpha=learned.alpha,
         groups=None if learned.groups is None else groups_of_tasks(learned.groups, names),
         targets=[name in targets for name in names] if targets else None,
+        weights=[adapt.target_weights.get(name, 1.0) for name in names]
+        if adapt.target_weights
+        else None,
     )
 
 

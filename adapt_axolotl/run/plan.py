@@ -14,6 +14,7 @@ from adapt_axolotl.data.pools import TaskPools
 from adapt_axolotl.mixture.scheduled import Schedule, ScheduledMixture
 from adapt_axolotl.mixture.static import StaticMixture
 from adapt_axolotl.sampling.batches import BlockShape, MixtureBatchSampler
+from adapt_axolotl.sampling.row_scores import RowScores
 from adapt_axolotl.sampling.stream import TaskStream, Unit
 
 # Of the run's time, for the losses before it and for those after it.
@@ -51,6 +52,7 @@ class RunPlan:
         quotas: (K,) supervised tokens that a task gets, infinite where that follows from its share;
             None where it does for all.
         schedule: how a static mixture changes over the run; None where it stays.
+        learn_rows: draw rows within a task by what their losses say.
         data_digest: of the rows' tokens and labels, validation rows included.
         tokens_spent_before: supervised tokens of earlier runs that this one's mixture comes from.
     """
@@ -67,19 +69,28 @@ class RunPlan:
     max_steps: int | None
     quotas: np.ndarray | None = None
     schedule: Schedule | None = None
+    learn_rows: bool = False
     data_digest: str = ""
     tokens_spent_before: int = 0
 
     def ledger(self) -> TokenLedger:
         return TokenLedger(self.pools, self.budget, charge_meta_tokens=self.charge_meta_tokens)
 
-    def sampler(self, ledger: TokenLedger, proportions: Any) -> MixtureBatchSampler:
+    def sampler(
+        self, ledger: TokenLedger, proportions: Any, scores: RowScores | None = None
+    ) -> MixtureBatchSampler:
+        """Args:
+        ledger: reserves what is drawn.
+        proportions: called for each block.
+        scores: of rows, where they are chosen among.
+        """
         stream = TaskStream(
             self.pools,
             unit=self.unit,
             seed=self.seed,
             max_repeats=self.max_repeats,
             ordered=self.ordered,
+            scores=scores,
         )
         undrawn = max(0.0, self.budget - self.drawable)
         return MixtureBatchSampler(stream, proportions, self.shape, ledger, self.quotas, undrawn)
@@ -202,6 +213,7 @@ class RunPlan:
             "charge_meta_tokens": self.charge_meta_tokens,
             "seed": self.seed,
             "first proportions": self.initial.tolist(),
+            "adapt.rows": "learned" if self.learn_rows else None,
             "schedule": None if self.schedule is None else self.schedule.fingerprint(),
             "adapt.tokens": None
             if self.quotas is None

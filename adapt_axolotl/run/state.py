@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,8 +22,10 @@ from adapt_axolotl.mixture.learned import LearnedMixture
 from adapt_axolotl.mixture.meta_update import MetaUpdate
 from adapt_axolotl.mixture.mixture import Mixture
 from adapt_axolotl.mixture.nan_as_null import as_array, as_list
+from adapt_axolotl.records.row_scores import RowRecords
 from adapt_axolotl.records.write import FinalRecords, RunDirectory
 from adapt_axolotl.run.history import history_line
+from adapt_axolotl.run.learned_rows import LearnedRows
 from adapt_axolotl.run.plan import RunPlan
 from adapt_axolotl.run.resumable import VERSION, check_resumable
 
@@ -41,6 +43,7 @@ class AdaptRun:
         learner: of a learned mixture; None for a static one.
         measure: (K,) validation losses over so many rows of each task, at most.
         directory: where the run leaves its records; None on ranks that do not write.
+        sum_over_ranks: adds an array over the processes of the run.
     """
 
     def __init__(
@@ -49,16 +52,22 @@ class AdaptRun:
         learner: Learner | None,
         measure: Callable[[int], np.ndarray],
         directory: RunDirectory | None,
+        sum_over_ranks: Callable[[np.ndarray], np.ndarray] = np.asarray,
     ) -> None:
         self.plan = plan
         self.learner = learner
         # Told the losses of the rows that are trained on.
-        self.row_learner = learner if isinstance(learner, RowLearner) else None
+        self._row_learner = learner if isinstance(learner, RowLearner) else None
         # Moved at each step, too often for a line of history each time.
         self._moved_by_losses = learner if isinstance(learner, LossLearner) else None
+        self._rows = LearnedRows(plan.pools, sum_over_ranks) if plan.learn_rows else None
         self.meta_step: BegunStep | None = None
         self.ledger = plan.ledger()
-        self.sampler = plan.sampler(self.ledger, lambda: self.mixture.proportions)
+        self.sampler = plan.sampler(
+            self.ledger,
+            lambda: self.mixture.proportions,
+            None if self._rows is None else self._rows.scores,
+        )
         self.mixture: Mixture = (
             plan.mixture(self.ledger, self.sampler) if learner is None else learner.mixture
         )
@@ -72,6 +81,33 @@ class AdaptRun:
         self._first_rows, self._last_rows = plan.measured_rows(plan.estimate())
         self._clock = 0.0
         self._skipped_in_a_row = 0
+        self._committed: list[int] = []  # rows of the last optimizer step
+
+    @property
+    def takes_losses(self) -> bool:
+        """Whether it wants the losses of the rows that are trained on."""
+        return self._row_learner is not None or self._rows is not None
+
+    def take_losses(self, rows: Sequence[int], sums: np.ndarray, tokens: np.ndarray) -> None:
+        """Of the rows of a micro-batch of this rank, as training has just seen them.
+
+        Args:
+            rows: (R,) row numbers.
+            sums: (R,) of their token losses, nats.
+            tokens: (R,) how many these are.
+        """
+        numbers = np.asarray(rows)
+        if self._row_learner is not None:
+            self._row_learner.take_rows(self.plan.pools.task_of_row[numbers], sums, tokens)
+        if self._rows is not None:
+            self._rows.take(numbers, sums, tokens)
+
+    def row_records(self) -> RowRecords | None:
+        """What is known of each training row; None where rows are not learned."""
+        if self._rows is None:
+            return None
+        scores = self._rows.scores
+        return RowRecords(scores.scores(), scores.parts())
 
     @property
     def progress(self) -> float:
@@ -111,7 +147,7 @@ class AdaptRun:
         before = self.ledger.used
         block = self.sampler.block(step)
         assert block is not None
-        rows = self.sampler.commit(step).rows()
+        rows = self._committed = self.sampler.commit(step).rows()
         if skipped:
             self.ledger.skip(rows)
             self._skipped_in_a_row += 1
@@ -125,9 +161,9 @@ class AdaptRun:
                 "fp16, or a lower learning_rate, and go on from a checkpoint before these steps"
             )
         self._average.add(self.mixture.proportions, self.ledger.used - before)
-        if self.row_learner is not None:
-            new = self.ledger.examples_of_tasks <= self.plan.pools.rows_of_task
-            self.row_learner.end_step(self.ledger.tokens_of_tasks, self.progress, new)
+        if self._row_learner is not None:
+            new = self.ledger.seen_of_tasks <= self.plan.pools.rows_of_task
+            self._row_learner.end_step(self.ledger.tokens_of_tasks, self.progress, new)
 
     def end_step(self, step: int, *, record: bool, pause: bool = False) -> bool:
         """After the optimizer step: learn, keep records, look ahead.
@@ -145,6 +181,8 @@ class AdaptRun:
         # Drawn before the mixture moves, whatever the loader fetched: one step of look-ahead.
         more = self.sampler.block(step + 1) is not None
         more = more and (self.plan.max_steps is None or step + 1 < self.plan.max_steps)
+        if self._rows is not None:
+            self._rows.end_step(self._committed)
         if self.meta_step is not None:
             if pause or not more or not self.meta_step.goes_on(step):
                 self._end_meta_step(self.meta_step, step, record)
@@ -205,7 +243,7 @@ class AdaptRun:
             "final": dict(zip(names, self.mixture.proportions.tolist(), strict=True)),
             "average": dict(zip(names, self.average().tolist(), strict=True)),
         }
-        return FinalRecords(ledger, mixture, dict(self.seconds))
+        return FinalRecords(ledger, mixture, dict(self.seconds), self.row_records())
 
     def _read_clock(self) -> None:
         now = time.perf_counter()

@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 
 from adapt_axolotl.data.pools import TaskPools
 from adapt_axolotl.data.random_streams import RandomStream
+from adapt_axolotl.sampling.row_scores import RowScores
 
 Unit = Literal["tokens", "examples"]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """A pass over the N_k rows of a task.
+
+    Attributes:
+        number: from 0.
+        order: (N_k,) places in its pool, in the order of drawing.
+        chances: (N_k,) from 0 to 1, in that order: a row is drawn where its part of the passes is
+            larger. None where all rows are drawn.
+    """
+
+    number: int
+    order: np.ndarray
+    chances: np.ndarray | None
 
 
 class TaskStream:
@@ -20,7 +38,8 @@ class TaskStream:
     over any stretch task k gets its share p_k to within about one row, for changing proportions
     too; independent draws would be off by the square root of their number. Start credits are
     random phases from the seed, which spreads the first draws by seed instead of by task number.
-    Within a task rows come in a new seeded order each pass.
+    Within a task rows come in a new seeded order each pass; with row scores some of them are
+    passed over.
 
     Args:
         pools: the rows to draw from.
@@ -29,6 +48,7 @@ class TaskStream:
         max_repeats: passes over a task's pool after which it gives no more rows; its share goes to
             the others in proportion.
         ordered: take the tasks in turn (round robin) instead.
+        scores: say in which part of the passes a row is drawn; None draws all rows in each.
     """
 
     def __init__(
@@ -39,6 +59,7 @@ class TaskStream:
         seed: int,
         max_repeats: float | None = None,
         ordered: bool = False,
+        scores: RowScores | None = None,
     ) -> None:
         self._pools = pools
         self._unit = unit
@@ -52,9 +73,12 @@ class TaskStream:
         phases = RandomStream.FIRST_DRAWS.generator(seed).random(num_tasks)
         self._credits = -phases * mean_units
         self._ordered = ordered
+        self._scores = scores
         self._drawn = np.zeros(num_tasks, dtype=np.int64)
+        self._passed_over = np.zeros(num_tasks, dtype=np.int64)
+        self._begun = np.zeros(num_tasks, dtype=np.int64)  # passes that the scores know of
         self._limit = None if max_repeats is None else np.maximum(1, sizes * max_repeats)
-        self._orders: list[tuple[int, np.ndarray] | None] = [None] * num_tasks
+        self._passes: list[Pass | None] = [None] * num_tasks
 
     def draw(self, proportions: np.ndarray, left: np.ndarray | None = None) -> int | None:
         """The next row, or None when every task has reached `max_repeats`.
@@ -84,19 +108,51 @@ class TaskStream:
         return row
 
     def _next_row(self, task: int) -> int:
-        rows = self._pools.rows(task)
-        passes, place = divmod(int(self._drawn[task]), len(rows))
-        order = self._orders[task]
-        if order is None or order[0] != passes:
-            rng = RandomStream.ROW_ORDER.generator(self._seed, task, passes)
-            order = (passes, rng.permutation(len(rows)).astype(np.int32))
-            self._orders[task] = order
-        return int(rows[order[1][place]])
+        """The row of a task that is drawn next; those before it are passed over for good."""
+        size = int(self._pools.rows_of_task[task])
+        while True:
+            number, place = divmod(int(self._drawn[task] + self._passed_over[task]), size)
+            one = self._passes[task]
+            if one is None or one.number != number:
+                one = self._passes[task] = self._begin_pass(task, number)
+            row = int(self._pools.rows(task)[one.order[place]])
+            if self._scores is None or one.chances is None:
+                return row
+            if one.chances[place] < self._scores.part(row):
+                return row
+            self._passed_over[task] += 1
 
-    def state_dict(self) -> dict[str, list]:
-        """JSON-able, O(K): it does not grow with the rows."""
-        return {"credits": self._credits.tolist(), "drawn": self._drawn.tolist()}
+    def _begin_pass(self, task: int, number: int) -> Pass:
+        size = int(self._pools.rows_of_task[task])
+        order = RandomStream.ROW_ORDER.generator(self._seed, task, number).permutation(size)
+        chances = None
+        if self._scores is not None:
+            rng = RandomStream.ROW_CHANCES.generator(self._seed, task, number)
+            chances = rng.random(size, dtype=np.float32)
+            if number > self._begun[task]:  # not where a resumed run goes on within it
+                self._scores.begin_pass(task)
+                self._begun[task] = number
+        return Pass(number, order.astype(np.int32), chances)
 
-    def load_state_dict(self, state: dict[str, list]) -> None:
+    def state_dict(self) -> dict[str, Any]:
+        """JSON-able; it does not grow with the rows, unless they have scores."""
+        return {
+            "credits": self._credits.tolist(),
+            "drawn": self._drawn.tolist(),
+            **({} if self._scores is None else self._scored(self._scores)),
+        }
+
+    def _scored(self, scores: RowScores) -> dict[str, Any]:
+        return {
+            "passed_over": self._passed_over.tolist(),
+            "begun": self._begun.tolist(),
+            "scores": scores.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         self._credits = np.array(state["credits"], dtype=np.float64)
         self._drawn = np.array(state["drawn"], dtype=np.int64)
+        if self._scores is not None:
+            self._passed_over = np.array(state["passed_over"], dtype=np.int64)
+            self._begun = np.array(state["begun"], dtype=np.int64)
+            self._scores.load_state_dict(state["scores"])

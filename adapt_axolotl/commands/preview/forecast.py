@@ -102,6 +102,7 @@ class Forecast:
         meta: None for a static mixture.
         targets: the tasks that alone count, if any are named.
         bounded: tasks whose losses are to end below a bound.
+        learn_rows: rows within a task are drawn by their losses.
     """
 
     mixture: str
@@ -119,6 +120,7 @@ class Forecast:
     meta: MetaForecast | None
     targets: tuple[str, ...]
     bounded: tuple[str, ...]
+    learn_rows: bool
 
 
 def forecast(plan: RunPlan, tasks: Tasks, adapt: AdaptConfig, meta: Settings | None) -> Forecast:
@@ -197,6 +199,7 @@ def forecast(plan: RunPlan, tasks: Tasks, adapt: AdaptConfig, meta: Settings | N
         ),
         targets=() if meta is None else adapt.targets,
         bounded=() if meta is None else tuple(adapt.learned.bounds or ()),
+        learn_rows=plan.learn_rows,
     )
 
 

@@ -11,6 +11,8 @@ from adapt_axolotl.meta_step.training_losses import NAME as TRAINING_LOSSES
 
 # Tasks that a sentence names; the others are counted.
 NAMED = 6
+# Passes over a task's rows after which its rows are chosen among.
+CHOSEN_AFTER = 2.0
 # Above this share of a task's rows, what sequence_len leaves out is a warning.
 UNFIT = 0.05
 
@@ -31,6 +33,8 @@ def notes(run: Forecast, sequence_len: int) -> list[str]:
         found += [_meta_steps(run), *_targets(run), *_bounded(run)]
     if run.meta is not None or run.follows_losses:
         found += _limits(run)
+    if run.learn_rows:
+        found += _rows(run)
     first, last = run.measured
     found.append(
         f"Validation losses of at most {first} rows of each task before the first step and of "
@@ -39,6 +43,21 @@ def notes(run: Forecast, sequence_len: int) -> list[str]:
     if left_out(run, sequence_len) and not much_is_left_out(run):
         found.append(left_out(run, sequence_len))
     return found
+
+
+def comes_round(run: Forecast) -> list[str]:
+    """Tasks whose rows are seen so often that there is something to choose among them by."""
+    return [task.name for task in run.tasks if task.repeats > CHOSEN_AFTER]
+
+
+def _rows(run: Forecast) -> list[str]:
+    tasks = comes_round(run)
+    if not tasks:
+        return []
+    return [
+        "Rows are drawn by their losses (adapt.rows), which a second visit tells: from then on in "
+        f"{_listed(tasks)}."
+    ]
 
 
 def left_out(run: Forecast, sequence_len: int) -> str:

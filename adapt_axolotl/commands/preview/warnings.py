@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from adapt_axolotl.commands.preview.forecast import REPEATS, Forecast
-from adapt_axolotl.commands.preview.notes import left_out, much_is_left_out
+from adapt_axolotl.commands.preview.notes import comes_round, left_out, much_is_left_out
 from adapt_axolotl.meta_step.schedule import LEAST_FALLS
 from adapt_axolotl.meta_step.training_losses import NAME as TRAINING_LOSSES
 
@@ -72,6 +72,11 @@ def warnings(run: Forecast, sequence_len: int) -> list[str]:
                 f"{VALIDATION_ROWS}: its loss is mostly noise; raise adapt.val_examples, or give "
                 "it more test_datasets rows"
             )
+    if run.learn_rows and not comes_round(run):
+        found.append(
+            "adapt.rows: learned changes nothing here: no task's rows come round a third time "
+            f"under the first mixture; {longer}, or remove it"
+        )
     if much_is_left_out(run):
         found.append(
             f"{left_out(run, sequence_len)} Raise sequence_len, or set excess_length_strategy: "

@@ -48,6 +48,7 @@ def objective(
     alpha: float | None = None,
     groups: Sequence[int] | None = None,
     targets: Sequence[bool] | None = None,
+    weights: Sequence[float] | None = None,
 ) -> Objective:
     """A named objective. Of the settings it takes those that it reads; None is its own default.
 
@@ -59,6 +60,7 @@ def objective(
         alpha: for `alpha_fair`.
         groups: (K,) the number of each task's group, for `worst_group`.
         targets: (K,) which tasks alone count; None for all.
+        weights: (K,) how much each counts; None for all alike.
 
     Raises:
         ValueError: unknown name, a setting out of range, or one that the objective needs is not
@@ -84,7 +86,12 @@ def objective(
     for key in ("reference_losses", "groups"):
         if name in READ_BY[key] and key not in read:
             raise ValueError(f"objective {name!r} needs {key}, one for every task")
-    return replace(_NAMED[name], targets=_array(targets, bool), **read)
+    return replace(
+        _NAMED[name],
+        targets=_array(targets, bool),
+        weights=_array(weights, np.float64),
+        **read,
+    )
 
 
 def _array(values: Sequence | None, kind: type) -> np.ndarray | None:

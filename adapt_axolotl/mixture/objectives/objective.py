@@ -21,11 +21,14 @@ class Objective(ABC):
     Attributes:
         name: its key in a recipe.
         targets: (K,) bool, the tasks that alone count, or None for all.
+        weights: (K,) above 0: a task of weight 2 counts as two tasks alike would; None for all
+            alike.
         smoothing: share of the old value in the running average of V that U is taken from.
     """
 
     name: str
     targets: np.ndarray | None = None
+    weights: np.ndarray | None = None
     smoothing: float = 0.0
 
     def counts(self, tasks: np.ndarray) -> np.ndarray:
@@ -34,7 +37,14 @@ class Objective(ABC):
 
     def over(self, tasks: np.ndarray) -> Self:
         """The same objective over some of the tasks, all of which count. tasks: (K,) bool."""
-        return replace(self, targets=None)
+        weights = None if self.weights is None else self.weights[tasks]
+        return replace(self, targets=None, weights=weights)
+
+    def parts(self, count: int) -> np.ndarray:
+        """(count,) on the simplex: the tasks' parts of a mean over them, 1/K without weights."""
+        if self.weights is None:
+            return np.full(count, 1 / count)
+        return self.weights / self.weights.sum()
 
     @abstractmethod
     def value(self, losses: np.ndarray, first_losses: np.ndarray) -> float:

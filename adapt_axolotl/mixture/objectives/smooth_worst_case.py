@@ -1,16 +1,17 @@
 """Smooth worst cases over utilities U_k of the tasks' validation losses V_k. K tasks.
 
-    value(U) = (1/beta) log( (1/K) sum_k exp(beta U_k) )            ADAPT (arXiv 2512.04555)
+    value(U) = (1/beta) log( sum_k p_k exp(beta U_k) )              ADAPT (arXiv 2512.04555)
 
-beta -> 0 is the mean, beta -> infinity the maximum. Its derivative is q = softmax(beta U), so with
+p is 1/K, or the tasks' weights. beta -> 0 is the mean, beta -> infinity the maximum. Its derivative
+is q = softmax(beta U + log p), so with
 the weights q_k dU_k/dV_k (q/V0 where U is relative, else q) one weighted backward over the
 validation rows gives the gradient of the whole. They differ in U and in a cap on q:
 
-    worst_case U = V / V0                  q at most 2/K; beta over the spread: the default (ours)
+    worst_case U = V / V0                  q at most 2 p; beta over the spread: the default (ours)
     paper      U = V                       no cap: the paper's
-    raw        U = V                       q at most 2/K
-    relative   U = smoothed V, over V0     q at most 2/K (ours)
-    excess     U = smoothed V - reference  q at most 2/K
+    raw        U = V                       q at most 2 p
+    relative   U = smoothed V, over V0     q at most 2 p (ours)
+    excess     U = smoothed V - reference  q at most 2 p
     mean       U = V, beta = 0             every task alike
 
 Over the spread: beta stands for beta / sd(U), the standard deviation over tasks taken as a
@@ -33,19 +34,19 @@ from adapt_axolotl.mixture.objectives.objective import Objective
 from adapt_axolotl.mixture.simplex import cap_weights, softmax
 
 
-def smooth_maximum(utilities: np.ndarray, beta: float) -> float:
-    """(1/beta) log mean exp(beta U); the mean where beta is 0."""
+def smooth_maximum(utilities: np.ndarray, beta: float, parts: np.ndarray) -> float:
+    """(1/beta) log sum p exp(beta U); the mean where beta is 0."""
     if beta == 0:
-        return float(utilities.mean())
+        return float(parts @ utilities)
     top = utilities.max()
     # Not log(mean(exp)): for a small beta its digits would all be those of the 1 in exp.
-    above_minus_one = np.expm1(beta * (utilities - top)).mean()
+    above_minus_one = parts @ np.expm1(beta * (utilities - top))
     return float(top + np.log1p(above_minus_one) / beta)
 
 
-def over_the_spread(beta: float, utilities: np.ndarray) -> float:
+def over_the_spread(beta: float, utilities: np.ndarray, parts: np.ndarray) -> float:
     """beta / sd(U); 0 where there is no spread."""
-    spread = float(utilities.std())
+    spread = float(np.sqrt(parts @ (utilities - parts @ utilities) ** 2))
     return beta / spread if spread > 0 else 0.0
 
 
@@ -55,7 +56,7 @@ class SmoothWorstCase(Objective):
 
     Attributes:
         beta: sharpness; 0 is the mean.
-        cap: largest weight of a task in units of 1/K; None is no cap.
+        cap: largest q of a task in units of p; None is no cap.
         relative: U is over the first loss of each task.
         spread: beta is in units of the standard deviation of U over tasks.
         reference_losses: (K,) taken off V, or None.
@@ -70,7 +71,7 @@ class SmoothWorstCase(Objective):
     def over(self, tasks: np.ndarray) -> SmoothWorstCase:
         references = self.reference_losses
         references = None if references is None else references[tasks]
-        return replace(self, reference_losses=references, targets=None)
+        return replace(super().over(tasks), reference_losses=references)
 
     def utilities(self, losses: np.ndarray, first_losses: np.ndarray) -> np.ndarray:
         """U, (K,), from (smoothed) losses V (K,) and the first losses V0 (K,)."""
@@ -82,20 +83,23 @@ class SmoothWorstCase(Objective):
 
     def sharpness(self, utilities: np.ndarray) -> float:
         """The beta in force for U."""
-        return over_the_spread(self.beta, utilities) if self.spread else self.beta
+        if not self.spread:
+            return self.beta
+        return over_the_spread(self.beta, utilities, self.parts(len(utilities)))
 
     def value(self, losses: np.ndarray, first_losses: np.ndarray) -> float:
         """The smooth worst case of U, without the cap."""
         utilities = self.utilities(losses, first_losses)
-        return smooth_maximum(utilities, self.sharpness(utilities))
+        return smooth_maximum(utilities, self.sharpness(utilities), self.parts(len(losses)))
 
     def derivative(self, losses: np.ndarray, first_losses: np.ndarray) -> np.ndarray:
         """(K,) q_k dU_k/dV_k: below the cap the derivative of `value`, the spread taken as a
         constant."""
         utilities = self.utilities(losses, first_losses)
-        weights = softmax(self.sharpness(utilities) * utilities)
+        parts = self.parts(len(losses))
+        weights = softmax(self.sharpness(utilities) * utilities + np.log(parts))
         if self.cap is not None:
-            weights = cap_weights(weights, self.cap / len(weights))
+            weights = cap_weights(weights, self.cap * parts)
         return weights / first_losses if self.relative else weights
 
     def settings(self) -> dict[str, Any]:

@@ -1,13 +1,13 @@
 """A smooth worst case over groups of tasks. K tasks, U = V / V0, G groups.
 
-    U_g      = mean of U_k over the tasks k of group g
+    U_g      = mean of U_k over the tasks k of group g, by their weights p_k
     value(U) = (1/beta) log( (1/G) sum_g exp(beta U_g) )
 
 The worst group as in group DRO (Sagawa et al., 2020, arXiv 1911.08731, section 2), made smooth as
 in ADAPT (arXiv 2512.04555), with the sharpness over the spread and the cap of our default: beta
 stands for beta / sd(U_g), and no group counts more than twice its equal share. So ten tasks of one
-kind weigh as much together as one task of another kind. The derivative is q_g / (|g| V0_k) for the
-tasks of group g, with q = softmax(beta U_g), capped.
+kind weigh as much together as one task of another kind. The derivative is q_g p_k / (p_g V0_k) for
+the tasks of group g, with q = softmax(beta U_g), capped, and p_g the sum of its p_k.
 """
 
 from __future__ import annotations
@@ -39,26 +39,28 @@ class WorstGroup(Objective):
     beta: float = 1.0
 
     def over(self, tasks: np.ndarray) -> WorstGroup:
-        return replace(self, groups=self.groups[tasks], targets=None)
+        return replace(super().over(tasks), groups=self.groups[tasks])
 
     def value(self, losses: np.ndarray, first_losses: np.ndarray) -> float:
         """The smooth worst case of U_g, without the cap."""
         means, _, _ = self._means(losses / first_losses)
-        return smooth_maximum(means, over_the_spread(self.beta, means))
+        alike = np.full(len(means), 1 / len(means))
+        return smooth_maximum(means, over_the_spread(self.beta, means, alike), alike)
 
     def derivative(self, losses: np.ndarray, first_losses: np.ndarray) -> np.ndarray:
         """(K,): below the cap the derivative of `value`, the spread taken as a constant."""
-        means, members, group = self._means(losses / first_losses)
-        weights = softmax(over_the_spread(self.beta, means) * means)
-        weights = cap_weights(weights, CAP / len(means))
-        return weights[group] / members[group] / first_losses
+        means, shares, group = self._means(losses / first_losses)
+        alike = np.full(len(means), 1 / len(means))
+        weights = softmax(over_the_spread(self.beta, means, alike) * means)
+        return cap_weights(weights, CAP * alike)[group] * shares / first_losses
 
     def _means(self, utilities: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(G,) U_g, (G,) tasks in each group, (K,) the group of each task, from 0; groups without a
-        task among these are none."""
+        """(G,) U_g, (K,) each task's part of its group, (K,) the group of each task, from 0; groups
+        without a task among these are none."""
         _, group = np.unique(self.groups, return_inverse=True)
-        members = np.bincount(group)
-        return np.bincount(group, weights=utilities) / members, members, group
+        parts = self.parts(len(utilities))
+        shares = parts / np.bincount(group, weights=parts)[group]
+        return np.bincount(group, weights=shares * utilities), shares, group
 
     def settings(self) -> dict[str, Any]:
         return {"adapt.learned.groups": self.groups.tolist(), "adapt.learned.beta": self.beta}

@@ -95,6 +95,7 @@ def test_tokens_of_a_skipped_step_return_to_the_budget() -> None:
     report = ledger.report()
     assert (report["skipped_tokens"], report["left"], report["steps"]) == (13, 20, 1)
     assert report["tasks"]["a"]["examples"] == 0
+    assert ledger.seen_of_tasks.sum() == 2
 
 
 def test_meta_tokens_are_counted_apart_unless_charged() -> None:
@@ -127,3 +128,4 @@ def test_state_round_trip_goes_on_with_the_same_accounts() -> None:
     assert other.report() == ledger.report()
     assert other.report()["skipped_tokens"] == 4
     assert other.free == ledger.free
+    assert other.seen_of_tasks.tolist() == ledger.seen_of_tasks.tolist()

@@ -142,7 +142,7 @@ def test_the_losses_of_the_rows_add_up_to_the_training_loss(
         adapt={"token_budget": 1500},
     )
     trainer = make_trainer(config, tmp_path)
-    curves = trainer.run.row_learner
+    curves = trainer.run.learner
     take, taken = curves.take_rows, []
 
     def take_rows(tasks: np.ndarray, sums: np.ndarray, tokens: np.ndarray) -> None:

@@ -62,10 +62,10 @@ def run_of(
 
 
 def losses_of(plan: RunPlan, rows: np.ndarray, step: int) -> tuple[np.ndarray, ...]:
-    """(tasks, sums, tokens) of rows: task b has most left to learn, a falls fastest."""
+    """(sums, tokens) of rows: task b has most left to learn, a falls fastest."""
     tasks, tokens = plan.pools.task_of_row[rows], plan.pools.supervised_tokens[rows]
     means = np.array([3.0, 4.0, 2.0])[tasks] * np.array([0.97, 0.995, 0.98])[tasks] ** step
-    return tasks, (means + 0.1 * np.sin(rows)) * tokens, tokens
+    return (means + 0.1 * np.sin(rows)) * tokens, tokens
 
 
 def train(
@@ -75,13 +75,13 @@ def train(
     stop: int | None = None,
     record: Callable[[int], bool] = lambda step: True,
 ) -> int:
-    assert run.row_learner is not None
     step, more = begin, True
     while more and step != stop:
         run.begin_step(step)
         block = run.sampler.block(step)
         assert block is not None
-        run.row_learner.take_rows(*losses_of(run.plan, np.array(block.rows()), step))
+        rows = np.array(block.rows())
+        run.take_losses(block.rows(), *losses_of(run.plan, rows, step))
         run.commit_step(step)
         more = run.end_step(step, record=record(step))
         step += 1

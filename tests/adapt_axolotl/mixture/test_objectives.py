@@ -46,7 +46,7 @@ def without_spread(chosen: Objective) -> Any:
             return np.array([relative[[0, 2]].mean(), relative[[1, 3]].mean()])
 
         beta = chosen.beta / means(LOSSES).std()
-        return lambda losses: smooth_maximum(means(losses), beta)
+        return lambda losses: smooth_maximum(means(losses), beta, np.full(2, 0.5))
     return lambda losses: chosen.value(losses, FIRST)
 
 
@@ -195,3 +195,26 @@ def test_unknown_objectives_and_missing_settings_are_refused() -> None:
 def test_a_checkpoint_knows_all_settings_that_an_objective_reads(name: str) -> None:
     known = {key.removeprefix("adapt.learned.") for key in make(name).settings()}
     assert {key for key, readers in READ_BY.items() if name in readers} <= known
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_a_task_of_weight_two_counts_as_two_tasks_alike(name: str) -> None:
+    twice = [0, 1, 1, 2, 3]
+    needed = {"reference_losses": [0.1, 0.2, 0.3, 0.4], "groups": [0, 0, 1, 1]}
+    weighted = make(name, beta=0.7, weights=[1, 2, 1, 1], **needed)
+    longer = make(name, beta=0.7, **{key: np.array(value)[twice] for key, value in needed.items()})
+    value = longer.value(LOSSES[twice], FIRST[twice])
+    assert weighted.value(LOSSES, FIRST) == pytest.approx(value, rel=1e-12)
+    of_each = longer.derivative(LOSSES[twice], FIRST[twice])
+    both = [of_each[0], of_each[1] + of_each[2], of_each[3], of_each[4]]
+    assert weighted.derivative(LOSSES, FIRST) == pytest.approx(both, rel=1e-9)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_weighted_targets_alone_count(name: str) -> None:
+    some = np.array([True, False, True, True])
+    chosen = make(name, weights=[3, 9, 1, 1], targets=some.tolist()).over(some)
+    assert chosen.parts(3) == pytest.approx([0.6, 0.2, 0.2])
+    value = chosen.value(LOSSES[some], FIRST[some])
+    assert chosen.derivative(LOSSES[some], FIRST[some]).shape == (3,)
+    assert np.isfinite(value)

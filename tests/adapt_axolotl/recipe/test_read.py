@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
 from adapt_axolotl.commands.init import adapt_recipe
 from adapt_axolotl.recipe.block import parse_adapt_block
 from adapt_axolotl.recipe.read import read_recipe, recipe_as_written
+from adapt_axolotl.run.described import named_objective
 
 BY_PRODUCTS = {"token_budget": "5%", "learned": {"measure": "products"}}
 
@@ -402,6 +404,41 @@ def test_a_target_stands_alone_and_in_test_datasets(raw: dict[str, Any]) -> None
         read_recipe(raw)
     raw["datasets"][0]["target"] = "c"
     with pytest.raises(ValueError, match=r"datasets\[0\]\.target: a target is what training is"):
+        read_recipe(raw)
+
+
+def test_targets_may_count_unequally(raw: dict[str, Any]) -> None:
+    raw["test_datasets"] = [
+        {"path": "x/y", "target": "c", "weight": 2},
+        {"path": "x/y2", "target": "c"},
+        {"path": "x/z", "target": "b"},
+    ]
+    raw["adapt"] |= {"learned": {"measure": "products"}}
+    adapt = read_recipe(raw)
+    chosen = named_objective(adapt, adapt.task_names)
+    assert chosen.counts(np.ones(3, dtype=bool)).tolist() == [False, True, True]
+    assert chosen.over(chosen.targets).parts(2) == pytest.approx([1 / 3, 2 / 3])
+
+
+@pytest.mark.parametrize(
+    ("entries", "said"),
+    [
+        ([{"target": "c", "weight": 0}], r"test_datasets\[0\]\.weight: 0 is no number above 0"),
+        ([{"target": "c", "weight": "two"}], r"weight: 'two' is no number above 0; write one"),
+        ([{"target": "c", "weight": True}], r"weight: True is no number above 0"),
+        ([{"task": "a", "weight": 2}], r"weight: says how much a target counts.*write target:"),
+        (
+            [{"target": "c", "weight": 2}, {"target": "c", "weight": 3}],
+            r"test_datasets\[1\]\.weight: target c has weight 2 in another entry",
+        ),
+    ],
+)
+def test_a_weight_that_says_nothing_is_refused(
+    raw: dict[str, Any], entries: list[dict[str, Any]], said: str
+) -> None:
+    raw["test_datasets"] = [{"path": "x/y", **entry} for entry in entries]
+    raw["adapt"] |= {"learned": {"measure": "products"}}
+    with pytest.raises(ValueError, match=said):
         read_recipe(raw)
 
 

@@ -16,6 +16,10 @@ from transformers import get_scheduler
 
 from adapt_axolotl.budget.lr_schedule import follow_budget
 from adapt_axolotl.commands.show import comparison, markdown_table
+from adapt_axolotl.meta_step.training_losses import CurveLearner, CurveSettings
+from adapt_axolotl.metagradient.ranks import Ranks
+from adapt_axolotl.mixture.learned import LearnedMixture
+from adapt_axolotl.mixture.objectives.named import objective
 from adapt_axolotl.records.write import RunDirectory
 from adapt_axolotl.run.checkpoint import read_checkpoint, set_incomplete_checkpoints_aside
 from adapt_axolotl.run.plan import Estimate
@@ -255,6 +259,38 @@ def test_a_skipped_step_leaves_its_tokens_to_others_and_a_resume_is_exact() -> N
     resumed.load_state_dict(json.loads(json.dumps(first.state_dict())))
     assert train(resumed, begin=12, skipped=SKIPPED) == steps
     assert resumed.ledger.report() == report
+
+
+class WhichAreNew(CurveLearner):
+    """Remembers which tasks had new rows in each step."""
+
+    def __init__(self) -> None:
+        mixture = LearnedMixture(("a", "b", "c"), objective("worst_case"))
+        super().__init__(mixture, CurveSettings(1.0), Ranks(), torch.device("cpu"))
+        self.new: list[bool] = []
+
+    def end_step(self, trained: np.ndarray, progress: float, new: np.ndarray) -> None:
+        self.new.append(bool(new[1]))
+
+
+def test_rows_of_skipped_steps_are_not_new_when_they_come_again() -> None:
+    """b has 50 rows, of which a step of 8 draws one to three."""
+    learner = WhichAreNew()
+    run = AdaptRun(make_plan(unit="examples"), learner, lambda rows: np.ones(3), None)
+    run.start()
+    drawn = []
+    skipped = set(range(0, 60, 2))
+    step, more = 0, True
+    while more and step < 60:
+        block = run.sampler.block(step)
+        assert block is not None
+        drawn.append(int((run.plan.pools.task_of_row[block.rows()] == 1).sum()))
+        run.commit_step(step, skipped=step in skipped)
+        more = run.end_step(step, record=False)
+        step += 1
+    first = np.cumsum(drawn) <= 50
+    assert learner.new == first.tolist()
+    assert 10 < first.sum() < step
 
 
 def test_progress_stands_still_while_steps_are_skipped() -> None:

@@ -253,6 +253,7 @@ def recipe_for_a_target(tiny: Path, folder: Path) -> dict[str, Any]:
     for entry in config["test_datasets"]:
         if entry["task"] == "reverse":
             entry["target"] = entry.pop("task")
+            entry["weight"] = 2
     return config
 
 

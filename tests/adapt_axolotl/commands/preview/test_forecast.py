@@ -54,6 +54,17 @@ def make_forecast(meta: MetaSettings | None = None, adapt: Any = None, **changes
     return forecast(plan, tasks, AdaptConfig(token_budget=5000, **(adapt or {})), meta)
 
 
+def test_where_rows_are_chosen_among_is_told() -> None:
+    once = make_forecast(learn_rows=True, budget=1500)
+    assert "no task's rows come round a third time" in "\n".join(warnings(once, 64))
+    often = make_forecast(learn_rows=True, budget=60_000)
+    said = "\n".join(notes(often, 64))
+    assert "a second visit tells: from then on in a, b." in said
+    assert "third time" not in "\n".join(warnings(often, 64))
+    plain = make_forecast()
+    assert "adapt.rows" not in "\n".join([*notes(plain, 64), *warnings(plain, 64)])
+
+
 def test_what_becomes_of_tasks_that_do_not_count_is_told() -> None:
     adapt = {"learned": {"targets": ["b"]}}
     said = "\n".join(notes(make_forecast(CurveSettings(start_after=0.1), adapt), 64))
