@@ -6,9 +6,9 @@ times its divergence (entropy as the mirror map) from the mixture before:
 
     p_i <- p_i exp(eta W_i / mu) / sum_j p_j exp(eta W_j / mu)
 
-with eta the learning rate in force. Where targets are named, the sum is over these, by their weights
-if they have any: the paper's out-of-domain case. The objective `mean` makes v = (1 / J) sum_j grad V_j over the J tasks that
-count, so W_i = J <v, grad L_i>.
+with eta the learning rate in force. Where targets are named, the sum is over these, by their
+weights if they have any: the paper's out-of-domain case. The objective `mean` makes
+v = (1 / J) sum_j grad V_j over the J tasks that count, so W_i = J <v, grad L_i>.
 
 Beside `gradient_steps.py`, which has the same step: no product is standardised or shrunk by its
 noise, and nothing pulls back to the initial mixture.

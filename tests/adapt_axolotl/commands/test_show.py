@@ -115,6 +115,27 @@ def test_a_run_that_was_stopped_says_how_far_it_came_and_how_it_goes_on(tmp_path
     )
 
 
+def test_tokens_of_the_runs_that_a_mixture_comes_from_are_told_everywhere(tmp_path: Path) -> None:
+    run = made_records(tmp_path / "replay", mixture="replay", tokens_spent_before=12_345)
+    assert read_ledger(run)["tokens_spent_before"] == 12_345
+    said = " ".join(" ".join(shown(side_by_side([run]))).split())
+    assert "after 12,345 tokens in the runs that its mixture comes from" in said
+    assert "<dd>12,345</dd>" in (run / "adapt" / "mixture.html").read_text()
+    finished = read_finished_run(run)
+    assert "The runs that this mixture comes from took 12,345 supervised tokens more." in card(
+        finished, RECIPE, {}, None
+    )
+
+
+def test_a_mixture_that_follows_losses_has_no_meta_steps_and_can_be_frozen(tmp_path: Path) -> None:
+    run = made_records(tmp_path / "odm", mixture="odm")
+    assert meta_steps(read_history(run)) == 0
+    assert "mixture: weights" in freeze(run, "average")
+    said = card(read_finished_run(run), RECIPE, {}, None)
+    assert "was learned while it trained (ODM, arXiv 2312.02406)" in said
+    assert "adapt-axolotl freeze" in said
+
+
 def test_a_name_in_brackets_is_a_name(tmp_path: Path) -> None:
     run = renamed(made_records(tmp_path / "run"), "[bold]x :smile:")
     assert "[bold]x :smile:" in "\n".join(shown(side_by_side([run])))

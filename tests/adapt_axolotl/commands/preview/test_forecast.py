@@ -72,6 +72,15 @@ def test_what_becomes_of_tasks_that_do_not_count_is_told() -> None:
     assert "adapt.learned.targets" not in "\n".join(notes(make_forecast(adapt=adapt), 64))
 
 
+def test_a_mixture_that_follows_losses_is_told_to_move() -> None:
+    run = make_forecast(adapt={"mixture": "odm"})
+    said = "\n".join(notes(run, 64))
+    assert "Mixture: odm (ODM, arXiv 2312.02406). It moves with the training losses" in said
+    assert "It does not learn" not in said
+    assert "Rows are seen more than 4 times where" in said
+    assert run.meta is None
+
+
 def test_what_becomes_of_a_task_with_a_bound_is_said() -> None:
     learned = {"bounds": {"b": 1.5}}
     curves = CurveSettings(start_after=0.1)
