@@ -79,6 +79,7 @@ check: env
 	$(BIN)/python docs/keys.py --check
 	$(BIN)/python docs/cost.py --check
 	$(BIN)/python benchmarks/signal_tables.py --check
+	$(BIN)/python benchmarks/rows_tables.py --check
 
 # A file's tests stay in one process, so that they share what they trained. Files in their own order:
 # xdist would put those of few tests last, which are the longest, and one process would wait.

@@ -33,8 +33,8 @@ SPOILED = ("g2p_greek", "g2p_hungarian", "inflect_finnish", "inflect_maltese")
 # Arms whose objective is over the targets alone.
 TARGET_ARMS = ("learned, targets", "learned, targets, others kept")
 
-# On these lambda was chosen; they are in no other table.
-CHOICE = (101, 102)
+# On these lambda and beta were chosen; they are in no other table.
+CHOICE = (101, 102, 103, 104)
 
 Line = dict[str, Any]
 
@@ -56,13 +56,23 @@ def write_page(*, check: bool) -> None:
     """Put the tables where the page and the README have them."""
     known = lines(FILE)
     for file, text in ((PAGE, tables(known)), (README, summary(known))):
-        old = file.read_text(encoding="utf-8")
-        before, _, rest = old.partition(START)
-        _, _, after = rest.partition(END)
-        new = f"{before}{START}\n\n{text.strip()}\n\n{END}{after}"
-        if check and new != old:
-            raise SystemExit(f"{file}: run `python benchmarks/signal_tables.py`")
-        file.write_text(new, encoding="utf-8")
+        put(file, (START, END), text, __file__, check=check)
+
+
+def put(file: Path, marks: tuple[str, str], text: str, script: str, *, check: bool) -> None:
+    """Put a text between two marks of a file.
+
+    Raises:
+        SystemExit: `check`, and it would change.
+    """
+    start, end = marks
+    old = file.read_text(encoding="utf-8")
+    before, _, rest = old.partition(start)
+    _, _, after = rest.partition(end)
+    new = f"{before}{start}\n\n{text.strip()}\n\n{end}{after}"
+    if check and new != old:
+        raise SystemExit(f"{file}: run `python benchmarks/{Path(script).name}`")
+    file.write_text(new, encoding="utf-8")
 
 
 def summary(known: list[Line]) -> str:
@@ -141,7 +151,7 @@ def tables(known: list[Line]) -> str:
         key = (line["seed"] in CHOICE, line["regime"], line["budget"], line["bins"])
         groups.setdefault(key, []).append(line)
     for (choice, name, budget, _), group in sorted(groups.items(), key=lambda item: item[0][0]):
-        chosen_on = f": seeds {CHOICE[0]} and {CHOICE[1]}, on which lambda was chosen"
+        chosen_on = f": seeds {CHOICE[0]} to {CHOICE[-1]}, on which lambda and beta were chosen"
         out.append(f"### {name}, {budget:.0%}{chosen_on if choice else ''}\n")
         out.append(
             "| arm | seeds | loss | worst quarter | exact match | loss over uniform | "

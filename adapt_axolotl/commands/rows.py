@@ -65,10 +65,8 @@ def judged_rows(run: Path, most: int | None) -> JudgedRows:
 def _lines(
     tasks: Tasks, records: RowRecords, planned: Any, most: int | None
 ) -> Iterator[dict[str, Any]]:
-    score = np.nan_to_num(records.score, nan=-np.inf)
-    # Drawn least first; among rows alike, the highest loss first.
-    order = np.lexsort((-score, records.part))
-    seen = order[np.isfinite(score[order])]
+    order = np.argsort(-np.nan_to_num(records.expected, nan=-np.inf), kind="stable")
+    seen = order[np.isfinite(records.expected[order])]
     doubtful = seen[records.doubtful[seen]][:most]
     learned = seen[::-1][: len(doubtful) if most is None else most]
     for kind, chosen in ((DOUBTFUL, doubtful), (LEARNED, learned)):
@@ -78,7 +76,7 @@ def _lines(
             yield {
                 "kind": kind,
                 "task": tasks.names[int(tasks.pools.task_of_row[row])],
-                "score": round(float(records.score[row]), 2),
+                "expected": round(float(records.expected[row]), 2),
                 "part": round(float(records.part[row]), 2),
                 "answer": planned.tokenizer.decode(ids[labels != -100]),
                 "text": planned.tokenizer.decode(ids),

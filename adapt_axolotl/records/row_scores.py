@@ -9,14 +9,11 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 
+from adapt_axolotl.sampling.row_scores import START
 from adapt_common.files import write_atomically
 from adapt_common.run_records import RECORDS
 
 ROW_SCORES = "row_scores.parquet"
-
-# A row that is drawn in such a part of the passes or less is doubtful: it is expected 1.8
-# deviations above its task's mean, as 4 of 100 are where losses are normal and nothing is wrong.
-DOUBTFUL = 0.2
 
 
 @dataclass(frozen=True)
@@ -26,16 +23,21 @@ class RowRecords:
     Attributes:
         score: (N,) by how many deviations the loss of the row's last visit lay above its task's
             mean; NaN where it was not seen, or nothing was known of its task yet.
-        part: (N,) in which part of the next passes it would be drawn.
+        expected: (N,) that score as far as losses of the task repeat: what would be expected of the
+            next visit a pass later; NaN with it.
+        part: (N,) in which part of the next passes it would be drawn, less sure the longer ago its
+            last visit was.
     """
 
     score: np.ndarray
+    expected: np.ndarray
     part: np.ndarray
 
     @property
     def doubtful(self) -> np.ndarray:
-        """(N,) bool: rows that are drawn seldom."""
-        doubtful: np.ndarray = self.part <= DOUBTFUL
+        """(N,) bool: rows that are drawn in a part of the passes only. Where nothing is wrong and
+        losses are normal these are one in six or less."""
+        doubtful: np.ndarray = self.expected > START
         return doubtful
 
     def write(self, records: Path) -> None:
@@ -44,6 +46,7 @@ class RowRecords:
             "row": pyarrow.array(np.arange(len(self.score))),
             # NaN becomes null.
             "score": pyarrow.array(self.score.astype(np.float32), from_pandas=True),
+            "expected": pyarrow.array(self.expected.astype(np.float32), from_pandas=True),
             "part": pyarrow.array(self.part.astype(np.float32)),
         }
         content = pyarrow.BufferOutputStream()
@@ -64,5 +67,4 @@ def read_row_scores(run: Path) -> RowRecords:
             "that had adapt.rows: learned"
         )
     rows = pyarrow.parquet.read_table(file)
-    score, part = (rows[name].to_numpy() for name in ("score", "part"))
-    return RowRecords(score, part)
+    return RowRecords(*(rows[name].to_numpy() for name in ("score", "expected", "part")))

@@ -98,7 +98,7 @@ class RunDirectory:
         if records.rows is not None:
             LOG.info(
                 f"rows: {int(records.rows.doubtful.sum()):,} of {len(records.rows.part):,} are "
-                "drawn seldom because their losses stay far above their task's; "
+                "expected to lose more than a deviation above their task's mean; "
                 f"`adapt-axolotl rows {self._run}` writes them"
             )
 

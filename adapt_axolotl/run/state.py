@@ -107,7 +107,7 @@ class AdaptRun:
         if self._rows is None:
             return None
         scores = self._rows.scores
-        return RowRecords(scores.scores(), scores.parts())
+        return RowRecords(scores.scores(), scores.expected(), scores.parts())
 
     @property
     def progress(self) -> float:

@@ -141,6 +141,11 @@ class RowScores:
         too few to tell."""
         return np.where(self._scores == _NEVER, np.nan, self._scores * _UNIT)
 
+    def expected(self) -> np.ndarray:
+        """(N,) r z: of the next visit, a pass after the last one; NaN as `scores`."""
+        expected: np.ndarray = self.correlations()[self._pools.task_of_row] * self.scores()
+        return expected
+
     def parts(self) -> np.ndarray:
         """(N,) as `part`, of all rows at once."""
         correlations = self.correlations()[self._pools.task_of_row]

@@ -12,11 +12,11 @@ import numpy as np
 from adapt_axolotl.mixture.objectives.alpha_fair import AlphaFair
 from adapt_axolotl.mixture.objectives.cvar import Cvar
 from adapt_axolotl.mixture.objectives.objective import Objective
-from adapt_axolotl.mixture.objectives.smooth_worst_case import SmoothWorstCase
+from adapt_axolotl.mixture.objectives.smooth_worst_case import BETA, SmoothWorstCase
 from adapt_axolotl.mixture.objectives.worst_group import WorstGroup
 
 _ALL: tuple[Objective, ...] = (
-    SmoothWorstCase(name="worst_case", beta=1.0, cap=2.0, relative=True, spread=True),
+    SmoothWorstCase(name="worst_case", beta=BETA, cap=2.0, relative=True, spread=True),
     SmoothWorstCase(name="relative", beta=4.0, cap=2.0, smoothing=0.8, relative=True),
     SmoothWorstCase(name="paper", beta=4.0),
     SmoothWorstCase(name="raw", beta=4.0, cap=2.0),

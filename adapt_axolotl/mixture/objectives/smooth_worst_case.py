@@ -33,6 +33,10 @@ import numpy as np
 from adapt_axolotl.mixture.objectives.objective import Objective
 from adapt_axolotl.mixture.simplex import cap_weights, softmax
 
+# Of the default, in units of the spread. At 1 the tasks that lag behind gain about twice as much,
+# and those nearest to being solved pay for it (docs/learned_signal.md).
+BETA = 0.5
+
 
 def smooth_maximum(utilities: np.ndarray, beta: float, parts: np.ndarray) -> float:
     """(1/beta) log sum p exp(beta U); the mean where beta is 0."""

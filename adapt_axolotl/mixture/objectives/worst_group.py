@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from adapt_axolotl.mixture.objectives.objective import Objective
-from adapt_axolotl.mixture.objectives.smooth_worst_case import over_the_spread, smooth_maximum
+from adapt_axolotl.mixture.objectives.smooth_worst_case import BETA, over_the_spread, smooth_maximum
 from adapt_axolotl.mixture.simplex import cap_weights, softmax
 
 # Largest weight of a group, in units of 1/G.
@@ -36,7 +36,7 @@ class WorstGroup(Objective):
     """
 
     groups: np.ndarray
-    beta: float = 1.0
+    beta: float = BETA
 
     def over(self, tasks: np.ndarray) -> WorstGroup:
         return replace(super().over(tasks), groups=self.groups[tasks])
