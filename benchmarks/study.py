@@ -1,13 +1,15 @@
 """A run of a Qwen3 of about a million parameters on the study's tasks, which it learns from scratch
-in minutes: what `learned_signal.py` compares. K tasks.
+in minutes. K tasks.
 
-A run is the project's own (`AdaptRun`) in a plain PyTorch loop.
+A run is the project's own (`AdaptRun`) in a plain PyTorch loop, which `learned_signal.py` and the
+study (`study_run.py`) share.
 """
 
 from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +21,7 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from adapt_axolotl.integration.eval_mode import evaluation_mode
 from adapt_axolotl.meta_step.learning import Learner
+from adapt_axolotl.meta_step.rows import MeasuringRows
 from adapt_axolotl.meta_step.validation import validation_losses
 from adapt_axolotl.metagradient.ranks import Ranks
 from adapt_axolotl.mixture.static import static_proportions
@@ -137,20 +140,10 @@ def train(
     if learner is not None:
         meta_steps.watch(learner)
     run.start()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.01)
-    seconds = 0.0
-    step, more = 0, True
-    while more:
-        for group in optimizer.param_groups:
-            group["lr"] = LEARNING_RATE * rate(run.progress)
-        begun = time.process_time()
-        train_one_step(run, model, optimizer, rows, step)
-        more = run.end_step(step, record=False)
-        seconds += time.process_time() - begun
-        step += 1
+    seconds = train_to_the_end(run, model, rows, LEARNING_RATE)
     losses, exact = tested(model, data.test)
     return Outcome(
-        steps=step,
+        steps=run.ledger.steps,
         used=run.ledger.used,
         meta_tokens=run.ledger.meta_tokens,
         final=run.mixture.proportions,
@@ -164,6 +157,45 @@ def train(
     )
 
 
+def train_to_the_end(
+    run: AdaptRun,
+    model: Qwen3ForCausalLM,
+    rows: MeasuringRows,
+    learning_rate: float,
+    *,
+    record_every: int | None = None,
+    after_step: Callable[[float], None] = lambda seconds: None,
+) -> float:
+    """All steps of a run that has started.
+
+    Args:
+        run: it, with its mixture and budget.
+        model: what it trains.
+        rows: its training rows.
+        learning_rate: the highest of the run.
+        record_every: steps from one line of history to the next; None writes none but those of
+            meta steps.
+        after_step: called after each step with the seconds so far.
+
+    Returns:
+        Seconds of processor time, meta steps included and `after_step` left out.
+    """
+    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.01)
+    seconds = 0.0
+    step, more = 0, True
+    while more:
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate * rate(run.progress)
+        begun = time.process_time()
+        train_one_step(run, model, optimizer, rows, step)
+        record = record_every is not None and (step + 1) % record_every == 0
+        more = run.end_step(step, record=record)
+        seconds += time.process_time() - begun
+        step += 1
+        after_step(seconds)
+    return seconds
+
+
 def rate(progress: float) -> float:
     """Of the learning rate: warm-up, then a cosine."""
     if progress < WARMUP:
@@ -171,24 +203,45 @@ def rate(progress: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - WARMUP) / (1 - WARMUP))))
 
 
+@dataclass(frozen=True)
+class RowResults:
+    """What a model says of N rows, in their order. Arrays are (N,).
+
+    Attributes:
+        sums: of the losses of a row's supervised tokens, nats.
+        tokens: how many these are.
+        exact: 1 where every one of them is the likeliest after the right ones, which is the same as
+            that greedy decoding gives the answer; else 0.
+    """
+
+    sums: np.ndarray
+    tokens: np.ndarray
+    exact: np.ndarray
+
+
 @torch.no_grad()
-def tested(model: Qwen3ForCausalLM, rows: StudyRows) -> tuple[np.ndarray, np.ndarray]:
-    """(losses per supervised token, exact match) of each task, (K,). That every token is the
-    likeliest after the right ones is the same as that greedy decoding gives the answer."""
-    measuring, count = rows.measuring(), len(rows.pools.tasks)
-    sums = np.zeros((4, count))
+def results_of_rows(model: Qwen3ForCausalLM, rows: StudyRows) -> RowResults:
+    """Ask for every row."""
+    measuring, count = rows.measuring(), len(rows.pools.lengths)
+    results = RowResults(*np.zeros((3, count)))
     model.eval()
-    for batch in measuring.batches(np.arange(len(rows.pools.lengths))):
+    for part in measuring.parts(np.arange(count)):
+        batch = measuring.batch(part)
         logits = model(**batch.inputs).logits[:, :-1]
         learned = batch.learned()
         labels, row = batch.labels[:, 1:][learned], batch.row_of_token[:, 1:][learned]
         losses = torch.nn.functional.cross_entropy(logits[learned], labels, reduction="none")
         right = (logits[learned].argmax(-1) == labels).float()
-        whole = torch.ones(len(batch.task_of_row)).index_reduce(0, row, right, "amin")
-        tasks = batch.task_of_row.numpy()
-        np.add.at(sums[0], tasks[row], losses.double().numpy())
-        np.add.at(sums[1], tasks[row], 1)
-        np.add.at(sums[2], tasks, whole.numpy())
-        np.add.at(sums[3], tasks, 1)
+        whole = torch.ones(len(part)).index_reduce(0, row, right, "amin")
+        np.add.at(results.sums, part[row], losses.double().numpy())
+        np.add.at(results.tokens, part[row], 1)
+        results.exact[part] = whole.numpy()
     model.train()
-    return sums[0] / sums[1], sums[2] / sums[3]
+    return results
+
+
+def tested(model: Qwen3ForCausalLM, rows: StudyRows) -> tuple[np.ndarray, np.ndarray]:
+    """(losses per supervised token, exact match) of each task, (K,)."""
+    found, pools = results_of_rows(model, rows), rows.pools
+    losses = pools.by_task(found.sums) / pools.by_task(found.tokens)
+    return losses, pools.by_task(found.exact) / pools.rows_of_task
