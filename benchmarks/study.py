@@ -15,8 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from plain_run import train_one_step
-from study_data import BIN, VOCABULARY, Data, StudyRows
+from study_data import BIN, Data, StudyRows
 from study_learners import LEARNING_RATE, Learning, Watched, make_learner
+from study_metrics import VOCABULARY
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from adapt_axolotl.integration.eval_mode import evaluation_mode
@@ -140,7 +141,7 @@ def train(
     if learner is not None:
         meta_steps.watch(learner)
     run.start()
-    seconds = train_to_the_end(run, model, rows, LEARNING_RATE)
+    seconds = train_to_the_end(run, model, make_optimizer(model), rows, LEARNING_RATE)
     losses, exact = tested(model, data.test)
     return Outcome(
         steps=run.ledger.steps,
@@ -157,9 +158,15 @@ def train(
     )
 
 
+def make_optimizer(model: Qwen3ForCausalLM) -> torch.optim.Optimizer:
+    """Of all runs."""
+    return torch.optim.AdamW(model.parameters(), weight_decay=0.01)
+
+
 def train_to_the_end(
     run: AdaptRun,
     model: Qwen3ForCausalLM,
+    optimizer: torch.optim.Optimizer,
     rows: MeasuringRows,
     learning_rate: float,
     *,
@@ -171,6 +178,7 @@ def train_to_the_end(
     Args:
         run: it, with its mixture and budget.
         model: what it trains.
+        optimizer: of the model; its learning rate is set before each step.
         rows: its training rows.
         learning_rate: the highest of the run.
         record_every: steps from one line of history to the next; None writes none but those of
@@ -180,7 +188,6 @@ def train_to_the_end(
     Returns:
         Seconds of processor time, meta steps included and `after_step` left out.
     """
-    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.01)
     seconds = 0.0
     step, more = 0, True
     while more:

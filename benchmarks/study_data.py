@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from study_metrics import VOCABULARY
 from study_regimes import Example, changed
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
@@ -22,7 +23,6 @@ from adapt_axolotl.data.pools import TaskPools
 from adapt_axolotl.meta_step.rows import MeasuringRows
 from adapt_common.files import write_atomically
 
-VOCABULARY = 2048
 BIN = 512
 
 

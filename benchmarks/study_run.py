@@ -1,0 +1,265 @@
+"""Train one cell of the study: a process of its own, which `run_study.py` starts. K tasks.
+
+Draws, mixture, budget and records are what the `adapt:` block of a recipe makes of them; only
+Axolotl's Trainer is replaced by a plain loop. The folder of a cell is there when its run is whole:
+
+    adapt/                      the run's own records
+    eval/study_exact_match/     results by test row, as `adapt-eval run` leaves them
+    eval/study_loss/
+    cell.json                   what only the study asks: losses on the way, what it took
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from study import make_model, make_optimizer, results_of_rows, train_to_the_end
+from study_data import BIN, Data, prepared
+from study_done import CELL
+from study_grid import Cell, block
+from study_progress import PROGRESS
+from study_results import write_results
+from transformers import Qwen3ForCausalLM
+
+from adapt_axolotl.config.adapt import AdaptConfig
+from adapt_axolotl.data.tasks import Tasks
+from adapt_axolotl.integration.build import meta_settings, run_plan
+from adapt_axolotl.integration.eval_mode import evaluation_mode
+from adapt_axolotl.integration.spec import TrainingSpec
+from adapt_axolotl.meta_step.falls import FallSettings
+from adapt_axolotl.meta_step.held_out import HeldOut, HeldOutRows
+from adapt_axolotl.meta_step.learner import MetaLearner
+from adapt_axolotl.meta_step.learning import Learner
+from adapt_axolotl.meta_step.loss_learner import LossLearner
+from adapt_axolotl.meta_step.rows import MeasuringRows
+from adapt_axolotl.meta_step.training_losses import CurveLearner, CurveSettings
+from adapt_axolotl.meta_step.validation import validation_losses
+from adapt_axolotl.metagradient.ranks import Ranks
+from adapt_axolotl.recipe.earlier_run import earlier_run
+from adapt_axolotl.records.provenance import provenance
+from adapt_axolotl.records.write import RunDirectory
+from adapt_axolotl.run.described import learned_mixture, loss_mixture
+from adapt_axolotl.run.plan import RunPlan
+from adapt_axolotl.run.state import AdaptRun
+
+# Losses on the way: at so many moments, on so many validation rows of each task; at the end, by
+# which learning rates are chosen, on more. Not charged, and no part of the seconds.
+MOMENTS, CURVE_ROWS, LAST_ROWS = 10, 8, 50
+HISTORY_LINES = 100
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder of the study")
+    parser.add_argument("--cell", type=json.loads, required=True, help="its five keys, as JSON")
+    parser.add_argument("--tokens", type=int, required=True, help="supervised ones")
+    parser.add_argument("--earlier", type=Path, help="folder of the run that it comes from")
+    given = parser.parse_args()
+    train_cell(Cell(**given.cell), given.out, given.tokens, given.earlier)
+
+
+def train_cell(cell: Cell, out: Path, tokens: int, earlier: Path | None) -> None:
+    """Train it and leave its folder below `out`.
+
+    Args:
+        cell: which run.
+        out: folder of the study, where `study_data.prepare` has left the rows in `data`.
+        tokens: supervised ones that it may train on.
+        earlier: folder of the run that it comes from; None without one.
+    """
+    begun = time.perf_counter()
+    parent = os.getppid()
+    torch.set_num_threads(1)
+    place = out / ".running" / cell.name.replace("/", ",")
+    shutil.rmtree(place, ignore_errors=True)
+    data = prepared(out / "data", cell.regime)
+    adapt = block(cell, tokens, earlier)
+    spec = spec_of(adapt, data, cell.seed, place)
+    plan = plan_of(spec, data)
+    model = make_model(cell.seed)
+    rows, validation = data.train.measuring(), data.validation.measuring()
+    optimizer = make_optimizer(model)
+
+    def rate_in_force() -> float:
+        return float(optimizer.param_groups[0]["lr"])
+
+    learner = learner_of(spec, plan, data, model, rows, validation, rate_in_force)
+
+    def measure(rows_per_task: int) -> np.ndarray:
+        sample = validation.sample(rows_per_task, seed=cell.seed)
+        with evaluation_mode(model):
+            return validation_losses(model, validation, sample, len(plan.pools.tasks), Ranks())
+
+    directory = RunDirectory(
+        place, config_of(cell, adapt, plan), yaml.safe_dump(recipe(cell, adapt))
+    )
+    run = AdaptRun(plan, learner, measure, directory)
+    curve: dict[str, list[Any]] = {"tokens": [], "seconds": [], "losses": []}
+
+    def look(seconds: float, rows_per_task: int) -> None:
+        curve["tokens"].append(run.ledger.used)
+        curve["seconds"].append(round(seconds, 2))
+        curve["losses"].append(rounded(measure(rows_per_task)))
+
+    def after_step(seconds: float) -> None:
+        if os.getppid() != parent:
+            raise SystemExit("the study that started this run has ended")
+        print(f"{PROGRESS}{run.progress:.3f}", flush=True)
+        seen = len(curve["tokens"])
+        if seen + 1 < MOMENTS and run.progress * MOMENTS >= seen + 1:
+            look(seconds, CURVE_ROWS)
+
+    run.start()
+    seconds = train_to_the_end(
+        run,
+        model,
+        optimizer,
+        rows,
+        cell.learning_rate,
+        record_every=max(1, plan.estimate().steps // HISTORY_LINES),
+        after_step=after_step,
+    )
+    run.finish()
+    look(seconds, LAST_ROWS)
+    found = results_of_rows(model, data.test)
+    write_results(place, cell.name, data.test, found, digest_of(model))
+    said = {
+        "cell": asdict(cell),
+        "tasks": list(plan.pools.tasks),
+        "steps": run.ledger.steps,
+        "available_tokens": plan.pools.available_tokens.tolist(),
+        "seconds": round(seconds, 2),
+        "curve": curve,
+        "wall_seconds": round(time.perf_counter() - begun, 2),
+    }
+    (place / CELL).write_text(json.dumps(said) + "\n", encoding="utf-8")
+    final = out / cell.name
+    final.parent.mkdir(parents=True, exist_ok=True)
+    place.rename(final)
+
+
+def rounded(values: np.ndarray) -> list[float]:
+    """As JSON has it; 4 digits behind the point are a tenth of what a row more or less changes."""
+    return [round(float(value), 4) for value in values]
+
+
+def digest_of(model: Qwen3ForCausalLM) -> str:
+    """Of its weights, as results name their model."""
+    found = hashlib.sha256()
+    for _, weights in sorted(model.state_dict().items()):
+        found.update(weights.numpy().tobytes())
+    return found.hexdigest()
+
+
+def spec_of(adapt: dict[str, Any], data: Data, seed: int, place: Path) -> TrainingSpec:
+    """The recipe: a bin of 512 tokens a step, packed."""
+    names = list(data.train.pools.tasks)
+    filled = {**adapt, "train_tasks": names, "test_tasks": names}
+    return TrainingSpec(
+        adapt=AdaptConfig.model_validate(filled),
+        seed=seed,
+        micro_batch_size=1,
+        gradient_accumulation_steps=1,
+        max_steps=None,
+        sequence_len=BIN,
+        eval_sequence_len=BIN,
+        sample_packing=True,
+        eval_sample_packing=False,
+        packs_into_one=False,
+        hides_from_hooks=False,
+        deduplicate=False,
+        prepared=place,
+        output_dir=place,
+        resumes_by_itself=False,
+    )
+
+
+def plan_of(spec: TrainingSpec, data: Data) -> RunPlan:
+    """What is drawn."""
+    tasks = Tasks(
+        data.train,  # type: ignore[arg-type]  # indexed as a data set is
+        data.train.pools,
+        data.validation,  # type: ignore[arg-type]
+        data.validation.pools,
+        read={},
+        digest=data.digest(),
+    )
+    return run_plan(spec, tasks, processes=1)
+
+
+def learner_of(
+    spec: TrainingSpec,
+    plan: RunPlan,
+    data: Data,
+    model: Qwen3ForCausalLM,
+    rows: MeasuringRows,
+    validation: MeasuringRows,
+    rate: Callable[[], float],
+) -> Learner | None:
+    """As `build_run` makes it for Trainer; None for a mixture that follows nothing.
+
+    Args:
+        spec: the recipe.
+        plan: what is drawn.
+        data: its rows.
+        model: what is trained.
+        rows: the training rows.
+        validation: the validation rows.
+        rate: gives the learning rate in force.
+    """
+    adapt, held_out, cpu = spec.adapt, data.validation.pools, torch.device("cpu")
+    if adapt.follows_losses:
+        earlier = earlier_run(adapt, plan.pools.tasks)
+        follows = loss_mixture(adapt, plan.pools.tasks, plan.initial, earlier)
+        return LossLearner(follows, Ranks(), cpu)
+    if not adapt.takes_meta_steps:
+        return None
+
+    def measuring() -> Any:
+        return evaluation_mode(model)
+
+    mixture = learned_mixture(adapt, plan.pools, plan.initial, rate)
+    settings = meta_settings(spec, plan.estimate(), held_out, None)
+    if isinstance(settings, CurveSettings):
+        which = HeldOutRows(held_out, plan.pools, plan.seed)
+        measured = HeldOut(model, validation, which, Ranks(), measuring)
+        return CurveLearner(mixture, settings, Ranks(), cpu, measured)
+    assert not isinstance(settings, FallSettings), "no arm measures falls"
+    return MetaLearner(mixture, model, rows, validation, settings, Ranks(), rate, measuring)
+
+
+def recipe(cell: Cell, adapt: dict[str, Any]) -> dict[str, Any]:
+    """What the records keep of the recipe; `adapt-eval compare` reads the seed."""
+    return {"seed": cell.seed, "learning_rate": cell.learning_rate, "adapt": adapt}
+
+
+def config_of(cell: Cell, adapt: dict[str, Any], plan: RunPlan) -> dict[str, Any]:
+    """`config.yml` of the records."""
+    return {
+        "recipe": recipe(cell, adapt),
+        "seed": cell.seed,
+        "mixture": adapt["mixture"],
+        "budget": plan.budget,
+        "data_digest": plan.data_digest,
+        "tasks": list(plan.pools.tasks),
+        "processes": 1,
+        **provenance(Path.cwd()),
+    }
+
+
+if __name__ == "__main__":
+    main()
