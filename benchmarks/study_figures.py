@@ -11,8 +11,9 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from study_compare import Group
+from study_measured import Measured, Run
 from study_metrics import READ
-from study_tables import Measured, Run, percent
+from study_tables import percent
 
 from adapt_eval.statistics.paired import estimate
 

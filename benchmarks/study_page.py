@@ -11,20 +11,20 @@ are not compared.
 from __future__ import annotations
 
 import argparse
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
-from collect_study import MEASURED
+from collect_study import CELLS, MEASURED
 from study_arms import ARMS
 from study_compare import Group
 from study_figures import figures, svg
 from study_grid import BUDGETS, RATES, SEEDS, TUNED_ON, TUNING_SEEDS
+from study_measured import Measured, read
 from study_tables import (
-    Measured,
     bill,
     controls,
     percent,
-    read,
     regret,
     results,
     there,
@@ -39,19 +39,21 @@ DOCS = MEASURED.parent
 TEXT = """\
 # When does a learned mixture pay?
 
-Every sentence, table and figure below is written by `benchmarks/study_page.py` from runs of `make
-study`; none is typed by hand. They tell of the runs named here and of no others.
+Written by `benchmarks/study_page.py` from the runs that are there; no figure or verdict is typed by
+hand, and none is about other runs than those named here.
 
 {findings}
 
-What this does not show: {not_shown}
+{not_shown}
 
 ## Which runs there are
 
 {there}
 
 The whole grid has {seeds} seeds of every arm, ten of uniform mixing, the default learner and the
-best static arm in the natural regime. {rates}
+best static arm in the natural regime.
+
+{rates}
 
 ## What is compared
 
@@ -123,10 +125,14 @@ def main() -> None:
     parser.add_argument("--tables", type=Path, default=MEASURED, help="folder of both tables")
     parser.add_argument("--docs", type=Path, default=DOCS, help="folder of the page")
     given = parser.parse_args()
+    file = given.docs / "study.md"
+    if given.check and not file.exists() and not (given.tables / CELLS).exists():
+        print("no results of the study are here yet, and no page")
+        return
     measured = read(given.tables)
     drawn = list(figures(measured))
-    shown = "\n\n".join(f"![{says}](study/{name}.svg)\n\n{says}" for name, says, _ in drawn)
-    text, file = page(measured, shown), given.docs / "study.md"
+    shown = "\n\n".join(f"![{name}](study/{name}.svg)\n\n{filled(says)}" for name, says, _ in drawn)
+    text = page(measured, shown)
     if given.check:
         if not file.exists() or file.read_text(encoding="utf-8") != text:
             raise SystemExit(f"{file}: run `python benchmarks/study_page.py`")
@@ -145,8 +151,8 @@ def page(measured: Measured, shown: str) -> str:
     """
     regime, budget = TUNED_ON
     return TEXT.format(
-        findings="\n\n".join(findings(measured)),
-        not_shown=not_shown(measured),
+        findings="\n\n".join(map(filled, findings(measured))),
+        not_shown=filled(f"What this does not show: {not_shown(measured)}"),
         there=there(measured),
         seeds=len(SEEDS),
         rates=rates_said(measured),
@@ -168,6 +174,11 @@ def page(measured: Measured, shown: str) -> str:
         figures=shown,
         small="about an hour on two cores: a part of the grid, learning rates not tuned",
     )
+
+
+def filled(text: str) -> str:
+    """In lines of the width of the other pages."""
+    return textwrap.fill(text, 110, break_long_words=False, break_on_hyphens=False)
 
 
 def of_group(measured: Measured, group: Group) -> Iterator[str]:

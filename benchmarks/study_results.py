@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-from study import RowResults
 from study_data import StudyRows
 from study_metrics import METRICS, NATS, suite_name
+from study_model import RowResults
 
 from adapt_eval.identity import ledger_of
 from adapt_eval.results import MANIFEST, write_json, write_result

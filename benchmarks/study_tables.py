@@ -1,4 +1,4 @@
-"""Tables of the study as Markdown, from the committed ones. K tasks.
+"""Tables of the study as Markdown, from the committed ones.
 
 Means and intervals of one arm are over its seeds (`adapt_eval.statistics.paired`); differences are
 those that `adapt-eval compare` found.
@@ -7,118 +7,15 @@ those that `adapt-eval compare` found.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pyarrow.parquet
-from collect_study import CELLS, COMPARISONS
 from study_arms import ARMS
-from study_compare import Group, groups
-from study_grid import Cell, rates
+from study_compare import Group
+from study_measured import Line, Measured
 from study_metrics import READ
-from study_regimes import counted
 
 from adapt_common.markdown import table
 from adapt_eval.statistics.paired import estimate
-
-Line = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Run:
-    """One cell, a line of the table for each task that is reported in its regime.
-
-    Attributes:
-        cell: it.
-        tasks: the lines.
-    """
-
-    cell: Cell
-    tasks: Sequence[Line]
-
-    def of(self, regime: str) -> Run:
-        """With the tasks that are reported in another regime."""
-        kept = counted(regime, [line["task"] for line in self.tasks])
-        return Run(self.cell, [line for line in self.tasks if line["task"] in kept])
-
-    def mean(self, key: str) -> float:
-        """Over tasks."""
-        return float(np.mean([line[key] for line in self.tasks]))
-
-    @property
-    def worst_quarter(self) -> float:
-        """Mean loss of the worst quarter of the tasks."""
-        losses = np.sort([line["loss"] for line in self.tasks])
-        return float(losses[-max(1, len(losses) // 4) :].mean())
-
-
-@dataclass(frozen=True)
-class Measured:
-    """Both tables.
-
-    Attributes:
-        lines: of cells and tasks.
-        comparisons: of `adapt-eval compare`.
-    """
-
-    lines: Sequence[Line]
-    comparisons: Sequence[Line]
-
-    @cached_property
-    def runs(self) -> dict[Cell, Run]:
-        """All cells."""
-        own: dict[Cell, list[Line]] = {}
-        for line in self.lines:
-            cell = Cell(**{key: line[key] for key in Cell.__dataclass_fields__})
-            own.setdefault(cell, []).append(line)
-        return {cell: Run(cell, tasks) for cell, tasks in own.items()}
-
-    @cached_property
-    def losses(self) -> dict[Cell, float]:
-        """As `study_done.validation_losses`."""
-        return {
-            cell: float(np.mean([line["curve_losses"][-1] for line in run.tasks]))
-            for cell, run in self.runs.items()
-        }
-
-    @cached_property
-    def rates(self) -> dict[str, float]:
-        """Learning rate of each arm."""
-        return rates(self.losses)
-
-    @cached_property
-    def groups(self) -> list[Group]:
-        """The comparisons that there are runs for."""
-        return list(groups(list(self.runs), self.losses, self.rates))
-
-    def of_arm(self, group: Group, arm: str) -> list[Run]:
-        """Its runs in a group, seed by seed, with the tasks that the group reports."""
-        return [self.runs[cell].of(group.regime) for cell in group.cells[arm]]
-
-    def differences(self, kind: str, group: Group, metric: str, level: str = "suite") -> list[Line]:
-        """Lines of `adapt-eval compare`."""
-        wanted = (kind, group.regime, group.budget, metric, level)
-        keys = ("kind", "regime", "budget", "metric", "level")
-        return [line for line in self.comparisons if tuple(line[key] for key in keys) == wanted]
-
-
-def read(folder: Path) -> Measured:
-    """
-    Args:
-        folder: where `collect_study.py` left both tables.
-
-    Raises:
-        SystemExit: they are not there.
-    """
-    files = [folder / CELLS, folder / COMPARISONS]
-    for file in files:
-        if not file.exists():
-            raise SystemExit(f"{file}: is missing; run benchmarks/collect_study.py")
-    cells, comparisons = (pyarrow.parquet.read_table(file).to_pylist() for file in files)
-    return Measured(cells, comparisons)
 
 
 def interval(values: Sequence[float], digits: int = 3) -> str:
@@ -130,13 +27,18 @@ def interval(values: Sequence[float], digits: int = 3) -> str:
     return f"{found.mean:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
+def signed(value: float) -> str:
+    """Three digits; nothing is below 0 by rounding."""
+    return f"{round(value, 3) + 0.0:+.3f}"
+
+
 def difference(line: Line | None) -> str:
     """As `adapt-eval compare` found it, in shares or in nats."""
     if line is None:
         return ""
     read_as = READ[line["metric"]]
     low, high = sorted((read_as(line["ci_low"]), read_as(line["ci_high"])))
-    said = f"{read_as(line['difference']):+.3f} [{low:+.3f}, {high:+.3f}]"
+    said = f"{signed(read_as(line['difference']))} [{signed(low)}, {signed(high)}]"
     return said + (f" {line['verdict']}" if line["verdict"] in ("better", "worse") else "")
 
 
@@ -203,11 +105,21 @@ def bill(measured: Measured, group: Group) -> str:
                 *(f"{mean(key):,.0f}" for key in ("run_tokens", "meta_tokens", "tokens_before")),
                 f"{spent:,.0f}",
                 f"{mean('seconds'):.0f}",
+                f"{np.mean([measured.seconds(cell) for cell in cells]):.0f}",
                 f"{cells[0].learning_rate:g}",
             )
         )
-    heads = ("arm", "trained on", "to measure", "runs before", "together", "seconds", "rate")
-    return table(heads, rows, set(range(1, 7)))
+    heads = (
+        "arm",
+        "trained on",
+        "to measure",
+        "runs before",
+        "together",
+        "seconds",
+        "with runs before",
+        "rate",
+    )
+    return table(heads, rows, set(range(1, 8)))
 
 
 def regret(measured: Measured, metric: str) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 from study_arms import STATIC, TUNED
 from study_compare import Group
 from study_grid import REGIMES, TUNING_SEEDS
-from study_tables import Line, Measured, difference, percent
+from study_measured import Line, Measured
+from study_tables import difference, percent
 
 WORDS = {"exact_match": "exact match", "loss": "loss"}
 
@@ -23,16 +25,18 @@ def findings(measured: Measured) -> Iterator[str]:
 
 def paragraph(measured: Measured, group: Group) -> str:
     """Which arms did better and worse than uniform mixing, and how the learned one stands to the
-    static ones."""
+    best static one."""
     kind = "main" if group.kind == "main" else "uniform"
     count = len(group.cells["uniform"])
     parts = [f"**{group.regime.capitalize()}, {percent(group.budget)}, {seeds(count)}.**"]
     for metric, word in WORDS.items():
         lines = measured.differences(kind, group, metric)
         parts.append(f"In {word}, against uniform mixing: {verdicts(lines)}.")
-        learned = [line for line in lines if line["arm"] == "learned"]
-        if learned:
-            parts.append(f"`learned` differs by {difference(learned[0])}.")
+        parts += [
+            f"`learned` less uniform is {difference(line)}."
+            for line in lines
+            if line["arm"] == "learned"
+        ]
         parts += static(measured, group, metric)
     if count == 1:
         parts.append("One seed tells of these models and not of methods.")
@@ -65,20 +69,19 @@ def said(verdict: str) -> str:
 
 
 def static(measured: Measured, group: Group, metric: str) -> Iterator[str]:
-    """How the best static arm and the learned one stand; both are judged against the best arm of
-    all, which is one of the two or another."""
+    """The static arm of the best mean, with which `learned` is beside it; of means alone."""
     names = [arm for arm in ("uniform", *STATIC) if arm in group.cells]
-    if group.kind == "main" or "learned" not in group.cells or len(names) < 2:
+    if "learned" not in group.cells or len(names) < 2:
         return
-    key = "exact_match" if metric == "exact_match" else "loss"
-    sign = 1 if metric == "exact_match" else -1
     means = {
-        arm: sign * sum(run.mean(key) for run in measured.of_arm(group, arm))
+        arm: float(np.mean([run.mean(metric) for run in measured.of_arm(group, arm)]))
         for arm in (*names, "learned")
     }
-    best = max(names, key=lambda arm: means[arm])
-    ahead = "ahead of" if means["learned"] > means[best] else "behind"
-    yield (f"The best static arm of these is `{best}`; the mean of `learned` is {ahead} it.")
+    best = (max if metric == "exact_match" else min)(names, key=lambda arm: means[arm])
+    yield (
+        f"The static arm of the best mean is `{best}`, {means[best]:.3f}; that of `learned` is "
+        f"{means['learned']:.3f}."
+    )
 
 
 def not_shown(measured: Measured) -> str:
