@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from study_arms import ARMS, REPORTED
-from study_grid import BUDGETS, MORE_SEEDS, TUNING_SEEDS, Cell, best_static
+from study_grid import BUDGETS, MAIN_REGIME, MORE_SEEDS, TUNING_SEEDS, Cell, best_static
 from study_metrics import METRICS, SMALLEST, suite_name
 from study_regimes import counted
 
@@ -80,10 +80,12 @@ def groups(
             by_arm = _by_arm(own, regime, budget)
             first = {arm: _without(seeds, MORE_SEEDS) for arm, seeds in by_arm.items()}
             yield from _group("all", regime, budget, first)
-            main = ("uniform", "learned", best_static(losses, chosen))
-            more = {arm: by_arm[arm] for arm in main if arm in by_arm}
-            if any(cell.seed in MORE_SEEDS for seeds in more.values() for cell in seeds.values()):
-                yield from _group("main", regime, budget, more)
+            if regime == MAIN_REGIME:
+                main = ("uniform", "learned", best_static(losses, chosen))
+                more = {arm: by_arm[arm] for arm in main if arm in by_arm}
+                for group in _group("main", regime, budget, more):
+                    if any(cell.seed in MORE_SEEDS for cell in group.cells["uniform"]):
+                        yield group
 
 
 def _by_arm(cells: Sequence[Cell], regime: str, budget: float) -> dict[str, dict[int, Cell]]:

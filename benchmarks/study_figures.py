@@ -60,11 +60,12 @@ def figures(measured: Measured) -> Iterator[tuple[str, str, Figure]]:
                     "one, seed by seed.",
                     mixtures(measured, group),
                 )
-    yield (
-        "regret",
-        "By how much the exact match of each arm ends behind that of the best one, in points.",
-        regret(measured, own),
-    )
+    if own:
+        yield (
+            "regret",
+            "By how much the exact match of each arm ends behind that of the best one, in points.",
+            regret(measured, own),
+        )
     yield (
         "repeats",
         "Exact match of a task against how often its rows were repeated, over all runs: a mark is "

@@ -71,7 +71,7 @@ def test_two_arms_from_the_driver_to_the_page(
     ledgers = [json.loads((place / "adapt" / "ledger.json").read_text()) for place in places]
     assert {line["run_tokens"] for line in lines} == {ledger["used"] for ledger in ledgers}
     for line in lines:
-        assert len(line["curve_losses"]) == len(line["curve_tokens"]) == 10
+        assert 5 < len(line["curve_losses"]) == len(line["curve_tokens"]) <= 10
         assert 0 < line["loss"] < 12
 
     arguments = ("--tables", tables, "--docs", docs)
