@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -133,7 +134,7 @@ def lines_of(out: Path, cell: Cell, said: dict[str, Any], shown: bool) -> Iterat
             "meta_tokens": ledger["meta_tokens"],
             "steps": said["steps"],
             "seconds": said["seconds"],
-            "loss": NATS * (1 - loss),
+            "loss": math.nan if loss is None else NATS * (1 - loss),  # it diverged
             "exact_match": exact,
             "final_share": mixture["final"][task],
             "average_share": mixture["average"][task],

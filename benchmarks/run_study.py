@@ -19,6 +19,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -148,6 +149,8 @@ def prepare(given: argparse.Namespace, wanted: Filter) -> dict[str, Any]:
             check=True,
         )
     found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    if found["folder"] != str(given.folder.resolve()):
+        sys.exit(f"{given.out}: holds runs on {found['folder']}; give another --out")
     return found
 
 
@@ -198,6 +201,7 @@ def start_cell(
         tokens += int(read_ledger(out / needed.name)["meta_tokens"])
     command = [sys.executable, str(HERE / "study_run.py"), "--out", str(out)]
     command += ["--cell", json.dumps(asdict(cell)), "--tokens", str(tokens), *earlier]
+    command += ["--begun", str(time.time())]
     return started(command, log_of(out, cell))
 
 

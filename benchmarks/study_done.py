@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,10 @@ def finished(out: Path) -> dict[Cell, dict[str, Any]]:
 
 
 def validation_losses(out: Path) -> dict[Cell, float]:
-    """Cell -> the mean over tasks of its last validation losses."""
+    """Cell -> the mean over tasks of its last validation losses; infinite where it diverged."""
     last = {cell: one["curve"]["losses"][-1] for cell, one in finished(out).items()}
-    return {cell: sum(losses) / len(losses) for cell, losses in last.items()}
+    means = {cell: sum(losses) / len(losses) for cell, losses in last.items()}
+    return {cell: mean if math.isfinite(mean) else math.inf for cell, mean in means.items()}
 
 
 def seconds_taken(out: Path) -> dict[Cell, float]:

@@ -115,6 +115,9 @@ def curves(measured: Measured, group: Group) -> Figure:
     axes[1].legend(frameon=False, fontsize=6)
     for axis in axes:
         axis.set_yscale("log")
+        axis.yaxis.set_major_formatter("{x:.3g}")
+        axis.yaxis.set_minor_formatter("{x:.3g}")
+        axis.tick_params(which="both", labelsize=6)
         _plain(axis)
     return figure
 
@@ -182,7 +185,12 @@ def repeats(measured: Measured) -> Figure:
     """A line a budget."""
     figure = Figure(figsize=(6, 3.5), layout="constrained")
     axis = figure.subplots()
-    own = [line for line in measured.lines if line["reported"] and line["tokens"]]
+    own = [
+        line
+        for run in measured.runs.values()
+        for line in run.of(run.cell.regime).tasks
+        if line["reported"] and line["tokens"]
+    ]
     for budget in sorted({line["budget"] for line in own}):
         some = [line for line in own if line["budget"] == budget]
         doses = np.log2([line["repeats"] for line in some])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -70,10 +71,11 @@ class Measured:
     @cached_property
     def losses(self) -> dict[Cell, float]:
         """As `study_done.validation_losses`."""
-        return {
+        means = {
             cell: float(np.mean([line["curve_losses"][-1] for line in run.tasks]))
             for cell, run in self.runs.items()
         }
+        return {cell: mean if math.isfinite(mean) else math.inf for cell, mean in means.items()}
 
     @cached_property
     def rates(self) -> dict[str, float]:

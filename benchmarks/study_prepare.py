@@ -24,6 +24,7 @@ def main() -> None:
     prepare(given.folder, ["natural", *given.regimes], place)
     natural = prepared(place, "natural")
     said = {
+        "folder": str(given.folder.resolve()),
         "digest": natural.digest(),
         "tokens": int(natural.train.pools.available_tokens.sum()),
     }

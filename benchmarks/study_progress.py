@@ -34,7 +34,7 @@ class Display:
         self, out: Path, cells: Sequence[Cell], costs: Costs, workers: int, console: Console
     ) -> None:
         self._out, self._costs, self._workers, self._console = out, costs, workers, console
-        self._total = len(cells)
+        self._total, self._seconds = len(cells), 0.0
         self._left = sum(not (out / cell.name).is_dir() for cell in cells)
         self._bars: dict[Cell, TaskID] = {}
         self._begun: dict[Cell, float] = {}

@@ -15,7 +15,6 @@ import argparse
 import hashlib
 import json
 import os
-import shutil
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -55,11 +54,12 @@ def main() -> None:
     parser.add_argument("--cell", type=json.loads, required=True, help="its five keys, as JSON")
     parser.add_argument("--tokens", type=int, required=True, help="supervised ones")
     parser.add_argument("--earlier", type=Path, help="folder of the run that it comes from")
+    parser.add_argument("--begun", type=float, required=True, help="when it was started")
     given = parser.parse_args()
-    train_cell(Cell(**given.cell), given.out, given.tokens, given.earlier)
+    train_cell(Cell(**given.cell), given.out, given.tokens, given.earlier, given.begun)
 
 
-def train_cell(cell: Cell, out: Path, tokens: int, earlier: Path | None) -> None:
+def train_cell(cell: Cell, out: Path, tokens: int, earlier: Path | None, begun: float) -> None:
     """Train it and leave its folder below `out`.
 
     Args:
@@ -67,12 +67,12 @@ def train_cell(cell: Cell, out: Path, tokens: int, earlier: Path | None) -> None
         out: folder of the study, where `study_data.prepare` has left the rows in `data`.
         tokens: supervised ones that it may train on.
         earlier: folder of the run that it comes from; None without one.
+        begun: when it was started, in seconds of `time.time`.
     """
-    begun = time.perf_counter()
     parent = os.getppid()
     torch.set_num_threads(1)
-    place = out / ".running" / cell.name.replace("/", ",")
-    shutil.rmtree(place, ignore_errors=True)
+    # Of this process alone: one whose study was killed may still be at its last step.
+    place = out / ".running" / f"{cell.name.replace('/', ',')},{os.getpid()}"
     data = prepared(out / "data", cell.regime)
     adapt = block(cell, tokens, earlier)
     spec = spec_of(adapt, data, cell.seed, place)
@@ -131,7 +131,7 @@ def train_cell(cell: Cell, out: Path, tokens: int, earlier: Path | None) -> None
         "available_tokens": plan.pools.available_tokens.tolist(),
         "seconds": round(seconds, 2),
         "curve": curve,
-        "wall_seconds": round(time.perf_counter() - begun, 2),
+        "wall_seconds": round(time.time() - begun, 2),
     }
     (place / CELL).write_text(json.dumps(said) + "\n", encoding="utf-8")
     final = out / cell.name

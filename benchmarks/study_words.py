@@ -28,7 +28,9 @@ def paragraph(measured: Measured, group: Group) -> str:
     best static one."""
     kind = "main" if group.kind == "main" else "uniform"
     count = len(group.cells["uniform"])
-    parts = [f"**{group.regime.capitalize()}, {percent(group.budget)}, {seeds(count)}.**"]
+    main = " (the main comparison)" if group.kind == "main" else ""
+    place = f"{group.regime.capitalize()}, {percent(group.budget)}, {seeds(count)}{main}"
+    parts = [f"**{place}.**"]
     for metric, word in WORDS.items():
         lines = measured.differences(kind, group, metric)
         parts.append(f"In {word}, against uniform mixing: {verdicts(lines)}.")
