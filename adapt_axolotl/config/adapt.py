@@ -33,9 +33,6 @@ MixtureName = Literal[
     "doge",
 ]
 
-# What `mixture: doge` is a name for.
-DOGE = {"measure": "products", "objective": "mean", "rule": "doge"}
-
 
 class AdaptConfig(MethodKeys):
     """The `adapt:` block."""
@@ -223,22 +220,6 @@ class AdaptConfig(MethodKeys):
                 "the start of the run"
             )
         return phases
-
-    @model_validator(mode="before")
-    @classmethod
-    def _doge_is_a_way_of_learning(cls, block: Any) -> Any:
-        if not isinstance(block, dict) or block.get("mixture") != "doge":
-            return block
-        learned = block.get("learned") or {}
-        if not isinstance(learned, dict):
-            return block
-        for key, value in DOGE.items():
-            if learned.get(key, value) != value:
-                raise ValueError(
-                    f"learned.{key}: mixture: doge is {key}: {value}; remove it, or choose "
-                    "mixture: learned"
-                )
-        return {**block, "learned": {**learned, **DOGE}}
 
     @model_validator(mode="after")
     def _keys_fit_together(self) -> AdaptConfig:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, model_validator
 
@@ -35,6 +35,9 @@ READ_WITH = {
     "reward_decay": ("odm",),
 }
 NEEDS = {"replay": "replay", "doremi": "reference"}
+
+# What `mixture: doge` is a name for.
+DOGE = {"measure": "products", "objective": "mean", "rule": "doge"}
 
 
 class MethodKeys(Block):
@@ -82,6 +85,22 @@ class MethodKeys(Block):
         description="For `mixture: odm`: weight of the losses before in the reward of a task, at "
         f"each step that draws it. Default: {REWARD_DECAY:g}.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _doge_is_a_way_of_learning(cls, block: Any) -> Any:
+        if not isinstance(block, dict) or block.get("mixture") != "doge":
+            return block
+        learned = block.get("learned") or {}
+        if not isinstance(learned, dict):
+            return block
+        for key, value in DOGE.items():
+            if learned.get(key, value) != value:
+                raise ValueError(
+                    f"learned.{key}: mixture: doge is {key}: {value}; remove it, or choose "
+                    "mixture: learned"
+                )
+        return {**block, "learned": {**learned, **DOGE}}
 
     @model_validator(mode="after")
     def _the_mixture_reads_its_keys(self) -> MethodKeys:

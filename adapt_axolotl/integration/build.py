@@ -38,13 +38,8 @@ from adapt_axolotl.recipe.earlier_run import earlier_run
 from adapt_axolotl.recipe.refusals import sharded_parameters
 from adapt_axolotl.records.provenance import provenance
 from adapt_axolotl.records.write import RunDirectory
-from adapt_axolotl.run.described import (
-    initial_proportions,
-    learned_mixture,
-    loss_mixture,
-    quotas,
-    schedule,
-)
+from adapt_axolotl.run.described import initial_proportions, learned_mixture, quotas, schedule
+from adapt_axolotl.run.methods import loss_mixture
 from adapt_axolotl.run.plan import Estimate, RunPlan
 from adapt_axolotl.run.state import AdaptRun
 

@@ -10,22 +10,17 @@ from adapt_axolotl.config.adapt import AdaptConfig
 from adapt_axolotl.config.phase import Phase
 from adapt_axolotl.data.pools import TaskPools
 from adapt_axolotl.mixture.bounds import Bounds
-from adapt_axolotl.mixture.by_losses import LossMixture, LossRule
 from adapt_axolotl.mixture.doge import GeneralisationSteps
-from adapt_axolotl.mixture.doremi import DoReMi
 from adapt_axolotl.mixture.gradient_steps import GradientSteps
-from adapt_axolotl.mixture.group_dro import GroupDro
 from adapt_axolotl.mixture.learned import ENTROPY_WEIGHT, LearnedMixture
 from adapt_axolotl.mixture.objectives.named import objective
 from adapt_axolotl.mixture.objectives.objective import Objective
 from adapt_axolotl.mixture.objectives.worst_group import groups_of_tasks
-from adapt_axolotl.mixture.odm import Odm
-from adapt_axolotl.mixture.replayed import Replay, replayed
 from adapt_axolotl.mixture.scheduled import Cooling, Phases, Schedule
 from adapt_axolotl.mixture.static import static_proportions
 from adapt_axolotl.recipe.earlier_run import EarlierRun
-from adapt_axolotl.records.trajectory import trajectory
 from adapt_axolotl.run.evaluation import Evaluation
+from adapt_axolotl.run.methods import replay
 
 
 def evaluation(adapt: AdaptConfig, names: Sequence[str]) -> Evaluation:
@@ -100,7 +95,7 @@ def schedule(
     """
     if adapt.mixture == "replay":
         assert earlier is not None
-        return _replay(adapt, pools.tasks, earlier, seed)
+        return replay(adapt, pools.tasks, earlier, seed)
     if adapt.phases is not None:
         return Phases(
             np.array([1.0 if one.until is None else float(one.until) for one in adapt.phases]),
@@ -111,33 +106,6 @@ def schedule(
         available = _available(adapt, pools)
         return Cooling(available, adapt.temperature, adapt.final_temperature, own)
     return None
-
-
-def _replay(adapt: AdaptConfig, names: Sequence[str], earlier: EarlierRun, seed: int) -> Replay:
-    """The mixtures of the run, of the tasks in this recipe's order; targets that are not trained on
-    have no share.
-
-    Raises:
-        ValueError: with `max_repeats` it could end early.
-    """
-    run = trajectory(earlier.history, earlier.ledger, earlier.mixture["initial"])
-    columns = {name: run.shares[:, k] for k, name in enumerate(run.tasks)}
-    nothing = np.zeros(len(run.shares))
-    average = earlier.mixture["average"]
-    left_out = [name for name, shares in columns.items() if shares.any() and not shares.all()]
-    if adapt.max_repeats is not None and left_out and adapt.replay_as not in (None, "average"):
-        raise ValueError(
-            f"adapt.max_repeats: {earlier.folder} left {left_out[0]} out for a part of its run, "
-            "and once all tasks of such a part have been drawn so often, this run would end; "
-            "remove max_repeats, or set replay_as: average"
-        )
-    return replayed(
-        ends=run.edges[1:] / run.edges[-1],
-        shares=np.stack([columns.get(name, nothing) for name in names], axis=1),
-        average=np.array([average.get(name, 0.0) for name in names]),
-        how=adapt.replay_as or "average",
-        seed=seed,
-    )
 
 
 def own_shares(adapt: AdaptConfig, names: Sequence[str], budget: int) -> np.ndarray:
@@ -193,43 +161,11 @@ def quotas(adapt: AdaptConfig, pools: TaskPools, budget: int) -> np.ndarray | No
     return np.array([adapt.tokens.get(name, np.inf) for name in pools.tasks], dtype=np.float64)
 
 
-def loss_mixture(
-    adapt: AdaptConfig, names: Sequence[str], initial: np.ndarray, earlier: EarlierRun | None
-) -> LossMixture:
-    """The mixture that moves with the training losses, before it has moved.
-
-    Args:
-        adapt: the block.
-        names: of all tasks.
-        initial: (K,) what it starts with.
-        earlier: the reference run, or None.
-    """
-    fixed = np.array([name in (adapt.tokens or {}) for name in names])
-    moving = [
-        name for name, share, own in zip(names, initial, fixed, strict=True) if share and not own
-    ]
-    reference = None if earlier is None else np.array(earlier.losses(moving))
-    return LossMixture(names, _loss_rule(adapt, reference), initial, fixed)
-
-
-def _loss_rule(adapt: AdaptConfig, reference: np.ndarray | None) -> LossRule:
-    """With the settings of the block, and the rule's own where it has none."""
-    keys = {"step_size": adapt.step_size, "smoothing": adapt.smoothing, "decay": adapt.reward_decay}
-    settings = {key: value for key, value in keys.items() if value is not None}
-    if adapt.mixture == "odm":
-        return Odm(**settings)
-    if adapt.mixture == "group_dro":
-        return GroupDro(reference, **settings)
-    assert adapt.mixture == "doremi"
-    assert reference is not None
-    return DoReMi(reference, **settings)
-
-
 def learned_mixture(
     adapt: AdaptConfig,
     pools: TaskPools,
     initial: np.ndarray | None = None,
-    learning_rate: Callable[[], float] = lambda: 0.0,
+    learning_rate: Callable[[], float] | None = None,
 ) -> LearnedMixture:
     """The mixture that the `adapt:` block describes, before it has learned anything.
 
@@ -244,6 +180,7 @@ def learned_mixture(
     if learned.rule == "steps":
         steps = GradientSteps(step_size=learned.step_size, entropy_weight=learned.pull)
     elif learned.rule == "doge":
+        assert learning_rate is not None
         counted = len(adapt.counted) or len(names)
         steps = GeneralisationSteps(counted, learning_rate, mu=learned.mu)
     by_rows = adapt.share_unit == "examples"

@@ -140,8 +140,11 @@ class RowScores:
         return np.where(self._scores == _NEVER, np.nan, self._scores * _UNIT)
 
     def parts(self) -> np.ndarray:
-        """(N,) as `part`."""
-        return np.array([self.part(row) for row in range(len(self._scores))])
+        """(N,) as `part`, of all rows at once."""
+        correlations = self.correlations()[self._pools.task_of_row]
+        expected = correlations ** np.maximum(1, self._ages) * self._scores * _UNIT
+        parts = np.exp((START - expected) / SCALE).clip(FLOOR, 1)
+        return np.where(self._scores == _NEVER, 1.0, parts)
 
     def state_dict(self) -> dict[str, Any]:
         """JSON-able, four characters a row."""

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-COMMANDS = ["tiny", "show", "freeze", "twin", "init", "plan", "card", "validate", "prepare"]
+COMMANDS = ["tiny", "show", "freeze", "rows", "twin", "init", "plan", "card", "validate", "prepare"]
 
 
 def said(*arguments: str) -> str:
@@ -33,6 +33,7 @@ def test_h_is_help_too() -> None:
         ("tiny", "DIRECTORY Where to write the model and the data. [required]"),
         ("show", "RUNS... Output directories of finished runs. [required]"),
         ("freeze", "RUN Output directory of a finished learned run. [required]"),
+        ("rows", "RUN Output directory of a finished run with rows: learned. [required]"),
         ("twin", "RECIPE An ADAPT recipe, or the output directory of a run. [required]"),
         ("init", "RECIPE An Axolotl YAML that trains on several datasets. [required]"),
         ("plan", "RECIPE An ADAPT recipe. [required]"),

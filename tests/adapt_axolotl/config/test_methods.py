@@ -85,7 +85,7 @@ def test_doge_is_a_name_for_three_settings_of_learning() -> None:
     assert short.learned == long.learned
     # As Axolotl hands on a block, with its defaults written out.
     assert AdaptConfig.model_validate(short.model_dump()) == short
-    mixture = learned_mixture(short, make_pools())
+    mixture = learned_mixture(short, make_pools(), learning_rate=lambda: 1.0)
     assert isinstance(mixture._steps, GeneralisationSteps)
     mixture.observe(np.ones(3))
     assert mixture._floor == 0

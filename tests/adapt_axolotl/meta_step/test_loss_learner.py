@@ -18,7 +18,8 @@ from adapt_axolotl.metagradient.ranks import Ranks
 from adapt_axolotl.mixture.doremi import DoReMi
 from adapt_axolotl.mixture.group_dro import GroupDro
 from adapt_axolotl.recipe.earlier_run import EarlierRun
-from adapt_axolotl.run.described import initial_proportions, loss_mixture, quotas
+from adapt_axolotl.run.described import initial_proportions, quotas
+from adapt_axolotl.run.methods import loss_mixture
 from adapt_axolotl.run.plan import RunPlan
 from adapt_axolotl.run.state import AdaptRun
 from adapt_axolotl.sampling.batches import BlockShape

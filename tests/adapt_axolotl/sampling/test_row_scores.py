@@ -95,6 +95,7 @@ def test_scores_and_parts_are_those_of_the_definition() -> None:
     expected = [correlation ** max(1, ages[row]) * scores[row] for row in range(30)]
     parts = [min(1.0, max(FLOOR, np.exp((START - one) / SCALE))) for one in expected]
     assert fast.parts() == pytest.approx(parts, abs=5e-3)
+    assert [fast.part(row) for row in range(30)] == pytest.approx(fast.parts(), rel=1e-12)
 
 
 def test_rows_that_stay_hard_are_found_and_drawn_seldom() -> None:
