@@ -26,7 +26,8 @@ from adapt_axolotl.meta_step.rows import MeasuringRows
 from adapt_axolotl.meta_step.training_losses import CurveLearner, CurveSettings
 from adapt_axolotl.metagradient.ranks import Ranks
 from adapt_axolotl.recipe.earlier_run import earlier_run
-from adapt_axolotl.run.described import learned_mixture, loss_mixture
+from adapt_axolotl.run.described import learned_mixture
+from adapt_axolotl.run.methods import loss_mixture
 from adapt_axolotl.run.plan import RunPlan
 
 
