@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from study_arms import ARMS
+from study_arms import ARMS, STATIC
 from study_cost import Costs, said
 from study_done import seconds_taken, validation_losses
 from study_grid import (
@@ -118,7 +118,13 @@ def run(given: argparse.Namespace, console: Console) -> None:
     about = prepare(given, wanted)
     if whole:
         chosen = rates({})
-        stage(given, about, in_order(tuning(wanted), chosen), chosen, console, "learning rates")
+        first = in_order(tuning(wanted), chosen)
+        # Which arm is the best static one is not known yet; they all take as long.
+        rest = in_order(grid(wanted, chosen, STATIC[0]), chosen)
+        costs = Costs(about["tokens"], seconds_taken(given.out))
+        both = said(costs.left(to_do(given.out, [*first, *rest]), given.workers))
+        console.print(f"both stages: about {both}", highlight=False)
+        stage(given, about, first, chosen, console, "learning rates")
     losses = validation_losses(given.out)
     chosen = rates(losses)
     if given.small:
@@ -137,20 +143,16 @@ def prepare(given: argparse.Namespace, wanted: Filter) -> dict[str, Any]:
     """Tokenise the rows where that is not done; returns what `study_prepare.py` says of them."""
     regimes = wanted.regimes or (("natural", "balanced") if given.small else REGIMES)
     file = given.out / "data.json"
-    there = file.exists() and all(
-        (given.out / "data" / f"{regime}.pickle").exists() for regime in ("natural", *regimes)
-    )
-    if not there:
-        subprocess.run(
-            [
-                *(sys.executable, str(HERE / "study_prepare.py"), str(given.folder)),
-                *("--out", str(given.out), "--regimes", *regimes),
-            ],
-            check=True,
-        )
+    if file.exists():
+        known = json.loads(file.read_text(encoding="utf-8"))["folder"]
+        if known != str(given.folder.resolve()):
+            sys.exit(f"{given.out}: holds runs on {known}; give another --out")
+    places = [given.out / "data" / f"{regime}.pickle" for regime in ("natural", *regimes)]
+    if not file.exists() or not all(place.exists() for place in places):
+        command = [sys.executable, str(HERE / "study_prepare.py"), str(given.folder)]
+        command += ["--out", str(given.out), "--regimes", *regimes]
+        subprocess.run(command, check=True)
     found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    if found["folder"] != str(given.folder.resolve()):
-        sys.exit(f"{given.out}: holds runs on {found['folder']}; give another --out")
     return found
 
 
@@ -168,7 +170,7 @@ def stage(
         SystemExit: some failed; the rest of the stage is done.
     """
     costs = Costs(about["tokens"], seconds_taken(given.out))
-    left = [cell for cell in cells if not (given.out / cell.name).is_dir()]
+    left = to_do(given.out, cells)
     console.print(
         f"{what}: {len(cells)} cells, {len(left)} to do, about "
         f"{said(costs.left(left, given.workers))} by {given.workers} at a time",
@@ -186,6 +188,11 @@ def stage(
             f"{len(queue.failed)} cells failed, the first {queue.failed[0]}: see "
             f"{log_of(given.out, queue.failed[0])}; start the study again to try them again"
         )
+
+
+def to_do(out: Path, cells: Sequence[Cell]) -> list[Cell]:
+    """Those without a folder."""
+    return [cell for cell in cells if not (out / cell.name).is_dir()]
 
 
 def start_cell(

@@ -21,6 +21,7 @@ from study_compare import Group
 from study_figures import figures, svg
 from study_grid import BUDGETS, RATES, SEEDS, TUNED_ON, TUNING_SEEDS
 from study_measured import Measured, read
+from study_metrics import NATS, SMALLEST
 from study_tables import (
     bill,
     controls,
@@ -78,9 +79,10 @@ the runs of `natural`).
 
 Statistics are those of `adapt-eval compare` ([evaluation.md](evaluation.md)): seeds are paired and
 are the unit, intervals at 95 % are over seeds and test rows and not corrected; `better` and `worse`
-are at 5 % after correction over all arms of a table, of exact match and of loss apart; ranks are
-right together in 95 %. The compared score of loss is 1 - loss / log V, which is linear in it, and
-is shown in nats. The worst quarter is the mean loss of the quarter of the tasks with the highest;
+are at 5 % after correction over all arms of a table, of exact match and of loss apart; a difference
+matters from {smallest_exact:g} of exact match and {smallest_loss:g} nats on; ranks are right
+together in 95 %. The compared score of loss is 1 - loss / log V, which is linear in it, and is
+shown in nats. The worst quarter is the mean loss of the quarter of the tasks with the highest;
 which tasks these are differs from run to run, so its intervals are Student's over seeds alone, and
 nothing is claimed from them.
 
@@ -166,6 +168,8 @@ def page(measured: Measured, shown: str) -> str:
         tuning_seeds=" and ".join(map(str, TUNING_SEEDS)),
         tuned_regime=f"`{regime}`",
         tuned_budget=percent(budget),
+        smallest_exact=SMALLEST["exact_match"],
+        smallest_loss=SMALLEST["loss"] * NATS,
         results="\n\n".join(
             part for group in measured.groups for part in of_group(measured, group)
         ),

@@ -62,12 +62,14 @@ def verdicts(lines: Sequence[Line]) -> str:
 
 
 def said(verdict: str) -> str:
-    """A verdict in words of its own."""
+    """A verdict in words of its own; what is in brackets of the others is in units of a score."""
+    word = verdict.partition(" (")[0]
     return {
+        "equivalent": "as good, a difference that matters ruled out",
         "underpowered": "no difference found, and one that matters could have been missed",
         "undecided": "no difference found",
         "at chance": "no more right than by guessing on either side",
-    }.get(verdict, verdict)
+    }.get(word, word)
 
 
 def static(measured: Measured, group: Group, metric: str) -> Iterator[str]:
