@@ -76,8 +76,13 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="where the runs go")
     parser.add_argument("--small", action="store_true", help="about an hour on two cores")
     parser.add_argument("--only", type=names(ARMS), metavar="ARM,ARM")
-    parser.add_argument("--regimes", type=names(REGIMES), metavar="REGIME,REGIME")
-    parser.add_argument("--budgets", type=shares, metavar="1%%,5%%")
+    parser.add_argument(
+        "--regimes",
+        type=names(REGIMES),
+        metavar="REGIME,REGIME",
+        help="targets are compared with uniform runs of natural: give both",
+    )
+    parser.add_argument("--budgets", type=shares, metavar="1%,5%")
     parser.add_argument("--seeds", type=numbers, metavar="1,2")
     parser.add_argument("--workers", type=int, default=2, help="runs at a time, of a thread each")
     parser.add_argument("--dry-run", action="store_true", help="say what there is to do, and end")

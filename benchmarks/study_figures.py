@@ -165,7 +165,7 @@ def regret(measured: Measured, own: Sequence[Group]) -> Figure:
         for arm in group.cells:
             values[names.index(arm), column] = 0.0
         for line in measured.differences("best", group, "exact_match"):
-            behind = -100 * READ["exact_match"](line["difference"])
+            behind = round(-100 * READ["exact_match"](line["difference"]), 1) + 0.0
             values[names.index(line["arm"]), column] = behind
     figure = Figure(figsize=(2.5 + 0.7 * len(own), 1.2 + 0.25 * len(names)), layout="constrained")
     axis = figure.subplots()
