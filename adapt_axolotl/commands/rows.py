@@ -49,13 +49,13 @@ def judged_rows(run: Path, most: int | None) -> JudgedRows:
     if tasks.digest != config["data_digest"]:
         raise ValueError(
             f"{run}: the data that its recipe reads is not what the run trained on, so its scores "
-            "would stand beside other rows; restore the files, and the keys that were given on "
-            f"the command line (as --seed) in {run / RECORDS / 'recipe.yml'}"
+            "would stand beside other rows; restore the files as they were, and run this from the "
+            "folder in which the run started"
         )
     return JudgedRows(
         [json.dumps(line, ensure_ascii=False) for line in _lines(tasks, records, planned, most)],
         {
-            name: (len(own), int((records.part[own] < 1).sum()))
+            name: (len(own), int(records.doubtful[own].sum()))
             for k, name in enumerate(tasks.names)
             if len(own := tasks.pools.rows(k))
         },
@@ -65,10 +65,12 @@ def judged_rows(run: Path, most: int | None) -> JudgedRows:
 def _lines(
     tasks: Tasks, records: RowRecords, planned: Any, most: int | None
 ) -> Iterator[dict[str, Any]]:
-    order = np.argsort(-np.nan_to_num(records.score, nan=-np.inf), kind="stable")
-    seen = order[np.isfinite(records.score[order])]
-    doubtful = seen[records.part[seen] < 1][:most]
-    learned = seen[records.part[seen] == 1][::-1][: len(doubtful) if most is None else most]
+    score = np.nan_to_num(records.score, nan=-np.inf)
+    # Drawn least first; among rows alike, the highest loss first.
+    order = np.lexsort((-score, records.part))
+    seen = order[np.isfinite(score[order])]
+    doubtful = seen[records.doubtful[seen]][:most]
+    learned = seen[::-1][: len(doubtful) if most is None else most]
     for kind, chosen in ((DOUBTFUL, doubtful), (LEARNED, learned)):
         for row in chosen.tolist():
             one = tasks.train[row]
@@ -77,6 +79,7 @@ def _lines(
                 "kind": kind,
                 "task": tasks.names[int(tasks.pools.task_of_row[row])],
                 "score": round(float(records.score[row]), 2),
+                "part": round(float(records.part[row]), 2),
                 "answer": planned.tokenizer.decode(ids[labels != -100]),
                 "text": planned.tokenizer.decode(ids),
             }

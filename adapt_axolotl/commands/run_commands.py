@@ -52,7 +52,8 @@ def rows(
     ] = None,
 ) -> None:
     """Write the training rows whose losses stayed far above their task's, often wrong answers, and
-    as many of those that were learned best: JSON lines with task, score, answer and text.
+    as many of those that were learned best: JSON lines with task, score (in deviations from the
+    task's mean loss), part of the passes in which the row would be drawn, answer and text.
 
     Reads the run's data again, so run it from the folder that the run was started from.
     """

@@ -95,9 +95,10 @@ class AdaptConfig(MethodKeys):
     rows: Literal["uniform", "learned"] = Field(
         default="uniform",
         description="How rows are drawn within a task, under any mixture: `uniform`, each once in "
-        "every pass; `learned`, from the second pass on those seldom whose losses stay far above "
+        "every pass; `learned`, from the third pass on those seldom whose losses stay far above "
         "the task's others, which are often wrong answers. It helps where rows come round three "
-        "times or more; see [common_asks.md](common_asks.md#rows-that-hurt).",
+        "times or more, and `max_repeats` then caps the rows that a task gives in all; see "
+        "[common_asks.md](common_asks.md#rows-that-hurt).",
     )
     max_repeats: float | None = Field(
         default=None,

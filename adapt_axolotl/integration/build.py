@@ -34,7 +34,8 @@ from adapt_axolotl.metagradient.estimators import ESTIMATORS, estimator
 from adapt_axolotl.metagradient.finite_difference import FINITE_DIFFERENCE
 from adapt_axolotl.metagradient.in_backward import IN_BACKWARD, InBackward
 from adapt_axolotl.metagradient.ranks import Ranks
-from adapt_axolotl.recipe.earlier_run import earlier_run
+from adapt_axolotl.recipe.earlier_run import earlier_run, warn_of_other_rows
+from adapt_axolotl.recipe.keep import spent_on_kept
 from adapt_axolotl.recipe.refusals import sharded_parameters
 from adapt_axolotl.records.provenance import provenance
 from adapt_axolotl.records.write import RunDirectory
@@ -63,6 +64,7 @@ def run_plan(spec: TrainingSpec, tasks: Tasks, processes: int | None = None) -> 
     adapt, pools = spec.adapt, tasks.pools
     budget = adapt.budget.resolve(int(pools.available_tokens.sum()))
     earlier = earlier_run(adapt, trained_names(pools))
+    warn_of_other_rows(earlier, tasks.digest)
     changes = schedule(adapt, pools, budget, earlier, spec.seed)
     return RunPlan(
         pools=pools,
@@ -79,7 +81,7 @@ def run_plan(spec: TrainingSpec, tasks: Tasks, processes: int | None = None) -> 
         schedule=changes,
         learn_rows=adapt.rows == "learned",
         data_digest=tasks.digest,
-        tokens_spent_before=0 if earlier is None else earlier.tokens_spent,
+        tokens_spent_before=(0 if earlier is None else earlier.tokens_spent) + spent_on_kept(adapt),
     )
 
 
@@ -128,11 +130,16 @@ def build_run(
     learner: Learner | None = None
     if spec.adapt.follows_losses:
         earlier = earlier_run(spec.adapt, trained_names(tasks.pools))
-        follows = loss_mixture(spec.adapt, tasks.names, plan.initial, earlier)
+        step = plan.shape.micro_batches
+        follows = loss_mixture(spec.adapt, tasks.names, plan.initial, earlier, step)
         learner = LossLearner(follows, ranks, trainer.args.device)
     elif spec.adapt.takes_meta_steps:
-        mixture = learned_mixture(spec.adapt, tasks.pools, plan.initial, learning_rate)
         settings = meta_settings(spec, plan.estimate(), tasks.validation_pools, trainer)
+        # What a move of the mixture stands for.
+        steps = settings.update_every if isinstance(settings, MetaSettings) else 1
+        mixture = learned_mixture(
+            spec.adapt, tasks.pools, plan.initial, lambda: steps * learning_rate()
+        )
         if isinstance(settings, CurveSettings):
             which = HeldOutRows(tasks.validation_pools, tasks.pools, plan.seed)
             held_out = HeldOut(trainer.model, validation, which, ranks, measuring)

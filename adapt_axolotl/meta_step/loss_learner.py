@@ -37,6 +37,7 @@ class LossLearner:
     def __init__(self, mixture: LossMixture, ranks: Ranks, device: torch.device) -> None:
         self.mixture = mixture
         self.losses = np.full(len(mixture.tasks), np.nan)
+        self._tokens = np.zeros(len(mixture.tasks))  # that the losses are over
         self._ranks = ranks
         self._device = device
         # This rank's rows of a step: token losses, supervised tokens.
@@ -65,12 +66,13 @@ class LossLearner:
         usable = usable_tasks(self.mixture.tasks, summed, self._warned, "rows")
         usable &= summed[1] > 0
         self.losses = np.where(usable, summed[0] / np.where(usable, summed[1], 1.0), np.nan)
+        self._tokens = summed[1]
 
     def begin(self, step: int) -> MeasuredStep:
         """Nothing is measured before the forward; the mixture moves when the step has ended."""
 
         def learn() -> None:
-            self.mixture.update(self.losses)
+            self.mixture.update(self.losses, self._tokens)
             refuse_other_mixtures(self.mixture.proportions, step, self._ranks, self._device)
 
         return MeasuredStep(learn)

@@ -19,6 +19,10 @@ import numpy as np
 
 from adapt_axolotl.mixture.nan_as_null import as_array, as_list
 
+# Of a share over the largest, as a logarithm: one that is 0 in floats would be that of a task which
+# is left out.
+LEAST_LOG = -50.0
+
 
 @dataclass(frozen=True)
 class StepLosses:
@@ -28,11 +32,13 @@ class StepLosses:
         latest: mean loss per supervised token, of this step where the task had rows in it, else of
             the last one where it had; NaN before there was any.
         measured: bool, tasks with rows in this step.
+        tokens: part of the step's supervised tokens, those of all tasks, that is the task's.
         drawn: the proportions under which its rows were drawn, on the simplex.
     """
 
     latest: np.ndarray
     measured: np.ndarray
+    tokens: np.ndarray
     drawn: np.ndarray
 
 
@@ -51,6 +57,14 @@ class LossRule(Protocol):
 
     def fingerprint(self) -> dict[str, Any]:
         """What must be the same for a checkpoint to go on with the same mixtures."""
+
+
+def excess_over(latest: np.ndarray, reference: np.ndarray | None) -> np.ndarray:
+    """(K,) last losses less those of the reference, where there is one. A task that has had no rows
+    yet has the mean of the others: what is not known of it is no reason for less of it."""
+    excess = latest if reference is None else latest - reference
+    known = np.isfinite(excess)
+    return np.where(known, excess, excess[known].mean() if known.any() else 0.0)
 
 
 class LossMixture:
@@ -85,17 +99,19 @@ class LossMixture:
         self._before = initial  # the proportions before the last update
         self._updates = 0
 
-    def update(self, losses: np.ndarray) -> None:
+    def update(self, losses: np.ndarray, tokens: np.ndarray) -> None:
         """Move by the losses of a step.
 
         Args:
             losses: of all tasks, mean per supervised token; NaN for those without rows in it.
+            tokens: of all tasks, supervised tokens that these are over.
         """
         found = losses[self._moving]
         measured = np.isfinite(found)
         self._latest = np.where(measured, found, self._latest)
         drawn = self._before[self._moving]
-        step_losses = StepLosses(self._latest.copy(), measured, drawn / drawn.sum())
+        of_step = tokens[self._moving] / max(1.0, float(tokens[self._moving].sum()))
+        step_losses = StepLosses(self._latest.copy(), measured, of_step, drawn / drawn.sum())
         self._before = self.proportions
         self._state = self.rule.updated(self._state, step_losses)
         self._updates += 1

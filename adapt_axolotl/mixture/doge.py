@@ -13,10 +13,10 @@ v = (1 / J) sum_j grad V_j over the J tasks that count, so W_i = J <v, grad L_i>
 Beside `gradient_steps.py`, which has the same step: no product is standardised or shrunk by its
 noise, and nothing pulls back to the initial mixture.
 
-What differs: the paper moves at each optimizer step; here a meta step moves, whose products are of
-more rows. With turns, a meta step has the sum over the tasks whose turn it is, and moves the shares
-of those that were measured among themselves. The paper then trains the model itself on the average,
-which `mixture: replay` draws.
+What differs: the paper moves at each optimizer step; here a meta step moves, for all steps up to
+the next one, by products of more rows. With turns, a meta step has the sum over the tasks whose
+turn it is, and moves the shares of those that were measured among themselves. The paper then trains
+the model itself on the average, which `mixture: replay` draws.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from adapt_axolotl.mixture.by_losses import LEAST_LOG
 from adapt_axolotl.mixture.measurement import Measurement
 
 # The paper's weight of the divergence.
@@ -37,7 +38,7 @@ class GeneralisationSteps:
 
     Args:
         counted: J.
-        learning_rate: gives eta.
+        learning_rate: gives eta, summed over the optimizer steps that a move stands for.
         mu: weight of the divergence.
     """
 
@@ -56,7 +57,9 @@ class GeneralisationSteps:
         # measured; else it is why those measured keep what they have together, to first order.
         advantages = np.where(measurement.measured, measurement.advantages, 0.0)
         new = logits + self._learning_rate() / self._mu * self._counted * advantages
-        centred: np.ndarray = new - new.mean()
+        # A share that is 0 in floats would be one of a task that is left out.
+        floored = np.maximum(new, new.max() + LEAST_LOG)
+        centred: np.ndarray = floored - floored.mean()
         return centred
 
     def fingerprint(self) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from adapt_axolotl.mixture.by_losses import StepLosses
+from adapt_axolotl.mixture.by_losses import StepLosses, excess_over
 from adapt_axolotl.mixture.nan_as_null import as_list
 from adapt_axolotl.mixture.simplex import softmax
 
@@ -49,7 +49,7 @@ class DoReMi:
     name = "doremi"
 
     def updated(self, state: np.ndarray, losses: StepLosses) -> np.ndarray:
-        excess = np.maximum(np.nan_to_num(losses.latest - self.reference), 0.0)
+        excess = np.maximum(excess_over(losses.latest, self.reference), 0.0)
         moved = softmax(state + self.step_size * excess)
         return np.log((1 - self.smoothing) * len(state) * moved + self.smoothing)
 

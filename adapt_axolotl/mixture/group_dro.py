@@ -11,7 +11,8 @@ the task is better off. q is kept as its logarithm.
 
 What differs: the paper draws all groups alike and multiplies the loss by q; here the tasks are
 drawn at q, which has the same expected gradient. So a task of small share has rows in few steps,
-and where it has none it counts with its last loss: were its q to stay, that of the others would
+and where it has none it counts with its last loss, before the first one with the mean of the
+others: were its q to stay, that of the others would
 rise for no reason but that they were drawn. Nothing pulls q back, so over a long run all of it goes
 to the task with the largest loss, which may be one that nobody can learn; a reference run is the
 remedy, and DoReMi (`doremi.py`) keeps a part of the uniform mixture besides.
@@ -24,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from adapt_axolotl.mixture.by_losses import StepLosses
+from adapt_axolotl.mixture.by_losses import LEAST_LOG, StepLosses, excess_over
 from adapt_axolotl.mixture.nan_as_null import as_list
 from adapt_axolotl.mixture.simplex import softmax
 
@@ -46,9 +47,9 @@ class GroupDro:
     name = "group_dro"
 
     def updated(self, state: np.ndarray, losses: StepLosses) -> np.ndarray:
-        excess = losses.latest if self.reference is None else losses.latest - self.reference
-        new: np.ndarray = state + self.step_size * np.nan_to_num(excess)
-        return new - new.max()
+        new = state + self.step_size * excess_over(losses.latest, self.reference)
+        floored: np.ndarray = np.maximum(new - new.max(), LEAST_LOG)
+        return floored
 
     def shares(self, state: np.ndarray, step: int) -> np.ndarray:
         return softmax(state)

@@ -14,9 +14,10 @@ there.
 The moving average keeps R_i below the largest loss over the least share, and the exponentials are
 taken over the largest of them, so nothing overflows.
 
-What differs: the paper draws each micro-batch from one task and adds up its losses of a step; here
-a step has rows of many tasks and L_i is the mean over its supervised tokens of task i, so that it
-does not depend on the size of a step.
+The paper draws each of the G micro-batches of a step from one task, and L_i is the sum of the mean
+losses of those of task i: in the mean G p_i times its loss, which 1 / p_i makes the same for all
+shares. Here a micro-batch has rows of many tasks, and L_i is what that sum is for as many tokens:
+G times the sum of the token losses of task i over the supervised tokens of the step.
 """
 
 from __future__ import annotations
@@ -39,15 +40,18 @@ class Odm:
     """See the module docstring. Its state is R.
 
     Attributes:
+        micro_batches: G, of all processes together.
         decay: share of the old reward in the new one.
     """
 
+    micro_batches: int
     decay: float = REWARD_DECAY
     name = "odm"
 
     def updated(self, state: np.ndarray, losses: StepLosses) -> np.ndarray:
-        latest = np.where(losses.measured, losses.latest, 0.0)
-        rewards = self.decay * state + (1 - self.decay) * latest / losses.drawn
+        means = np.where(losses.measured, losses.latest, 0.0)
+        summed = self.micro_batches * losses.tokens * means
+        rewards = self.decay * state + (1 - self.decay) * summed / losses.drawn
         return np.where(losses.measured, rewards, state)
 
     def shares(self, state: np.ndarray, step: int) -> np.ndarray:

@@ -7,7 +7,8 @@ holds what was made of it, so that a folder that has changed meanwhile is refuse
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ import yaml
 
 from adapt_axolotl.config.adapt import AdaptConfig
 from adapt_common.run_records import RECORDS, read_history, read_ledger
+
+LOG = logging.getLogger("axolotl.adapt.recipe")
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class EarlierRun:
         mixture: `mixture.json`.
         history: the lines of `history.jsonl`.
         unit: what its shares count.
+        data_digest: of its rows; None where an older version wrote the records.
     """
 
     key: str
@@ -37,18 +41,23 @@ class EarlierRun:
     mixture: dict[str, dict[str, float]]
     history: list[dict[str, Any]]
     unit: str
+    data_digest: str | None = None
 
     @property
     def tokens_spent(self) -> int:
-        """Supervised tokens that it trained on and that its meta steps read, and those of the runs
-        that its own mixture came from."""
-        ledger = self.ledger
-        before: int = ledger.get("tokens_spent_before", 0)
-        return before + int(ledger["used"]) + int(ledger["meta_tokens"])
+        """As the function of that name says."""
+        return tokens_spent(self.ledger)
 
     def losses(self, names: Sequence[str]) -> list[float]:
         """Of these tasks, validation losses after its last step, nats a supervised token."""
         return [self.ledger["tasks"][name]["last_validation_loss"] for name in names]
+
+
+def tokens_spent(ledger: Mapping[str, Any]) -> int:
+    """Of a run by its `ledger.json`: supervised tokens that it trained on and that its meta steps
+    read, and those of the runs that its own mixture came from."""
+    before: int = ledger.get("tokens_spent_before", 0)
+    return before + int(ledger["used"]) + int(ledger["meta_tokens"])
 
 
 def earlier_run(adapt: AdaptConfig, names: Sequence[str]) -> EarlierRun | None:
@@ -67,13 +76,16 @@ def earlier_run(adapt: AdaptConfig, names: Sequence[str]) -> EarlierRun | None:
     key, folder = f"adapt.{adapt.earlier[0]}", adapt.earlier[1]
     records = Path(folder) / RECORDS
     try:
+        ledger = read_ledger(Path(folder))
+        config = _parsed(records / "config.yml", yaml.safe_load)
         run = EarlierRun(
             key=key,
             folder=folder,
-            ledger=read_ledger(Path(folder)),
+            ledger=ledger,
             mixture=_parsed(records / "mixture.json", json.loads),
             history=read_history(Path(folder)),
-            unit=_unit(_parsed(records / "config.yml", yaml.safe_load)),
+            unit=_unit(config),
+            data_digest=config.get("data_digest"),
         )
     except ValueError as error:
         raise ValueError(f"{key}: {error}") from error
@@ -86,11 +98,24 @@ def earlier_run(adapt: AdaptConfig, names: Sequence[str]) -> EarlierRun | None:
     return run
 
 
+def warn_of_other_rows(run: EarlierRun | None, digest: str) -> None:
+    """Losses of a reference are compared with those of this run's rows; digest: of these."""
+    if run is None or run.key != "adapt.reference" or run.data_digest in (None, digest):
+        return
+    LOG.warning(
+        f"{run.key}: {run.folder} trained or measured other rows than this recipe's, so its losses "
+        "may not be what these tasks can reach"
+    )
+
+
 def _parsed(file: Path, parse: Callable[[str], Any]) -> Any:
     try:
-        return parse(file.read_text(encoding="utf-8"))
+        content = parse(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ValueError(f"{file}: is damaged ({error}); restore it, or train again") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{file}: is damaged (no mapping); restore it, or train again")
+    return content
 
 
 def _check_tasks(run: EarlierRun, names: Sequence[str]) -> None:

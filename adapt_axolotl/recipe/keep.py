@@ -11,9 +11,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from adapt_axolotl.config.adapt import AdaptConfig
+from adapt_axolotl.recipe.earlier_run import tokens_spent
 from adapt_common.run_records import read_ledger
 
 _TWIN = "train one, such as the twin that `adapt-axolotl twin RECIPE --mixture uniform` writes"
+
+
+def spent_on_kept(adapt: AdaptConfig) -> int:
+    """Supervised tokens of the run that `keep` names; 0 without one."""
+    keep = adapt.learned.keep
+    return 0 if keep is None else tokens_spent(read_ledger(Path(keep)))
 
 
 def kept_bounds(

@@ -97,8 +97,9 @@ class RunDirectory:
             LOG.info(evidence)
         if records.rows is not None:
             LOG.info(
-                f"rows: {int((records.rows.part < 1).sum()):,} of {len(records.rows.part):,} have "
-                f"losses far above their task's; `adapt-axolotl rows {self._run}` writes them"
+                f"rows: {int(records.rows.doubtful.sum()):,} of {len(records.rows.part):,} are "
+                "drawn seldom because their losses stay far above their task's; "
+                f"`adapt-axolotl rows {self._run}` writes them"
             )
 
     def _write_json(self, name: str, content: dict[str, Any]) -> None:

@@ -173,7 +173,7 @@ def learned_mixture(
         adapt: the block.
         pools: the training rows.
         initial: (K,) what it starts with; uniform by default.
-        learning_rate: gives the one in force, which `rule: doge` goes by.
+        learning_rate: which `rule: doge` goes by, summed over the steps up to the next meta step.
     """
     learned, names = adapt.learned, pools.tasks
     steps: GradientSteps | GeneralisationSteps | None = None

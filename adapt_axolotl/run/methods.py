@@ -18,7 +18,11 @@ from adapt_axolotl.records.trajectory import trajectory
 
 
 def loss_mixture(
-    adapt: AdaptConfig, names: Sequence[str], initial: np.ndarray, earlier: EarlierRun | None
+    adapt: AdaptConfig,
+    names: Sequence[str],
+    initial: np.ndarray,
+    earlier: EarlierRun | None,
+    micro_batches: int,
 ) -> LossMixture:
     """The mixture that moves with the training losses, before it has moved.
 
@@ -27,21 +31,22 @@ def loss_mixture(
         names: of all tasks.
         initial: (K,) what it starts with.
         earlier: the reference run, or None.
+        micro_batches: of an optimizer step, all processes together.
     """
     fixed = np.array([name in (adapt.tokens or {}) for name in names])
     moving = [
         name for name, share, own in zip(names, initial, fixed, strict=True) if share and not own
     ]
     reference = None if earlier is None else np.array(earlier.losses(moving))
-    return LossMixture(names, _loss_rule(adapt, reference), initial, fixed)
+    return LossMixture(names, _loss_rule(adapt, reference, micro_batches), initial, fixed)
 
 
-def _loss_rule(adapt: AdaptConfig, reference: np.ndarray | None) -> LossRule:
+def _loss_rule(adapt: AdaptConfig, reference: np.ndarray | None, micro_batches: int) -> LossRule:
     """With the settings of the block, and the rule's own where it has none."""
     keys = {"step_size": adapt.step_size, "smoothing": adapt.smoothing, "decay": adapt.reward_decay}
     settings = {key: value for key, value in keys.items() if value is not None}
     if adapt.mixture == "odm":
-        return Odm(**settings)
+        return Odm(micro_batches, **settings)
     if adapt.mixture == "group_dro":
         return GroupDro(reference, **settings)
     assert adapt.mixture == "doremi"

@@ -13,6 +13,9 @@ from adapt_axolotl.sampling.row_scores import RowScores
 
 Unit = Literal["tokens", "examples"]
 
+# Counted from 0, the first pass in which rows are chosen among.
+CHOOSING_PASS = 2
+
 
 @dataclass(frozen=True)
 class Pass:
@@ -22,7 +25,8 @@ class Pass:
         number: from 0.
         order: (N_k,) places in its pool, in the order of drawing.
         chances: (N_k,) from 0 to 1, in that order: a row is drawn where its part of the passes is
-            larger. None where all rows are drawn.
+            larger. None where all rows are drawn: without scores, and while these are of first
+            visits, which tell nothing.
     """
 
     number: int
@@ -46,7 +50,7 @@ class TaskStream:
         unit: what a share counts.
         seed: of the start credits and the row orders.
         max_repeats: passes over a task's pool after which it gives no more rows; its share goes to
-            the others in proportion.
+            the others in proportion. With scores it has given as many rows as in so many passes.
         ordered: take the tasks in turn (round robin) instead.
         scores: say in which part of the passes a row is drawn; None draws all rows in each.
     """
@@ -126,12 +130,13 @@ class TaskStream:
         size = int(self._pools.rows_of_task[task])
         order = RandomStream.ROW_ORDER.generator(self._seed, task, number).permutation(size)
         chances = None
-        if self._scores is not None:
+        if self._scores is not None and number >= CHOOSING_PASS:
             rng = RandomStream.ROW_CHANCES.generator(self._seed, task, number)
             chances = rng.random(size, dtype=np.float32)
-            if number > self._begun[task]:  # not where a resumed run goes on within it
-                self._scores.begin_pass(task)
-                self._begun[task] = number
+        if self._scores is not None and number > self._begun[task]:
+            # Not where a resumed run goes on within it.
+            self._scores.begin_pass(task)
+            self._begun[task] = number
         return Pass(number, order.astype(np.int32), chances)
 
     def state_dict(self) -> dict[str, Any]:

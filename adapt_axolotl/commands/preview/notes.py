@@ -8,11 +8,10 @@ from adapt_axolotl.commands.preview.forecast import REPEATS, Forecast
 from adapt_axolotl.config.methods import SOURCES
 from adapt_axolotl.meta_step.falls import NAME as LOSS_FALLS
 from adapt_axolotl.meta_step.training_losses import NAME as TRAINING_LOSSES
+from adapt_axolotl.sampling.stream import CHOOSING_PASS
 
 # Tasks that a sentence names; the others are counted.
 NAMED = 6
-# Passes over a task's rows after which its rows are chosen among.
-CHOSEN_AFTER = 2.0
 # Above this share of a task's rows, what sequence_len leaves out is a warning.
 UNFIT = 0.05
 
@@ -47,7 +46,7 @@ def notes(run: Forecast, sequence_len: int) -> list[str]:
 
 def comes_round(run: Forecast) -> list[str]:
     """Tasks whose rows are seen so often that there is something to choose among them by."""
-    return [task.name for task in run.tasks if task.repeats > CHOSEN_AFTER]
+    return [task.name for task in run.tasks if task.repeats > CHOOSING_PASS]
 
 
 def _rows(run: Forecast) -> list[str]:
@@ -55,7 +54,7 @@ def _rows(run: Forecast) -> list[str]:
     if not tasks:
         return []
     return [
-        "Rows are drawn by their losses (adapt.rows), which a second visit tells: from then on in "
+        "Rows are drawn by their losses (adapt.rows) from their task's third pass on, in: "
         f"{_listed(tasks)}."
     ]
 

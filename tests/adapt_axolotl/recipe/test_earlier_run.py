@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,12 @@ import yaml
 
 from adapt_axolotl.config.adapt import AdaptConfig
 from adapt_axolotl.mixture.scheduled import Phases
-from adapt_axolotl.recipe.earlier_run import EarlierRun, check_output_directory, earlier_run
+from adapt_axolotl.recipe.earlier_run import (
+    EarlierRun,
+    check_output_directory,
+    earlier_run,
+    warn_of_other_rows,
+)
 from adapt_axolotl.recipe.read import mistakes
 from adapt_axolotl.run.described import schedule
 from adapt_axolotl.run.plan import RunPlan
@@ -176,6 +183,19 @@ def test_what_cannot_be_read_says_what_to_do(other: Path, tmp_path: Path) -> Non
     (other / "adapt" / "mixture.json").write_text("{")
     with pytest.raises(ValueError, match=r"adapt\.replay: .*mixture\.json: is damaged"):
         read(config(other))
+    (other / "adapt" / "config.yml").write_text("")
+    with pytest.raises(ValueError, match=r"adapt\.replay: .*config\.yml: is damaged"):
+        read(config(other))
+
+
+def test_a_reference_on_other_rows_is_told(other: Path, caplog: pytest.LogCaptureFixture) -> None:
+    adapt = AdaptConfig(token_budget="5%", mixture="doremi", reference=str(other))
+    with caplog.at_level(logging.WARNING):
+        for run in (None, read(adapt), read(config(other)), replace(read(adapt), data_digest="a")):
+            warn_of_other_rows(run, "a")
+        assert not caplog.messages
+        warn_of_other_rows(replace(read(adapt), data_digest="b"), "a")
+    assert "trained or measured other rows than this recipe's" in caplog.messages[0]
 
 
 def test_a_reference_without_a_loss_is_refused(other: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from adapt_axolotl.config.adapt import AdaptConfig
-from adapt_axolotl.recipe.keep import kept_bounds
+from adapt_axolotl.recipe.keep import kept_bounds, spent_on_kept
 from adapt_axolotl.recipe.read import read_recipe
 
 NAMES = ("a", "b", "c")
@@ -21,7 +21,8 @@ def uniform(tmp_path: Path) -> Path:
     losses = {"a": 1.0, "b": 2.0, "c": 0.5}
     tasks = {name: {"last_validation_loss": loss} for name, loss in losses.items()}
     (tmp_path / "uniform/adapt").mkdir(parents=True)
-    (tmp_path / "uniform/adapt/ledger.json").write_text(json.dumps({"tasks": tasks}))
+    ledger = {"used": 4000, "meta_tokens": 100, "tasks": tasks}
+    (tmp_path / "uniform/adapt/ledger.json").write_text(json.dumps(ledger))
     return tmp_path / "uniform"
 
 
@@ -71,3 +72,8 @@ def test_a_recipe_trains_with_the_bounds(uniform: Path, tmp_path: Path) -> None:
     assert read_recipe(raw).learned.bounds == pytest.approx({"a": 1.1, "c": 0.55})
     # As Axolotl hands it on.
     assert read_recipe(raw).learned.bounds == pytest.approx({"a": 1.1, "c": 0.55})
+
+
+def test_the_tokens_of_the_run_are_told(uniform: Path) -> None:
+    assert spent_on_kept(config(targets=["a"], keep=str(uniform))) == 4100
+    assert spent_on_kept(config(targets=["a"])) == 0

@@ -80,7 +80,7 @@ def test_wrong_answers_are_written_out_and_the_budget_is_spent(
     learned = [line for line in lines if line["kind"] == "learned"]
     assert not any(WRONG in line["answer"] for line in learned)
     assert len(learned) == len(doubtful)
-    assert doubtful == sorted(doubtful, key=lambda line: -line["score"])
+    assert doubtful == sorted(doubtful, key=lambda line: (line["part"], -line["score"]))
     assert "constant: " in result.stderr
 
 

@@ -59,7 +59,7 @@ def test_where_rows_are_chosen_among_is_told() -> None:
     assert "no task's rows come round a third time" in "\n".join(warnings(once, 64))
     often = make_forecast(learn_rows=True, budget=60_000)
     said = "\n".join(notes(often, 64))
-    assert "a second visit tells: from then on in a, b." in said
+    assert "from their task's third pass on, in: a, b." in said
     assert "third time" not in "\n".join(warnings(often, 64))
     plain = make_forecast()
     assert "adapt.rows" not in "\n".join([*notes(plain, 64), *warnings(plain, 64)])
