@@ -13,12 +13,14 @@ export TOKENIZERS_PARALLELISM ?= false
 # Test processes; each training run in a test uses one core.
 WORKERS ?= 2
 
-.PHONY: help env demo results bench check test test-fast wheel light inspect format grid clean
+.PHONY: help env demo results bench study study-small study-page check test test-fast wheel light inspect format grid clean
 
 help:
 	@echo "make demo    train the tiny recipe and its uniform twin, show both side by side"
 	@echo "make results train all that docs/results.md tells of, and write it"
 	@echo "make bench   cost of meta steps and runs, the sampler, comparisons and their error rate"
+	@echo "make study   train the grid behind docs/study.md, and write it; goes on where it was stopped"
+	@echo "make study-small  a part of it, about an hour on two cores (ADAPT_TEST_DATA=DIR for both)"
 	@echo "make check   formatting, linting, types; recipes, their list and generated docs up to date"
 	@echo "make test    all tests (ADAPT_TEST_DATA=DIR adds those on real data)"
 	@echo "make test-fast  those that take no longer than ten seconds each"
@@ -71,6 +73,24 @@ bench: env
 	done
 	$(BIN)/python docs/cost.py
 
+# The runs behind docs/study.md, in runs/study; both go on with what is not done there. STUDY has
+# filters, as in make study STUDY="--only uniform,learned --seeds 1 --budgets 1%".
+STUDY ?=
+TRAIN_STUDY = $(BIN)/python benchmarks/run_study.py "$${ADAPT_TEST_DATA:?names the folder of data}/study" \
+	--out runs/study
+study: env
+	$(TRAIN_STUDY) $(STUDY)
+	$(MAKE) study-page
+
+study-small: env
+	$(TRAIN_STUDY) --small $(STUDY)
+	$(MAKE) study-page
+
+# At any time, of the runs that are done.
+study-page: env
+	$(BIN)/python benchmarks/collect_study.py runs/study
+	$(BIN)/python benchmarks/study_page.py
+
 check: env
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -80,6 +100,7 @@ check: env
 	$(BIN)/python docs/cost.py --check
 	$(BIN)/python benchmarks/signal_tables.py --check
 	$(BIN)/python benchmarks/rows_tables.py --check
+	$(BIN)/python benchmarks/study_page.py --check
 
 # A file's tests stay in one process, so that they share what they trained. Files in their own order:
 # xdist would put those of few tests last, which are the longest, and one process would wait.

@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from learned_signal import lines, numbers
 from study import train
-from study_data import BIN, Data, Example, StudyRows, read, tokenizer_of
+from study_data import BIN, Data, StudyRows, read, tokenizer_of
+from study_regimes import Example
 from tokenizers import Tokenizer
 
 FILE = Path(__file__).parents[1] / "docs" / "measured" / "learned_rows.jsonl"

@@ -7,10 +7,8 @@ Appends a line for each run to docs/measured/learned_signal.jsonl and passes ove
 there, so that it can be stopped, and started twice for two cores (with other seeds). What the runs
 say is written by `signal_tables.py`.
 
-Regimes: `study` (20 tasks), `clones` (each of them split in two of one distribution), `null` (all
-rows dealt out to 20 tasks at random), `noise` (the answers of four tasks shuffled), `duplicates`
-(four tasks have copies of 60 training rows only), `without TASK` (it is a target, and its training
-rows are left out).
+Regimes (`study_regimes.py`): `study`, `clones`, `null`, `noise`, `duplicates`, `without TASK` (it
+is a target, and its training rows are left out).
 
 Arms: `uniform`, `proportional`, `temperature` (3); `learned` (the defaults), and by other measures,
 rules and objectives (`ARMS`); `oracle`, which measures 100 validation rows of each task wherever
@@ -32,16 +30,14 @@ from pathlib import Path
 import numpy as np
 import static_search
 import torch
-from signal_tables import FILE, SPOILED, Line, lines
+from signal_tables import FILE, Line, lines
 from study import Outcome, train
-from study_data import Data, Example, StudyRows, read, tokenizer_of
+from study_data import Data, data_of
 from study_learners import Learning
+from study_regimes import TARGETS, WITHOUT
 
 from adapt_axolotl.data.pools import TaskPools
 
-REGIMES = ("study", "clones", "null", "noise", "duplicates")
-WITHOUT = "without "  # and the name of a task
-COPIED_ROWS = 60
 # Of its loss under uniform mixing, for `others kept`.
 KEPT = 1.1
 
@@ -91,7 +87,10 @@ def main() -> None:
     parser.add_argument("--file", type=Path, default=FILE)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    data = regime(arguments.folder, arguments.regime)
+    try:
+        data = data_of(arguments.folder, arguments.regime)
+    except ValueError as error:
+        raise SystemExit(f"--regime: {error}") from error
     for seed in arguments.seeds:
         for arm in arguments.arms:
             key = {
@@ -149,11 +148,11 @@ def how(key: Line, known: list[Line]) -> Learning | None:
     if arm.endswith("others kept"):
         uniform = other_line(key, "uniform", known)
         bounds = (
-            math.nan if task in static_search.TARGETS else KEPT * loss
+            math.nan if task in TARGETS else KEPT * loss
             for task, loss in zip(uniform["tasks"], uniform["losses"], strict=True)
         )
         learning = replace(learning, bounds=tuple(bounds))
-    return replace(learning, targets=static_search.TARGETS)
+    return replace(learning, targets=TARGETS)
 
 
 def other_line(key: Line, arm: str, known: list[Line]) -> Line:
@@ -186,51 +185,6 @@ def static(key: Line, pools: TaskPools, known: list[Line]) -> np.ndarray | None:
     average = np.array(other_line(key, "learned", known)["average"])
     order = np.random.default_rng(key["seed"]).permutation(len(average))
     return average if arm == "replay" else average[order]
-
-
-def regime(folder: Path, name: str) -> Data:
-    if name not in REGIMES and not name.startswith(WITHOUT):
-        raise SystemExit(f"--regime {name}: choose from {', '.join(REGIMES)}, {WITHOUT}TASK")
-    examples = [
-        changed(read(folder, split), name, split) for split in ("train", "validation", "test")
-    ]
-    tokenizer, tasks = tokenizer_of(folder), tuple(sorted({task for task, _, _ in examples[1]}))
-    return Data(*(StudyRows(rows, tokenizer, tasks) for rows in examples))
-
-
-def changed(examples: list[Example], name: str, split: str) -> list[Example]:
-    """The examples of a split as the regime has them."""
-    rng = np.random.default_rng(0)
-    if name == "clones":
-        return [
-            (f"{task} {'ab'[number % 2]}", question, answer)
-            for number, (task, question, answer) in enumerate(examples)
-        ]
-    if name == "null":
-        dealt = rng.integers(0, 20, len(examples))
-        return [
-            (f"part {part:02}", question, answer)
-            for part, (_, question, answer) in zip(dealt, examples, strict=True)
-        ]
-    if name == "noise":
-        result = []
-        for task in dict.fromkeys(task for task, _, _ in examples):
-            own = [example for example in examples if example[0] == task]
-            answers = [answer for _, _, answer in own]
-            if task in SPOILED:
-                answers = [answers[place] for place in rng.permutation(len(answers))]
-            result += [(task, own[i][1], answer) for i, answer in enumerate(answers)]
-        return result
-    if name.startswith(WITHOUT) and split == "train":
-        return [one for one in examples if one[0] != name.removeprefix(WITHOUT)]
-    if name == "duplicates" and split == "train":
-        result = []
-        for task in dict.fromkeys(task for task, _, _ in examples):
-            own = [example for example in examples if example[0] == task]
-            distinct = COPIED_ROWS if task in SPOILED else len(own)
-            result += [own[i % distinct] for i in range(len(own))]
-        return result
-    return examples
 
 
 def numbers(outcome: Outcome) -> Line:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import static_search
 from scipy import stats
+from study_regimes import SPOILED, TARGETS, counted
 
 DOCS = Path(__file__).parents[1] / "docs"
 FILE = DOCS / "measured" / "learned_signal.jsonl"
@@ -26,9 +27,6 @@ START, END = (
     "<!-- tables: written by benchmarks/signal_tables.py -->",
     "<!-- end of tables -->",
 )
-
-# The tasks that the regimes `noise` and `duplicates` spoil; of all sizes.
-SPOILED = ("g2p_greek", "g2p_hungarian", "inflect_finnish", "inflect_maltese")
 
 # Arms whose objective is over the targets alone.
 TARGET_ARMS = ("learned, targets", "learned, targets, others kept")
@@ -180,9 +178,8 @@ def learns(line: Line) -> bool:
 
 def reached(line: Line) -> tuple[float, float]:
     """(mean loss, mean of the worst quarter) over the tasks that can be learned."""
-    losses = np.array(line["losses"])
-    if line["regime"] in ("noise", "duplicates"):
-        losses = losses[[task not in SPOILED for task in line["tasks"]]]
+    kept = counted(line["regime"], line["tasks"])
+    losses = np.array(line["losses"])[[task in kept for task in line["tasks"]]]
     return float(losses.mean()), static_search.quarter(losses)
 
 
@@ -320,7 +317,7 @@ def targets(group: list[Line]) -> Iterator[str]:
         "end | other tasks over uniform | most of one |"
     )
     yield "| --- " + "| ---: " * 7 + "|"
-    four = np.array([task in static_search.TARGETS for task in group[0]["tasks"]])
+    four = np.array([task in TARGETS for task in group[0]["tasks"]])
     values = target_losses(group)
     uniform = {line["seed"]: line for line in group if line["arm"] == "uniform"}
     for arm in ("uniform", "learned", *TARGET_ARMS, "searched, targets"):

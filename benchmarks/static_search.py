@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize
+from study_regimes import TARGETS
 
 SEED = 201
 RANDOM = tuple(f"random {number}" for number in range(1, 9))
@@ -25,9 +26,6 @@ ROUNDS = 2
 SPREAD = 0.6
 # A proposal moves logits by so much at most from what was run before, where lines hold.
 REACH = 1.5
-
-# Four of the smallest tasks, for runs in which they are all that counts.
-TARGETS = ("g2p_greek", "g2p_welsh", "inflect_macedonian", "inflect_maltese")
 
 Line = dict[str, Any]
 

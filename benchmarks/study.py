@@ -1,21 +1,15 @@
-"""A run of a Qwen3 of about a million parameters on the study's tasks, which it learns from scratch
-in minutes: what `learned_signal.py` compares. K tasks.
-
-A run is the project's own (`AdaptRun`) in a plain PyTorch loop.
+"""A run of `learned_signal.py`: with a `Learning` of its own, which a recipe need not be able to
+say. K tasks.
 """
 
 from __future__ import annotations
 
-import math
-import time
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from plain_run import train_one_step
-from study_data import BIN, VOCABULARY, Data, StudyRows
+from study_data import BIN, Data
 from study_learners import LEARNING_RATE, Learning, Watched, make_learner
-from transformers import Qwen3Config, Qwen3ForCausalLM
+from study_model import make_model, make_optimizer, tested, train_to_the_end
 
 from adapt_axolotl.integration.eval_mode import evaluation_mode
 from adapt_axolotl.meta_step.learning import Learner
@@ -25,28 +19,6 @@ from adapt_axolotl.mixture.static import static_proportions
 from adapt_axolotl.run.plan import RunPlan
 from adapt_axolotl.run.state import AdaptRun
 from adapt_axolotl.sampling.batches import BlockShape
-
-WARMUP = 0.05
-
-
-def make_model(seed: int) -> Qwen3ForCausalLM:
-    """4 layers of 128; weights three times as large as usual, with which it leaves its first
-    plateau in a third of the steps."""
-    torch.manual_seed(seed)
-    return Qwen3ForCausalLM(
-        Qwen3Config(
-            vocab_size=VOCABULARY,
-            hidden_size=128,
-            intermediate_size=384,
-            num_hidden_layers=4,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            head_dim=32,
-            tie_word_embeddings=True,
-            max_position_embeddings=BIN,
-            initializer_range=0.06,
-        )
-    )
 
 
 @dataclass(frozen=True)
@@ -137,20 +109,10 @@ def train(
     if learner is not None:
         meta_steps.watch(learner)
     run.start()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.01)
-    seconds = 0.0
-    step, more = 0, True
-    while more:
-        for group in optimizer.param_groups:
-            group["lr"] = LEARNING_RATE * rate(run.progress)
-        begun = time.process_time()
-        train_one_step(run, model, optimizer, rows, step)
-        more = run.end_step(step, record=False)
-        seconds += time.process_time() - begun
-        step += 1
+    seconds = train_to_the_end(run, model, make_optimizer(model), rows, LEARNING_RATE)
     losses, exact = tested(model, data.test)
     return Outcome(
-        steps=step,
+        steps=run.ledger.steps,
         used=run.ledger.used,
         meta_tokens=run.ledger.meta_tokens,
         final=run.mixture.proportions,
@@ -162,33 +124,3 @@ def train(
         meta_seconds=meta_steps.seconds,
         row_scores=None if (rows := run.row_records()) is None else rows.score,
     )
-
-
-def rate(progress: float) -> float:
-    """Of the learning rate: warm-up, then a cosine."""
-    if progress < WARMUP:
-        return max(progress / WARMUP, 0.02)
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - WARMUP) / (1 - WARMUP))))
-
-
-@torch.no_grad()
-def tested(model: Qwen3ForCausalLM, rows: StudyRows) -> tuple[np.ndarray, np.ndarray]:
-    """(losses per supervised token, exact match) of each task, (K,). That every token is the
-    likeliest after the right ones is the same as that greedy decoding gives the answer."""
-    measuring, count = rows.measuring(), len(rows.pools.tasks)
-    sums = np.zeros((4, count))
-    model.eval()
-    for batch in measuring.batches(np.arange(len(rows.pools.lengths))):
-        logits = model(**batch.inputs).logits[:, :-1]
-        learned = batch.learned()
-        labels, row = batch.labels[:, 1:][learned], batch.row_of_token[:, 1:][learned]
-        losses = torch.nn.functional.cross_entropy(logits[learned], labels, reduction="none")
-        right = (logits[learned].argmax(-1) == labels).float()
-        whole = torch.ones(len(batch.task_of_row)).index_reduce(0, row, right, "amin")
-        tasks = batch.task_of_row.numpy()
-        np.add.at(sums[0], tasks[row], losses.double().numpy())
-        np.add.at(sums[1], tasks[row], 1)
-        np.add.at(sums[2], tasks, whole.numpy())
-        np.add.at(sums[3], tasks, 1)
-    model.train()
-    return sums[0] / sums[1], sums[2] / sums[3]

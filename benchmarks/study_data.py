@@ -5,22 +5,25 @@ They lie in `DIR/study/<task>/{train,validation,test}.jsonl` (chat format).
 
 from __future__ import annotations
 
+import hashlib
 import json
+import pickle
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
+from study_metrics import VOCABULARY
+from study_regimes import Example, changed
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from adapt_axolotl.data.pools import TaskPools
 from adapt_axolotl.meta_step.rows import MeasuringRows
+from adapt_common.files import write_atomically
 
-VOCABULARY = 2048
 BIN = 512
-
-Example = tuple[str, str, str]  # task, question, answer
 
 
 class StudyRows:
@@ -49,6 +52,13 @@ class StudyRows:
             "input_ids": [self._ids[row] for row in rows],
             "labels": [self._labels[row] for row in rows],
         }
+
+    def digest(self) -> str:
+        """Of tokens and labels, in their order."""
+        found = hashlib.sha256()
+        for ids, labels in zip(self._ids, self._labels, strict=True):
+            found.update(np.array([len(ids), *ids, *labels]).tobytes())
+        return found.hexdigest()
 
     def measuring(self) -> MeasuringRows:
         return MeasuringRows(
@@ -100,3 +110,37 @@ class Data:
     train: StudyRows
     validation: StudyRows
     test: StudyRows
+
+    def digest(self) -> str:
+        """Of the tokens and labels of training and validation rows, 16 letters."""
+        return hashlib.sha256(
+            (self.train.digest() + self.validation.digest()).encode()
+        ).hexdigest()[:16]
+
+
+def prepare(folder: Path, regimes: Sequence[str], place: Path) -> None:
+    """Tokenise the rows of these regimes once, for all runs: `place/REGIME.pickle`."""
+    for regime in regimes:
+        file = place / f"{regime}.pickle"
+        if not file.exists():
+            write_atomically(file, pickle.dumps(data_of(folder, regime)))
+
+
+def prepared(place: Path, regime: str) -> Data:
+    """What `prepare` has left, which are files of our own."""
+    data = pickle.loads((place / f"{regime}.pickle").read_bytes())
+    assert isinstance(data, Data)
+    return data
+
+
+def data_of(folder: Path, regime: str) -> Data:
+    """The rows of a regime (`study_regimes.py`).
+
+    Raises:
+        ValueError: there is no such regime.
+    """
+    splits = [
+        changed(read(folder, split), regime, split) for split in ("train", "validation", "test")
+    ]
+    tasks = tuple(sorted({task for task, _, _ in splits[1]}))
+    return Data(*(StudyRows(rows, tokenizer_of(folder), tasks) for rows in splits))

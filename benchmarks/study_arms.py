@@ -1,0 +1,94 @@
+"""The arms of the study: each an `adapt:` block, as a recipe would have it.
+
+Some come from another run. A control holds everything but its mixture as that run had it, the
+learning rate too; every other arm is tuned for itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way of mixing.
+
+    Attributes:
+        block: `adapt:`, without the budget and the run that it comes from.
+        says: what it is, for the page.
+        needs: arm of the run that it comes from, all else being equal; None without one.
+        key: of the block, which names that run; None where only its ledger is read.
+        rate_of: arm whose learning rate it has; None where its own is tuned.
+        counts_targets: whether `targets` are anything to it.
+        reported: whether it stands in the tables; a run that only serves others does not.
+        static: whether its mixture is fixed before the run.
+    """
+
+    block: Mapping[str, Any]
+    says: str
+    needs: str | None = None
+    key: str | None = None
+    rate_of: str | None = None
+    counts_targets: bool = False
+    reported: bool = True
+    static: bool = field(default=False, kw_only=True)
+
+
+def _control(replay_as: str, says: str) -> Arm:
+    block = {"mixture": "replay", "replay_as": replay_as}
+    return Arm(block, says, "learned", "replay", "learned", counts_targets=True)
+
+
+ARMS = {
+    "uniform": Arm({"mixture": "uniform"}, "equal shares of tokens", static=True),
+    "uniform_more": Arm(
+        {"mixture": "uniform"},
+        "`uniform` with as many more tokens as `learned` of the same seed read to measure",
+        "learned",
+        rate_of="uniform",
+        counts_targets=True,
+    ),
+    "proportional": Arm({"mixture": "proportional"}, "shares as sizes", static=True),
+    "temperature": Arm(
+        {"mixture": "temperature", "temperature": 3.0}, "the cube root of sizes", static=True
+    ),
+    "cooldown": Arm(
+        {"mixture": "temperature", "temperature": 5.0, "final_temperature": 1.0},
+        "a temperature that falls from 5 to 1",
+        static=True,
+    ),
+    "learned": Arm({"mixture": "learned"}, "ADAPT with its defaults", counts_targets=True),
+    "learned_mean": Arm(
+        {"mixture": "learned", "learned": {"objective": "mean"}},
+        "ADAPT, which lowers the mean of the losses instead of their worst",
+        counts_targets=True,
+    ),
+    "odm": Arm({"mixture": "odm"}, "online data mixing"),
+    "group_dro": Arm({"mixture": "group_dro"}, "group DRO on training losses"),
+    "doremi_proxy": Arm(
+        {"mixture": "doremi"},
+        "the proxy run of `doremi`; its reference is `uniform`",
+        "uniform",
+        "reference",
+        rate_of="doremi",
+        reported=False,
+    ),
+    "doremi": Arm(
+        {"mixture": "replay", "replay_as": "average"},
+        "DoReMi: the average mixture of its proxy run",
+        "doremi_proxy",
+        "replay",
+    ),
+    "doge": Arm({"mixture": "doge"}, "DoGE", counts_targets=True),
+    "replay_average": _control("average", "control: the average of `learned`, from start to end"),
+    "replay_permuted": _control("permuted", "control: `learned` with its tasks permuted"),
+    "replay_reversed": _control("reversed", "control: `learned` with time reversed"),
+    "replay_shuffled": _control("shuffled", "control: `learned` with its pieces shuffled"),
+}
+
+REPORTED = tuple(name for name, arm in ARMS.items() if arm.reported)
+TUNED = tuple(name for name, arm in ARMS.items() if arm.rate_of is None)
+# Rules of thumb; the best of them, by the tuning runs, has ten seeds in the main comparison.
+STATIC = tuple(name for name, arm in ARMS.items() if arm.static and name != "uniform")

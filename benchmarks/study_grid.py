@@ -1,0 +1,210 @@
+"""The grid of the study: which runs there are, and in which order.
+
+A cell is one run: (regime, arm, budget, learning rate, seed). A budget is a share of the supervised
+tokens of all tasks as they are, so runs of one budget are equally long in every regime.
+
+First the learning rates: each arm on the same three, with seeds of its own, on one regime and one
+budget, by the mean validation loss over tasks. Then all arms on all regimes and budgets, and more
+seeds for the main comparison.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from study_arms import ARMS, STATIC, TUNED
+from study_regimes import TARGETS
+
+REGIMES = ("natural", "balanced", "noise", "duplicates", "targets")
+BUDGETS = (0.05, 0.1, 0.01)  # what says most comes first
+SEEDS = (1, 2, 3, 4, 5)
+
+RATES = (1.5e-3, 3e-3, 6e-3)
+TUNED_ON = ("natural", 0.05)
+TUNING_SEEDS = (101, 102)
+# Where nothing was tuned: that of learned_signal.py.
+UNTUNED = 3e-3
+
+# The main comparison: uniform, learned, and the best of the static arms.
+MAIN_REGIME, MAIN_BUDGETS, MORE_SEEDS = "natural", (0.05, 0.1), (6, 7, 8, 9, 10)
+
+# (regime, budget, arms) that take about an hour on two cores, untuned.
+SMALL = (
+    ("natural", 0.05, ("uniform", "learned", "uniform_more", "temperature")),
+    ("natural", 0.05, ("replay_average", "replay_permuted")),
+    ("balanced", 0.05, ("uniform", "learned", "uniform_more")),
+    ("natural", 0.01, tuple(ARMS)),
+)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run; `budget` is a share, `learning_rate` the highest of the run."""
+
+    regime: str
+    arm: str
+    budget: float
+    learning_rate: float
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Its folder below that of the study."""
+        return (
+            f"{self.regime}/{self.budget * 100:g}%/{self.arm}/"
+            f"rate_{self.learning_rate:g}/seed_{self.seed}"
+        )
+
+    def __str__(self) -> str:
+        return (
+            f"{self.regime} {self.budget * 100:g}% {self.arm}, rate {self.learning_rate:g}, "
+            f"seed {self.seed}"
+        )
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which cells are wanted; None leaves all. Arms and regimes are picked from the grid; budgets
+    and seeds stand in the place of its own, and may be others."""
+
+    arms: Sequence[str] | None = None
+    regimes: Sequence[str] | None = None
+    budgets: Sequence[float] | None = None
+    seeds: Sequence[int] | None = None
+
+    def takes(self, regime: str, arm: str) -> bool:
+        """Whether a cell of these is wanted."""
+        return (self.arms is None or arm in self.arms) and (
+            self.regimes is None or regime in self.regimes
+        )
+
+
+def tuning(wanted: Filter) -> list[Cell]:
+    """The runs that choose learning rates: those of every arm that the wanted ones have theirs
+    from."""
+    names = ARMS if wanted.arms is None else wanted.arms
+    tuned = {ARMS[name].rate_of or name for name in names}
+    if "uniform_more" in names:
+        tuned.add("learned")  # whose tokens it counts
+    regime, budget = TUNED_ON
+    return [
+        Cell(regime, arm, budget, rate, seed)
+        for arm, rate, seed in product(TUNED, RATES, TUNING_SEEDS)
+        if arm in tuned
+    ]
+
+
+def rates(losses: Mapping[Cell, float]) -> dict[str, float]:
+    """Arm -> its learning rate: that of the lowest mean over the tuning seeds; `UNTUNED` for arms
+    of which not all tuning runs are there.
+
+    Args:
+        losses: of tuning runs: the mean validation loss over tasks.
+    """
+    chosen = {}
+    for arm in TUNED:
+        own = [
+            [losses.get(Cell(TUNED_ON[0], arm, TUNED_ON[1], rate, seed)) for seed in TUNING_SEEDS]
+            for rate in RATES
+        ]
+        means = [sum(one) / len(one) for one in own if None not in one]  # type: ignore[arg-type]
+        whole = len(means) == len(RATES)
+        chosen[arm] = RATES[means.index(min(means))] if whole else UNTUNED
+    return {name: chosen[arm.rate_of or name] for name, arm in ARMS.items()}
+
+
+def best_static(losses: Mapping[Cell, float], chosen: Mapping[str, float]) -> str | None:
+    """The static arm, uniform mixing aside, of the lowest loss over the tuning seeds at its rate;
+    None where not all of them were tuned."""
+    regime, budget = TUNED_ON
+    cells = {
+        arm: [Cell(regime, arm, budget, chosen[arm], seed) for seed in TUNING_SEEDS]
+        for arm in STATIC
+    }
+    if any(cell not in losses for own in cells.values() for cell in own):
+        return None
+    return min(cells, key=lambda arm: sum(losses[cell] for cell in cells[arm]))
+
+
+def grid(wanted: Filter, chosen: Mapping[str, float], static: str | None) -> list[Cell]:
+    """The runs that are reported, the main comparison's seeds last.
+
+    Args:
+        wanted: which of them.
+        chosen: learning rate of each arm.
+        static: the best static arm; None leaves it out of the main comparison.
+    """
+    # A regime at a time, all arms of a seed before the next one: what is there at any moment can
+    # be compared.
+    parts = product(wanted.budgets or BUDGETS, REGIMES, wanted.seeds or SEEDS, ARMS)
+    cells = [
+        Cell(regime, arm, budget, chosen[arm], seed)
+        for budget, regime, seed, arm in parts
+        if wanted.takes(regime, arm) and (regime != "targets" or ARMS[arm].counts_targets)
+    ]
+    if wanted.seeds is None:
+        main = [name for name in ("uniform", "learned", static) if name is not None]
+        cells += [
+            Cell(MAIN_REGIME, arm, budget, chosen[arm], seed)
+            for budget, seed, arm in product(MAIN_BUDGETS, MORE_SEEDS, main)
+            if wanted.takes(MAIN_REGIME, arm)
+            and (wanted.budgets is None or budget in wanted.budgets)
+        ]
+    return cells
+
+
+def small(wanted: Filter, chosen: Mapping[str, float]) -> list[Cell]:
+    """The runs of `--small`."""
+    return [
+        Cell(regime, arm, budget, chosen[arm], seed)
+        for regime, budget, arms in SMALL
+        for seed in wanted.seeds or SEEDS
+        for arm in arms
+        if wanted.takes(regime, arm) and (wanted.budgets is None or budget in wanted.budgets)
+    ]
+
+
+def before(cell: Cell, chosen: Mapping[str, float]) -> Cell | None:
+    """The cell whose run this one comes from; None without one."""
+    arm = ARMS[cell.arm]
+    if arm.needs is None:
+        return None
+    # It is trained as the one that it serves; but the learner that measured is the reported one.
+    rate = cell.learning_rate if arm.key else chosen[arm.needs]
+    return Cell(cell.regime, arm.needs, cell.budget, rate, cell.seed)
+
+
+def in_order(cells: Iterable[Cell], chosen: Mapping[str, float]) -> list[Cell]:
+    """The cells, each once, and behind those that they need, which may be none of them."""
+    ordered: dict[Cell, None] = {}
+
+    def add(cell: Cell) -> None:
+        needed = before(cell, chosen)
+        if needed is not None:
+            add(needed)
+        ordered.setdefault(cell)
+
+    for cell in cells:
+        add(cell)
+    return list(ordered)
+
+
+def block(cell: Cell, tokens: int, earlier: Path | None) -> dict[str, Any]:
+    """`adapt:` of a cell, as a recipe has it.
+
+    Args:
+        cell: it.
+        tokens: supervised ones that it may train on.
+        earlier: folder of the run that it comes from.
+    """
+    arm = ARMS[cell.arm]
+    adapt: dict[str, Any] = {"token_budget": tokens, **arm.block}
+    if arm.key:
+        adapt[arm.key] = str(earlier)
+    if cell.regime == "targets" and adapt["mixture"] in ("learned", "doge"):
+        adapt["learned"] = {**adapt.get("learned", {}), "targets": list(TARGETS)}
+    return adapt

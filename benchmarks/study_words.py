@@ -1,0 +1,113 @@
+"""What the study's results say, in sentences made from the verdicts of `adapt-eval compare`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from study_arms import STATIC, TUNED
+from study_compare import Group
+from study_grid import REGIMES, TUNING_SEEDS
+from study_measured import Line, Measured
+from study_tables import difference, percent
+
+WORDS = {"exact_match": "exact match", "loss": "loss"}
+
+
+def findings(measured: Measured) -> Iterator[str]:
+    """A paragraph for each regime and budget, the main comparisons first."""
+    own = sorted(measured.groups, key=lambda group: group.kind != "main")
+    if not own:
+        yield "No two arms have a finished run of the same seed yet, so there is nothing to say."
+    for group in own:
+        yield paragraph(measured, group)
+
+
+def paragraph(measured: Measured, group: Group) -> str:
+    """Which arms did better and worse than uniform mixing, and how the learned one stands to the
+    best static one."""
+    kind = "main" if group.kind == "main" else "uniform"
+    count = len(group.cells["uniform"])
+    main = " (the main comparison)" if group.kind == "main" else ""
+    place = f"{group.regime.capitalize()}, {percent(group.budget)}, {seeds(count)}{main}"
+    parts = [f"**{place}.**"]
+    for metric, word in WORDS.items():
+        lines = measured.differences(kind, group, metric)
+        parts.append(f"In {word}, against uniform mixing: {verdicts(lines)}.")
+        parts += [
+            f"`learned` less uniform is {difference(line)}."
+            for line in lines
+            if line["arm"] == "learned"
+        ]
+        parts += static(measured, group, metric)
+    if count == 1:
+        parts.append("One seed tells of these models and not of methods.")
+    return " ".join(parts)
+
+
+def seeds(count: int) -> str:
+    """How many."""
+    return "one seed" if count == 1 else f"{count} seeds"
+
+
+def verdicts(lines: Sequence[Line]) -> str:
+    """Arms by verdict."""
+    by_verdict: dict[str, list[str]] = {}
+    for line in lines:
+        by_verdict.setdefault(line["verdict"], []).append(f"`{line['arm']}`")
+    return "; ".join(
+        f"{said(verdict)}: {', '.join(sorted(arms))}"
+        for verdict, arms in sorted(by_verdict.items())
+    )
+
+
+def said(verdict: str) -> str:
+    """A verdict in words of its own; what is in brackets of the others is in units of a score."""
+    word = verdict.partition(" (")[0]
+    return {
+        "equivalent": "as good, a difference that matters ruled out",
+        "underpowered": "no difference found, and one that matters could have been missed",
+        "undecided": "no difference found",
+        "at chance": "no more right than by guessing on either side",
+    }.get(word, word)
+
+
+def static(measured: Measured, group: Group, metric: str) -> Iterator[str]:
+    """The static arm of the best mean, with which `learned` is beside it; of means alone."""
+    names = [arm for arm in ("uniform", *STATIC) if arm in group.cells]
+    if "learned" not in group.cells or len(names) < 2:
+        return
+    means = {
+        arm: float(np.mean([run.mean(metric) for run in measured.of_arm(group, arm)]))
+        for arm in (*names, "learned")
+    }
+    best = (max if metric == "exact_match" else min)(names, key=lambda arm: means[arm])
+    yield (
+        f"The static arm of the best mean is `{best}`, {means[best]:.3f}; that of `learned` is "
+        f"{means['learned']:.3f}."
+    )
+
+
+def not_shown(measured: Measured) -> str:
+    """What no run here is about."""
+    known = {(cell.regime, cell.budget) for cell in measured.runs}
+    parts = ["large models", "models that were trained before", "text longer than a line"]
+    missing = [name for name in REGIMES if name not in {regime for regime, _ in known}]
+    if missing:
+        parts.append(
+            f"the regime{'s' if len(missing) > 1 else ''} {', '.join(missing)}, "
+            "of which there are no runs yet"
+        )
+    parts.append("static mixtures found by search, of which learned_signal.md has some")
+    return "; ".join(parts) + "."
+
+
+def rates_said(measured: Measured) -> str:
+    """Which learning rates were tuned."""
+    tuned = {cell.arm for cell in measured.runs if cell.seed in TUNING_SEEDS}
+    missing = [arm for arm in TUNED if arm not in tuned]
+    if not missing:
+        return "Learning rates were tuned as said below."
+    if not tuned:
+        return "No learning rate has been tuned for these runs: all arms have the same."
+    return f"Learning rates have not been tuned yet for {', '.join(missing)}."

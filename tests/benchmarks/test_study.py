@@ -1,0 +1,84 @@
+"""The study end to end: two arms, one seed, a budget of a few steps."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet
+import pytest
+
+from adapt_eval.comparison.arms import read_arms
+from adapt_eval.comparison.compare import compare
+
+ROWS = {"train": 100, "validation": 20, "test": 15}  # of each task
+
+
+def ran(script: str, *arguments: object, repository: Path) -> str:
+    """Run one of the study's scripts on this checkout; returns what it said."""
+    place = repository / "benchmarks" / f"{script}.py"
+    done = subprocess.run(
+        [sys.executable, str(place), *map(str, arguments)],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(repository)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def few_rows(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The study's tasks, cut to a few rows each."""
+    folder = tmp_path_factory.mktemp("study_rows")
+    for task in sorted(place for place in (test_data / "study").iterdir() if place.is_dir()):
+        (folder / task.name).mkdir()
+        for split, count in ROWS.items():
+            lines = (task / f"{split}.jsonl").read_text(encoding="utf-8").splitlines()[:count]
+            text = "".join(f"{line}\n" for line in lines)
+            (folder / task.name / f"{split}.jsonl").write_text(text, encoding="utf-8")
+    return folder
+
+
+@pytest.mark.slow
+def test_two_arms_from_the_driver_to_the_page(
+    few_rows: Path, tmp_path: Path, repository: Path
+) -> None:
+    runs, tables, docs = tmp_path / "runs", tmp_path / "tables", tmp_path / "docs"
+    command = (few_rows, "--out", runs, "--only", "uniform,learned", "--regimes", "natural")
+    command = (*command, "--seeds", "1", "--budgets", "5%", "--workers", "1")
+    told = ran("run_study", *command, repository=repository)
+    assert "[2/2]" in told
+    assert "2 cells, 0 to do" in ran("run_study", *command, repository=repository)
+    places = [
+        runs / "natural" / "5%" / arm / "rate_0.003" / "seed_1" for arm in ("uniform", "learned")
+    ]
+
+    # adapt-eval reads these runs as its own: a benchmark a task, an item a test row.
+    for suite in ("study_exact_match", "study_loss"):
+        found = compare(read_arms([f"{place.parts[-3]}={place}" for place in places], suite))
+        assert len(found.benchmarks) == 20
+        assert found.suite.n == 20 * ROWS["test"]
+        assert found.suite.run == "learned"
+
+    ran("collect_study", runs, "--to", tables, repository=repository)
+    lines = pyarrow.parquet.read_table(tables / "study.parquet").to_pylist()
+    assert len(lines) == 40
+    ledgers = [json.loads((place / "adapt" / "ledger.json").read_text()) for place in places]
+    assert {line["run_tokens"] for line in lines} == {ledger["used"] for ledger in ledgers}
+    for line in lines:
+        assert 5 < len(line["curve_losses"]) == len(line["curve_tokens"]) <= 10
+        assert 0 < line["loss"] < 12
+
+    arguments = ("--tables", tables, "--docs", docs)
+    ran("study_page", *arguments, repository=repository)
+    page = (docs / "study.md").read_text(encoding="utf-8")
+    assert "One seed tells of these models and not of methods." in page
+    for figure in ("arms_5", "curves_5", "mixtures_5", "regret", "repeats"):
+        assert f"study/{figure}.svg" in page
+        assert (docs / "study" / f"{figure}.svg").exists()
+    ran("study_page", "--check", *arguments, repository=repository)
