@@ -27,7 +27,8 @@ METHODS: dict[str, dict[str, Any]] = {
     "odm": {"mixture": "odm"},
     "group_dro": {"mixture": "group_dro", "step_size": 0.1},
     "doremi": {"mixture": "doremi", "reference": "phases"},
-    "doge": {"mixture": "doge", "learned": {"update_every": 3, "start_after": "5%"}},
+    # Gradients of a model that has learned nothing are large: mu holds it back.
+    "doge": {"mixture": "doge", "learned": {"update_every": 3, "start_after": "5%", "mu": 1.0}},
     "replay": {"mixture": "replay", "replay": "phases", "replay_as": "permuted"},
     # What replays and references come from.
     "phases": {
