@@ -210,7 +210,7 @@ def test_no_way_round_the_hook_leads_out_of_the_room(tmp_path: Path) -> None:
     for program in programs:
         outcome = sandbox.run(program)
         assert not outcome.passed, program
-        # Root becomes nobody where the interpreter is open to all; the kernel may refuse first then.
+        # As nobody, which root becomes where the interpreter is open to all, the kernel is first.
         refused = "sandbox: may not" in outcome.error or "[Errno 13]" in outcome.error
         assert refused, (program, outcome.error)
     assert [file.name for file in outside.iterdir()] == ["kept"]
