@@ -14,20 +14,12 @@ from transformers import Qwen3ForCausalLM
 
 from adapt_axolotl.config.adapt import AdaptConfig
 from adapt_axolotl.data.tasks import Tasks
-from adapt_axolotl.integration.build import meta_settings, run_plan
+from adapt_axolotl.integration.build import make_learner, run_plan
 from adapt_axolotl.integration.eval_mode import evaluation_mode
 from adapt_axolotl.integration.spec import TrainingSpec
-from adapt_axolotl.meta_step.falls import FallSettings
-from adapt_axolotl.meta_step.held_out import HeldOut, HeldOutRows
-from adapt_axolotl.meta_step.learner import MetaLearner
 from adapt_axolotl.meta_step.learning import Learner
-from adapt_axolotl.meta_step.loss_learner import LossLearner
 from adapt_axolotl.meta_step.rows import MeasuringRows
-from adapt_axolotl.meta_step.training_losses import CurveLearner, CurveSettings
 from adapt_axolotl.metagradient.ranks import Ranks
-from adapt_axolotl.recipe.earlier_run import earlier_run
-from adapt_axolotl.run.described import learned_mixture
-from adapt_axolotl.run.methods import loss_mixture
 from adapt_axolotl.run.plan import RunPlan
 
 
@@ -76,7 +68,7 @@ def learner_of(
     validation: MeasuringRows,
     rate: Callable[[], float],
 ) -> Learner | None:
-    """As `build_run` makes it for Trainer; None for a mixture that follows nothing.
+    """As a recipe has it; None for a mixture that follows nothing.
 
     Args:
         spec: the recipe.
@@ -87,22 +79,15 @@ def learner_of(
         validation: the validation rows.
         rate: gives the learning rate in force.
     """
-    adapt, held_out, cpu = spec.adapt, data.validation.pools, torch.device("cpu")
-    if adapt.follows_losses:
-        earlier = earlier_run(adapt, plan.pools.tasks)
-        follows = loss_mixture(adapt, plan.pools.tasks, plan.initial, earlier)
-        return LossLearner(follows, Ranks(), cpu)
-    if not adapt.takes_meta_steps:
-        return None
-
-    def measuring() -> Any:
-        return evaluation_mode(model)
-
-    mixture = learned_mixture(adapt, plan.pools, plan.initial, rate)
-    settings = meta_settings(spec, plan.estimate(), held_out, None)
-    if isinstance(settings, CurveSettings):
-        which = HeldOutRows(held_out, plan.pools, plan.seed)
-        measured = HeldOut(model, validation, which, Ranks(), measuring)
-        return CurveLearner(mixture, settings, Ranks(), cpu, measured)
-    assert not isinstance(settings, FallSettings), "no arm measures falls"
-    return MetaLearner(mixture, model, rows, validation, settings, Ranks(), rate, measuring)
+    return make_learner(
+        spec,
+        plan,
+        data.validation.pools,
+        model,
+        rows,
+        validation,
+        Ranks(),
+        torch.device("cpu"),
+        rate,
+        lambda: evaluation_mode(model),
+    )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from adapt_axolotl.data.pools import TaskPools
 from adapt_axolotl.data.tasks import Tasks
@@ -127,36 +128,19 @@ def build_run(
     def learning_rate() -> float:
         return float(trainer.optimizer.param_groups[0]["lr"])
 
-    learner: Learner | None = None
-    if spec.adapt.follows_losses:
-        earlier = earlier_run(spec.adapt, trained_names(tasks.pools))
-        step = plan.shape.micro_batches
-        follows = loss_mixture(spec.adapt, tasks.names, plan.initial, earlier, step)
-        learner = LossLearner(follows, ranks, trainer.args.device)
-    elif spec.adapt.takes_meta_steps:
-        settings = meta_settings(spec, plan.estimate(), tasks.validation_pools, trainer)
-        # What a move of the mixture stands for.
-        steps = settings.update_every if isinstance(settings, MetaSettings) else 1
-        mixture = learned_mixture(
-            spec.adapt, tasks.pools, plan.initial, lambda: steps * learning_rate()
-        )
-        if isinstance(settings, CurveSettings):
-            which = HeldOutRows(tasks.validation_pools, tasks.pools, plan.seed)
-            held_out = HeldOut(trainer.model, validation, which, ranks, measuring)
-            learner = CurveLearner(mixture, settings, ranks, trainer.args.device, held_out)
-        elif isinstance(settings, FallSettings):
-            learner = FallLearner(mixture, trainer.model, validation, settings, ranks, measuring)
-        else:
-            learner = MetaLearner(
-                mixture,
-                trainer.model,
-                measuring_rows(tasks.train, tasks.pools),
-                validation,
-                settings,
-                ranks,
-                learning_rate,
-                measuring,
-            )
+    learner = make_learner(
+        spec,
+        plan,
+        tasks.validation_pools,
+        trainer.model,
+        measuring_rows(tasks.train, tasks.pools),
+        validation,
+        ranks,
+        trainer.args.device,
+        learning_rate,
+        measuring,
+        trainer,
+    )
 
     def measure(rows_per_task: int) -> np.ndarray:
         rows = validation.sample(rows_per_task, seed=plan.seed)
@@ -177,6 +161,57 @@ def build_run(
         }
         directory = RunDirectory(Path(trainer.args.output_dir), config, recipe)
     return AdaptRun(plan, learner, measure, directory, trainer.sum_over_ranks)
+
+
+def make_learner(
+    spec: TrainingSpec,
+    plan: RunPlan,
+    held_out: TaskPools,
+    model: torch.nn.Module,
+    training: MeasuringRows,
+    validation: MeasuringRows,
+    ranks: Ranks,
+    device: torch.device,
+    learning_rate: Callable[[], float],
+    measuring: Callable[[], contextlib.AbstractContextManager[Any]],
+    trainer: AdaptTrainer | None = None,
+) -> Learner | None:
+    """What moves the mixture; None where nothing does.
+
+    Args:
+        spec: the recipe.
+        plan: what is drawn.
+        held_out: the validation rows.
+        model: the trained module.
+        training: rows for measurements, as `validation`.
+        validation: rows of the objective.
+        ranks: the processes of the run.
+        device: of the model.
+        learning_rate: gives the one in force.
+        measuring: a context in which the model can be measured.
+        trainer: as in `meta_settings`.
+    """
+    adapt, names = spec.adapt, plan.pools.tasks
+    if adapt.follows_losses:
+        earlier = earlier_run(adapt, trained_names(plan.pools))
+        step = plan.shape.micro_batches
+        follows = loss_mixture(adapt, names, plan.initial, earlier, step)
+        return LossLearner(follows, ranks, device)
+    if not adapt.takes_meta_steps:
+        return None
+    settings = meta_settings(spec, plan.estimate(), held_out, trainer)
+    # What a move of the mixture stands for.
+    steps = settings.update_every if isinstance(settings, MetaSettings) else 1
+    mixture = learned_mixture(adapt, plan.pools, plan.initial, lambda: steps * learning_rate())
+    if isinstance(settings, CurveSettings):
+        which = HeldOutRows(held_out, plan.pools, plan.seed)
+        measured = HeldOut(model, validation, which, ranks, measuring)
+        return CurveLearner(mixture, settings, ranks, device, measured)
+    if isinstance(settings, FallSettings):
+        return FallLearner(mixture, model, validation, settings, ranks, measuring)
+    return MetaLearner(
+        mixture, model, training, validation, settings, ranks, learning_rate, measuring
+    )
 
 
 def micro_batch_tokens(spec: TrainingSpec, training: TaskPools) -> int:

@@ -79,10 +79,12 @@ class RunPlan:
     def sampler(
         self, ledger: TokenLedger, proportions: Any, scores: RowScores | None = None
     ) -> MixtureBatchSampler:
-        """Args:
-        ledger: reserves what is drawn.
-        proportions: called for each block.
-        scores: of rows, where they are chosen among.
+        """The micro-batches of the run.
+
+        Args:
+            ledger: reserves what is drawn.
+            proportions: called for each block.
+            scores: of rows, where they are chosen among.
         """
         stream = TaskStream(
             self.pools,

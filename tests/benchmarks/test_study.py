@@ -82,3 +82,12 @@ def test_two_arms_from_the_driver_to_the_page(
         assert f"study/{figure}.svg" in page
         assert (docs / "study" / f"{figure}.svg").exists()
     ran("study_page", "--check", *arguments, repository=repository)
+
+
+@pytest.mark.slow
+def test_methods_of_others_are_built_as_recipes_build_them(
+    few_rows: Path, tmp_path: Path, repository: Path
+) -> None:
+    command = (few_rows, "--out", tmp_path / "runs", "--only", "odm,doge", "--regimes", "natural")
+    told = ran("run_study", *command, "--seeds", "1", "--budgets", "2%", repository=repository)
+    assert "[2/2]" in told
