@@ -91,6 +91,23 @@ def proposal(goal: str, runs: list[Line]) -> np.ndarray:
     return shares(found.x)
 
 
+def found(goal: str, known: list[Line], **same: Any) -> dict[str, float]:
+    """Task -> its share in the mixture that was best for the goal as it ran in the search.
+
+    Args:
+        goal: of `GOALS`.
+        known: runs so far, others among them.
+        same: keys of a run and what the search has in them, such as its budget.
+    """
+    return best(goal, [run for run in known if run["seed"] == SEED and same.items() <= run.items()])
+
+
+def best(goal: str, runs: list[Line]) -> dict[str, float]:
+    """As `found`, of these runs."""
+    first = min(runs, key=lambda run: GOALS[goal](np.array(run["losses"]), run["tasks"]))
+    return dict(zip(first["tasks"], first["average"], strict=True))
+
+
 def mixture(arm: str, key: Line, known: list[Line], count: int) -> np.ndarray:
     """(K,) shares of an arm of a search, or of what it found.
 
@@ -105,9 +122,7 @@ def mixture(arm: str, key: Line, known: list[Line], count: int) -> np.ndarray:
     same = {name: key[name] for name in ("regime", "budget", "bins")}
     runs = [line for line in known if line["seed"] == SEED and same.items() <= line.items()]
     if arm in FOUND:
-        goal = GOALS[FOUND[arm]]
-        best = min(runs, key=lambda run: goal(np.array(run["losses"]), run["tasks"]))
-        return np.array(best["average"])
+        return np.array(list(best(FOUND[arm], runs).values()))
     goal, number = PROPOSED[arm]
     earlier = [name for name, (_, other) in PROPOSED.items() if other < number]
     wanted = {"uniform", *RANDOM, *earlier}

@@ -1,7 +1,7 @@
 """The arms of the study: each an `adapt:` block, as a recipe would have it.
 
 Some come from another run. A control holds everything but its mixture as that run had it, the
-learning rate too; every other arm is tuned for itself.
+learning rate too; so do other settings of ADAPT, of `learned`. Every other arm is tuned for itself.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ class Arm:
         key: of the block, which names that run; None where only its ledger is read.
         rate_of: arm whose learning rate it has; None where its own is tuned.
         counts_targets: whether `targets` are anything to it.
+        found_for: what a search made its shares for; None where no search made them.
+        regimes: where it is compared; None is everywhere.
         reported: whether it stands in the tables; a run that only serves others does not.
         static: whether its mixture is fixed before the run.
     """
@@ -32,13 +34,25 @@ class Arm:
     key: str | None = None
     rate_of: str | None = None
     counts_targets: bool = False
+    found_for: str | None = None
+    regimes: tuple[str, ...] | None = None
     reported: bool = True
     static: bool = field(default=False, kw_only=True)
 
 
+def _searched(goal: str) -> Arm:
+    return Arm(
+        {"mixture": "weights"},
+        f"the static mixture of the best {goal} in a search at 5 %, on a seed of its own",
+        rate_of="uniform",
+        found_for=goal,
+        regimes=("natural",),
+    )
+
+
 def _control(replay_as: str, says: str) -> Arm:
     block = {"mixture": "replay", "replay_as": replay_as}
-    return Arm(block, says, "learned", "replay", "learned", counts_targets=True)
+    return Arm(block, says, "learned", "replay", "learned", regimes=("natural",))
 
 
 ARMS = {
@@ -59,10 +73,20 @@ ARMS = {
         "a temperature that falls from 5 to 1",
         static=True,
     ),
+    "searched_mean": _searched("mean"),
+    "searched_quarter": _searched("worst quarter"),
     "learned": Arm({"mixture": "learned"}, "ADAPT with its defaults", counts_targets=True),
     "learned_mean": Arm(
         {"mixture": "learned", "learned": {"objective": "mean"}},
         "ADAPT, which lowers the mean of the losses instead of their worst",
+        rate_of="learned",
+        counts_targets=True,
+        regimes=("natural", "targets"),
+    ),
+    "learned_sharp": Arm(
+        {"mixture": "learned", "learned": {"beta": 1.0}},
+        "ADAPT, whose worst case is twice as sharp as by default",
+        rate_of="learned",
         counts_targets=True,
     ),
     "odm": Arm({"mixture": "odm"}, "online data mixing"),
@@ -86,9 +110,11 @@ ARMS = {
     "replay_permuted": _control("permuted", "control: `learned` with its tasks permuted"),
     "replay_reversed": _control("reversed", "control: `learned` with time reversed"),
     "replay_shuffled": _control("shuffled", "control: `learned` with its pieces shuffled"),
+    "replay_walk": _control("walk", "control: a random walk that goes as far as `learned`"),
 }
 
 REPORTED = tuple(name for name, arm in ARMS.items() if arm.reported)
 TUNED = tuple(name for name, arm in ARMS.items() if arm.rate_of is None)
 # Rules of thumb; the best of them, by the tuning runs, has ten seeds in the main comparison.
 STATIC = tuple(name for name, arm in ARMS.items() if arm.static and name != "uniform")
+FOUND = tuple(name for name, arm in ARMS.items() if arm.found_for is not None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from study_arms import STATIC, TUNED
+from study_arms import FOUND, STATIC, TUNED
 from study_compare import Group
 from study_grid import REGIMES, TUNING_SEEDS
 from study_measured import Line, Measured
@@ -74,7 +74,7 @@ def said(verdict: str) -> str:
 
 def static(measured: Measured, group: Group, metric: str) -> Iterator[str]:
     """The static arm of the best mean, with which `learned` is beside it; of means alone."""
-    names = [arm for arm in ("uniform", *STATIC) if arm in group.cells]
+    names = [arm for arm in ("uniform", *STATIC, *FOUND) if arm in group.cells]
     if "learned" not in group.cells or len(names) < 2:
         return
     means = {
@@ -98,7 +98,7 @@ def not_shown(measured: Measured) -> str:
             f"the regime{'s' if len(missing) > 1 else ''} {', '.join(missing)}, "
             "of which there are no runs yet"
         )
-    parts.append("static mixtures found by search, of which learned_signal.md has some")
+    parts.append("static mixtures found by search at other budgets than 5 % or in other regimes")
     return "; ".join(parts) + "."
 
 

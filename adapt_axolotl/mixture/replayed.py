@@ -2,7 +2,8 @@
 
 What did it, if a mixture that moves does well? Its average, drawn from start to end, has all but
 the movement. Its schedule with the tasks permuted has the same movement for the wrong tasks; with
-time reversed or shuffled, the same mixtures for each task in another order.
+time reversed or shuffled, the same mixtures for each task in another order. A random walk goes as
+far, to nowhere in particular.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 from adapt_axolotl.data.random_streams import RandomStream
 from adapt_axolotl.mixture.scheduled import Phases
 
-ReplayedAs = Literal["average", "schedule", "permuted", "reversed", "shuffled"]
+ReplayedAs = Literal["average", "schedule", "permuted", "reversed", "shuffled", "walk"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,14 +42,16 @@ def replayed(
         average: (K,) over the tokens of the run.
         how: `average`: that; `schedule`: as they were; `permuted`: with each task in the place of
             another one; `reversed`: from the last span to the first; `shuffled`: in random order,
-            each as long as it was.
-        seed: of the permutation and the order.
+            each as long as it was; `walk`: see `random_walk`.
+        seed: of the permutation, the order and the walk.
     """
     if how == "average":
         return Replay(np.ones(1), average[None])
     if how == "permuted":
         trained = np.asarray((shares > 0).any(axis=0))
         return Replay(ends, np.take(shares, other_tasks(trained, seed), axis=1))
+    if how == "walk":
+        return Replay(ends, random_walk(np.diff(ends, prepend=0.0), shares, seed))
     order = np.arange(len(ends))
     if how == "reversed":
         order = order[::-1]
@@ -67,3 +70,34 @@ def other_tasks(trained: np.ndarray, seed: int) -> np.ndarray:
     others = np.arange(len(trained))
     others[circle] = np.roll(circle, 1)
     return others
+
+
+def random_walk(lengths: np.ndarray, shares: np.ndarray, seed: int) -> np.ndarray:
+    """(S, K) a walk of the logits that begins where the run began. Each of its steps is as long as
+    the run's, in a random direction; then all of it is scaled, so that over the spans it is on
+    average as far from where it began as the run was (ours).
+
+    Args:
+        lengths: (S,) of the spans.
+        shares: (S, K) of the run. Tasks that have none in some span keep theirs in all, and the
+            others walk within what is left.
+        seed: of the directions.
+    """
+    walking = (shares > 0).all(axis=0)
+    if walking.sum() < 2:
+        return shares
+    logits = np.log(shares[:, walking])
+    logits -= logits.mean(axis=1, keepdims=True)
+    directions = RandomStream.REPLAY.generator(seed, 2).normal(size=logits[1:].shape)
+    directions -= directions.mean(axis=1, keepdims=True)
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    steps = directions * np.linalg.norm(np.diff(logits, axis=0), axis=1, keepdims=True)
+    walk = np.concatenate([np.zeros_like(logits[:1]), np.cumsum(steps, axis=0)])
+    far, own = (lengths @ np.linalg.norm(path, axis=1) for path in (logits - logits[0], walk))
+    if own > 0:
+        walk *= far / own
+    walked = np.exp(logits[0] + walk)
+    walked *= shares[:, walking].sum(axis=1, keepdims=True) / walked.sum(axis=1, keepdims=True)
+    mixtures = shares.copy()
+    mixtures[:, walking] = walked
+    return mixtures

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from study_arms import ARMS, TUNED
+from study_arms import ARMS, FOUND, TUNED
 from study_cost import Costs, said
 from study_grid import (
     BUDGETS,
@@ -24,6 +24,7 @@ from study_grid import (
     in_order,
     rates,
     small,
+    stands_in,
     tuning,
 )
 
@@ -52,8 +53,19 @@ def test_an_arm_is_what_a_recipe_can_say(cell: Cell) -> None:
     needed = before(cell, CHOSEN)
     assert (read.earlier is not None) == (needed is not None and cell.arm != "uniform_more")
     assert bool(read.targets) == (
-        cell.regime == "targets" and cell.arm in ("learned", "learned_mean", "doge")
+        cell.regime == "targets" and cell.arm.startswith(("learned", "doge"))
     )
+
+
+@pytest.mark.parametrize("arm", FOUND)
+def test_a_searched_mixture_is_whole_and_not_one_of_equal_shares(
+    arm: str,
+) -> None:
+    cell = Cell("natural", arm, 0.05, 3e-3, 1)
+    weights = block(cell, 1000, None)["weights"]
+    assert len(weights) == 20
+    assert sum(weights.values()) == pytest.approx(1.0, abs=1e-4)
+    assert max(weights.values()) > 0.06
 
 
 def test_every_cell_comes_once_and_behind_the_one_that_it_needs() -> None:
@@ -94,10 +106,10 @@ def test_the_grid_has_five_seeds_everywhere_and_ten_where_it_matters_most() -> N
                 }
                 main = regime == "natural" and budget > 0.01
                 more = MORE_SEEDS if main and arm in ("uniform", "learned", "temperature") else ()
-                assert own == {*SEEDS, *more}
+                assert own == ({*SEEDS, *more} if stands_in(arm, regime) else set())
     targets = {cell.arm for cell in cells if cell.regime == "targets"}
-    assert {"learned", "replay_average", "uniform_more"} <= targets
-    assert "odm" not in targets
+    assert targets == {"uniform_more", "learned", "learned_mean", "learned_sharp", "doge"}
+    assert not stands_in("replay_walk", "noise")
 
 
 def test_learning_rates_come_from_whole_tuning_alone() -> None:
@@ -112,6 +124,7 @@ def test_learning_rates_come_from_whole_tuning_alone() -> None:
 def test_tuning_is_of_the_arms_that_are_asked_for() -> None:
     assert {cell.arm for cell in tuning(Filter())} == set(TUNED)
     assert {cell.arm for cell in tuning(Filter(["replay_average"]))} == {"learned"}
+    assert {cell.arm for cell in tuning(Filter(["learned_sharp"]))} == {"learned"}
     assert {cell.arm for cell in tuning(Filter(["uniform_more"]))} == {"uniform", "learned"}
 
 

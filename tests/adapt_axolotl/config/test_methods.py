@@ -40,8 +40,8 @@ def made(**block: Any) -> AdaptConfig:
         ),
         (
             {"mixture": "replay", "replay": "runs/a", "replay_as": "backwards"},
-            "adapt.replay_as: must be one of average, schedule, permuted, reversed, shuffled; got "
-            "'backwards'",
+            "adapt.replay_as: must be one of average, schedule, permuted, reversed, shuffled, "
+            "walk; got 'backwards'",
         ),
         (
             {"mixture": "replay", "replay": "runs/a", "tokens": {"a": 5}},

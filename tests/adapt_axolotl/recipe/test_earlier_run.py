@@ -65,7 +65,7 @@ def average(folder: Path) -> np.ndarray:
     return np.array([mixture["average"][name] for name in NAMES])
 
 
-HOW = [None, "average", "schedule", "permuted", "reversed", "shuffled"]
+HOW = [None, "average", "schedule", "permuted", "reversed", "shuffled", "walk"]
 
 
 @pytest.mark.parametrize("how", HOW)
@@ -80,6 +80,8 @@ def test_a_replay_draws_what_the_run_drew(other: Path, how: str | None) -> None:
     if how == "permuted":
         assert sorted(drawn) == pytest.approx(sorted(expected), abs=0.03)
         assert np.argmax(drawn) != np.argmax(expected)
+    elif how == "walk":
+        assert drawn != pytest.approx(expected, abs=0.03)
     else:
         assert drawn == pytest.approx(expected, abs=0.03)
 
