@@ -13,7 +13,7 @@ export TOKENIZERS_PARALLELISM ?= false
 # Test processes; each training run in a test uses one core.
 WORKERS ?= 2
 
-.PHONY: help env demo results bench study study-small study-page check test test-fast wheel light inspect format grid clean
+.PHONY: help env demo results bench study study-small study-page check test test-fast wheel light inspect newest format grid clean
 
 help:
 	@echo "make demo    train the tiny recipe and its uniform twin, show both side by side"
@@ -27,6 +27,7 @@ help:
 	@echo "make wheel   build the package, install it in a clean environment, train from it"
 	@echo "make light   build adapt-eval alone, install it in a clean environment, compare with it"
 	@echo "make inspect install it with inspect_ai in a clean environment, test on Inspect's logs"
+	@echo "make newest  the newest Axolotl of the registry, where it is not the tested one"
 	@echo "make format  write the formatting"
 	@echo "make grid    write the recipes, their list and docs/keys.md again"
 
@@ -160,6 +161,10 @@ inspect: env
 	cat .venv-inspect/work/test.log
 	! grep -q SKIPPED .venv-inspect/work/test.log
 
+# AXOLOTL='axolotl @ git+https://github.com/axolotl-ai-cloud/axolotl' looks at its main branch.
+newest: env
+	$(BIN)/python packaging/newest_axolotl.py $(if $(AXOLOTL),--axolotl "$(AXOLOTL)")
+
 format: env
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -169,4 +174,4 @@ grid: env
 	$(BIN)/python docs/keys.py
 
 clean:
-	rm -rf $(VENV) .venv-wheel .venv-light .venv-inspect build dist dist-light runs data/tiny
+	rm -rf $(VENV) .venv-wheel .venv-light .venv-inspect .venv-newest build dist dist-light runs data/tiny

@@ -105,7 +105,11 @@ ARMS = {
         "doremi_proxy",
         "replay",
     ),
-    "doge": Arm({"mixture": "doge"}, "DoGE", counts_targets=True),
+    "doge": Arm(
+        {"mixture": "doge", "charge_meta_tokens": True, "learned": {"mu": 5.0}},
+        "DoGE; the tokens that it measures are of the budget",
+        counts_targets=True,
+    ),
     "replay_average": _control("average", "control: the average of `learned`, from start to end"),
     "replay_permuted": _control("permuted", "control: `learned` with its tasks permuted"),
     "replay_reversed": _control("reversed", "control: `learned` with time reversed"),

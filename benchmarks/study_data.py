@@ -60,13 +60,13 @@ class StudyRows:
             found.update(np.array([len(ids), *ids, *labels]).tobytes())
         return found.hexdigest()
 
-    def measuring(self) -> MeasuringRows:
+    def measuring(self, device: torch.device | None = None) -> MeasuringRows:
         return MeasuringRows(
             self,
             self.pools,
             pad_token_id=0,
             micro_batch_tokens=2 * BIN,
-            device=torch.device("cpu"),
+            device=device or torch.device("cpu"),
         )
 
 

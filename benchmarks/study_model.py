@@ -11,14 +11,17 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from plain_run import train_one_step
 from study_data import BIN, StudyRows
 from study_metrics import VOCABULARY
-from transformers import Qwen3Config, Qwen3ForCausalLM
+from torch.nn.functional import cross_entropy
+from transformers import PreTrainedModel, Qwen3Config, Qwen3ForCausalLM
 
+from adapt_axolotl.data.pools import TaskPools
 from adapt_axolotl.meta_step.rows import MeasuringRows
 from adapt_axolotl.run.state import AdaptRun
 
@@ -113,19 +116,30 @@ class RowResults:
     exact: np.ndarray
 
 
+class TestedRows(Protocol):
+    """Tokenised test rows."""
+
+    @property
+    def pools(self) -> TaskPools: ...
+    def __getitem__(self, rows: list[int]) -> Any: ...
+    def digest(self) -> str: ...
+    def measuring(self, device: torch.device) -> MeasuringRows: ...
+
+
 @torch.no_grad()
-def results_of_rows(model: Qwen3ForCausalLM, rows: StudyRows) -> RowResults:
-    """Ask for every row."""
-    measuring, count = rows.measuring(), len(rows.pools.lengths)
+def results_of_rows(model: PreTrainedModel, rows: TestedRows) -> RowResults:
+    """Ask for every row, on the model's device."""
+    measuring, count = rows.measuring(model.device), len(rows.pools.lengths)
     results = RowResults(*np.zeros((3, count)))
     model.eval()
     for part in measuring.parts(np.arange(count)):
         batch = measuring.batch(part)
         logits = model(**batch.inputs).logits[:, :-1]
         learned = batch.learned()
-        labels, row = batch.labels[:, 1:][learned], batch.row_of_token[:, 1:][learned]
-        losses = torch.nn.functional.cross_entropy(logits[learned], labels, reduction="none")
-        right = (logits[learned].argmax(-1) == labels).float()
+        labels = batch.labels[:, 1:][learned]
+        losses = cross_entropy(logits[learned].float(), labels, reduction="none").cpu()
+        right = (logits[learned].argmax(-1) == labels).float().cpu()
+        row = batch.row_of_token[:, 1:][learned].cpu()
         whole = torch.ones(len(part)).index_reduce(0, row, right, "amin")
         np.add.at(results.sums, part[row], losses.double().numpy())
         np.add.at(results.tokens, part[row], 1)

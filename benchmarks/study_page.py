@@ -22,6 +22,7 @@ from study_figures import figures, svg
 from study_grid import BUDGETS, RATES, SEEDS, TUNED_ON, TUNING_SEEDS
 from study_measured import Measured, read
 from study_metrics import NATS, SMALLEST
+from study_pretrained import pretrained
 from study_tables import (
     bill,
     controls,
@@ -101,6 +102,14 @@ The same in loss:
 
 {regret_loss}
 
+## With a model that was trained on text first
+
+Everything above is of a model that starts from random weights. The same tasks, test rows and
+statistics, with a Qwen3 of 40 million parameters that was trained on text before, through
+`axolotl train`:
+
+{pretrained}
+
 ## Figures
 
 {figures}
@@ -134,7 +143,7 @@ def main() -> None:
     measured = read(given.tables)
     drawn = list(figures(measured))
     shown = "\n\n".join(f"![{name}](study/{name}.svg)\n\n{filled(says)}" for name, says, _ in drawn)
-    text = page(measured, shown)
+    text = page(measured, shown, given.tables)
     if given.check:
         if not file.exists() or file.read_text(encoding="utf-8") != text:
             raise SystemExit(f"{file}: run `python benchmarks/study_page.py`")
@@ -144,12 +153,13 @@ def main() -> None:
     write_atomically(file, text)
 
 
-def page(measured: Measured, shown: str) -> str:
+def page(measured: Measured, shown: str, tables: Path) -> str:
     """The whole page.
 
     Args:
         measured: both tables.
         shown: its figures.
+        tables: their folder; those of the pretrained model are below it.
     """
     regime, budget = TUNED_ON
     return TEXT.format(
@@ -157,7 +167,7 @@ def page(measured: Measured, shown: str) -> str:
         not_shown=filled(f"What this does not show: {not_shown(measured)}"),
         there=there(measured),
         seeds=len(SEEDS),
-        rates=rates_said(measured),
+        rates=filled(rates_said(measured)),
         budgets=", ".join(percent(one) for one in sorted(BUDGETS)),
         arms=table(
             ("arm", "what it is"),
@@ -175,6 +185,7 @@ def page(measured: Measured, shown: str) -> str:
         ),
         regret_exact=regret(measured, "exact_match"),
         regret_loss=regret(measured, "loss"),
+        pretrained=pretrained(tables / "pretrained"),
         figures=shown,
         small="about an hour on two cores: a part of the grid, learning rates not tuned",
     )

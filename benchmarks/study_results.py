@@ -12,9 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-from study_data import StudyRows
 from study_metrics import METRICS, NATS, suite_name
-from study_model import RowResults
+from study_model import RowResults, TestedRows
 
 from adapt_eval.identity import ledger_of
 from adapt_eval.results import MANIFEST, write_json, write_result
@@ -27,7 +26,7 @@ from adapt_eval.schema import (
 )
 
 
-def write_results(run: Path, name: str, rows: StudyRows, found: RowResults, model: str) -> None:
+def write_results(run: Path, name: str, rows: TestedRows, found: RowResults, model: str) -> None:
     """Write both suites below `run/eval`.
 
     Args:
@@ -70,7 +69,7 @@ def write_results(run: Path, name: str, rows: StudyRows, found: RowResults, mode
         write_json(folder / MANIFEST, manifest)
 
 
-def hashes_of(rows: StudyRows, row: int) -> tuple[str, str]:
+def hashes_of(rows: TestedRows, row: int) -> tuple[str, str]:
     """Of a row's question and of its answer, 16 letters each."""
     columns = rows[[row]]
     ids, labels = columns["input_ids"][0], columns["labels"][0]

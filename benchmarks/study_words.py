@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 from study_arms import FOUND, STATIC, TUNED
 from study_compare import Group
-from study_grid import REGIMES, TUNING_SEEDS
+from study_grid import RATES, REGIMES, TUNING_SEEDS, UNTUNED
 from study_measured import Line, Measured
-from study_tables import difference, percent
+from study_tables import difference, percent, signed
 
 WORDS = {"exact_match": "exact match", "loss": "loss"}
 
@@ -106,8 +107,27 @@ def rates_said(measured: Measured) -> str:
     """Which learning rates were tuned."""
     tuned = {cell.arm for cell in measured.runs if cell.seed in TUNING_SEEDS}
     missing = [arm for arm in TUNED if arm not in tuned]
-    if not missing:
-        return "Learning rates were tuned as said below."
     if not tuned:
         return "No learning rate has been tuned for these runs: all arms have the same."
-    return f"Learning rates have not been tuned yet for {', '.join(missing)}."
+    parts = ["Learning rates were tuned as said below."]
+    if missing:
+        parts = [f"Learning rates have not been tuned yet for {', '.join(missing)}."]
+    for rate in sorted({cell.learning_rate for cell in measured.losses} - {*RATES, UNTUNED}):
+        parts.append(tried(measured, rate))
+    return " ".join(parts)
+
+
+def tried(measured: Measured, rate: float) -> str:
+    """What another rate did to the validation loss, where it was tried."""
+    worse: dict[str, list[float]] = {}
+    for cell, loss in measured.losses.items():
+        if cell.learning_rate == rate and cell.seed in TUNING_SEEDS:
+            same = [replace(cell, learning_rate=one) for one in RATES]
+            found = [measured.losses[one] for one in same if one in measured.losses]
+            if found:
+                worse.setdefault(cell.arm, []).append(loss - min(found))
+    said = ", ".join(f"`{arm}` {signed(sum(own) / len(own))}" for arm, own in worse.items())
+    return (
+        f"A rate of {rate:g} was tried with the same seeds for some arms, and left out of the grid "
+        f"by what it did to the validation loss, over the better of the others: {said}."
+    )

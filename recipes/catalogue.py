@@ -22,6 +22,9 @@ comparison of their runs is one of mixtures. Each recipe's opening comment says 
 how to launch it. `adapt-axolotl plan RECIPE` tells what it will do before it is run.
 
 {table}
+
+`pretrained_study/` has the two recipes of the study with a model that was trained on text first
+([study.md](../docs/study.md)): `pretrain.yml` and `fine_tune.yml`.
 """
 
 

@@ -76,6 +76,30 @@ REAL = (
     "information_extraction",
 )
 
+# Twenty tasks with one right answer each, which docs/study.md is about.
+STUDY = (
+    "cogs",
+    "g2p_english",
+    "g2p_georgian",
+    "g2p_greek",
+    "g2p_hungarian",
+    "g2p_italian",
+    "g2p_japanese",
+    "g2p_korean",
+    "g2p_welsh",
+    "inflect_arabic",
+    "inflect_finnish",
+    "inflect_georgian",
+    "inflect_macedonian",
+    "inflect_maltese",
+    "inflect_navajo",
+    "inflect_spanish",
+    "inflect_turkish",
+    "inflect_welsh",
+    "scan",
+    "sql_advising",
+)
+
 HEADER = """\
 # {title}
 #
@@ -293,12 +317,90 @@ def grid_recipe(kind: str, model: Model, budget: int) -> tuple[str, str]:
     return name, header + body
 
 
+SMALL_SETTINGS = """\
+sample_packing: true
+optimizer: adamw_torch_fused
+learning_rate: {rate}
+lr_scheduler: cosine
+warmup_ratio: 0.05
+weight_decay: 0.1
+seed: 42
+
+bf16: auto
+attn_implementation: sdpa
+dataset_num_proc: 4
+logging_steps: 20
+save_strategy: "no"
+"""
+
+
+def pretrain_recipe() -> tuple[str, str]:
+    """A small model, trained on text first."""
+    text = """\
+# A Qwen3 of 40 million parameters, trained on text: what the runs of fine_tune.yml start from.
+#
+# Prerequisites: a JSON-lines file of {"text": ...}; export STUDY_TEXT=FILE
+#                python benchmarks/pretrained_base.py $STUDY_TEXT --out data/small/model
+# Launch:        axolotl train recipes/pretrained_study/pretrain.yml
+#                (benchmarks/pretrained_study.py does this and all that comes after it)
+# Hardware:      one GPU with 16 GB or more
+# Status:        not yet run; the way was run with a tiny model on a CPU
+
+base_model: data/small/model
+reinit_weights: true   # the folder has a config and no weights; the seed makes them
+
+datasets:
+  - path: ${STUDY_TEXT}
+    ds_type: json
+    type: completion
+    field: text
+
+dataset_prepared_path: data/small/prepared
+output_dir: runs/pretrained_study/base
+
+sequence_len: 512
+num_epochs: 1
+micro_batch_size: 64
+gradient_accumulation_steps: 1
+"""
+    return "pretrain", text + SMALL_SETTINGS.format(rate="1e-3")
+
+
+def fine_tune_recipe() -> tuple[str, str]:
+    """That model, on the study's tasks."""
+    header = """\
+# The model of pretrain.yml on the 20 tasks of the study, at a 5 % budget, learned mixture.
+#
+# Prerequisites: runs/pretrained_study/base of pretrain.yml ; export ADAPT_TEST_DATA=DIR, with
+#                DIR/study/<task>/{train,validation,test}.jsonl in chat format
+# Launch:        axolotl train recipes/pretrained_study/fine_tune.yml
+#                (benchmarks/pretrained_study.py trains all arms and seeds)
+# Hardware:      one GPU with 16 GB or more
+# Status:        not yet run; the way was run with a tiny model on a CPU
+
+base_model: runs/pretrained_study/base
+
+"""
+    body = (
+        ADAPT.format(budget="5%", mixture="learned")
+        + data_blocks("${ADAPT_TEST_DATA}/study", STUDY)
+        + "dataset_prepared_path: data/small/prepared\n"
+        + "output_dir: runs/pretrained_study/learned\n\n"
+        + "sequence_len: 512\neval_sample_packing: false\n"
+        + "micro_batch_size: 1\ngradient_accumulation_steps: 1\n"
+        + SMALL_SETTINGS.format(rate="5e-4")
+    )
+    return "fine_tune", header + body
+
+
 def all_recipes() -> dict[str, str]:
     """File name -> content."""
     recipes = []
     for kind in MIXTURES:
         recipes += [tiny_recipe(kind), real_recipe(kind)]
         recipes += [grid_recipe(kind, model, budget) for model in MODELS for budget in BUDGETS]
+    apart = [pretrain_recipe(), fine_tune_recipe()]
+    recipes += [(f"pretrained_study/{name}", content) for name, content in apart]
     return {f"{name}.yml": content for name, content in recipes}
 
 

@@ -263,6 +263,10 @@ class AdaptConfig(MethodKeys):
                 "final_temperature is read with mixture: temperature only; remove it, or choose "
                 "mixture: temperature"
             )
+        if self.floor != FLOOR and self.mixture != "learned":
+            raise ValueError(
+                "floor is read with mixture: learned only; remove it, or choose mixture: learned"
+            )
         if self.tokens and self.share_unit == "examples":
             raise ValueError(
                 "tokens: stands beside shares of tokens, and here shares count examples; remove "

@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pyarrow.parquet
 import pytest
+from study_pretrained import pretrained
 
+from adapt_common.run_records import read_ledger
 from adapt_eval.comparison.arms import read_arms
 from adapt_eval.comparison.compare import compare
 
+ARMS = ("uniform", "learned")
 ROWS = {"train": 100, "validation": 20, "test": 15}  # of each task
 
 
@@ -91,3 +94,39 @@ def test_methods_of_others_are_built_as_recipes_build_them(
     command = (few_rows, "--out", tmp_path / "runs", "--only", "odm,doge", "--regimes", "natural")
     told = ran("run_study", *command, "--seeds", "1", "--budgets", "2%", repository=repository)
     assert "[2/2]" in told
+
+
+@pytest.mark.slow
+def test_a_model_is_trained_on_text_and_then_by_both_arms(
+    few_rows: Path, tmp_path: Path, repository: Path
+) -> None:
+    # The driver's folder of rows is DIR/study.
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "study").symlink_to(few_rows)
+    text = tmp_path / "text.jsonl"
+    rows = (few_rows / "sql_advising" / "train.jsonl").read_text(encoding="utf-8").splitlines()
+    contents = [" ".join(one["content"] for one in json.loads(row)["messages"]) for row in rows]
+    text.write_text("".join(f"{json.dumps({'text': one})}\n" for one in contents))
+    runs, docs = tmp_path / "runs", tmp_path / "docs"
+    command = (tmp_path / "data" / "study", "--text", text, "--out", runs, "--size", "tiny")
+    command = (*command, "--pretrain-steps", 2, "--arms", "uniform,learned", "--seeds", "1")
+    told = ran("pretrained_study", *command, "--budget", "4%", repository=repository)
+    assert told.count("exact match") == 2
+    told = ran("pretrained_study", *command, "--budget", "4%", repository=repository)
+    assert "axolotl train" not in told  # nothing is done twice
+
+    tables = runs / "tables"
+    lines = pyarrow.parquet.read_table(tables / "study.parquet").to_pylist()
+    assert len(lines) == 40
+    # Both began with the model that was trained on text, and ended with another one each.
+    folders = [runs / "natural" / "4%" / arm / "rate_0.0005" / "seed_1" for arm in ARMS]
+    first = [
+        [task["first_validation_loss"] for task in read_ledger(run)["tasks"].values()]
+        for run in folders
+    ]
+    assert first[0] == first[1]
+    assert lines[0]["loss"] != lines[20]["loss"]
+    said = pretrained(tables)
+    assert "4%, seeds 1, learning rate 0.0005" in said
+    assert "| learned |" in said
+    assert "No such runs are here yet" in pretrained(docs)

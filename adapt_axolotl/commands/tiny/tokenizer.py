@@ -8,6 +8,8 @@ capitals stand nowhere in the training text. So a made word of n letters is alwa
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
@@ -27,7 +29,20 @@ CHAT_TEMPLATE = (
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
-    """The tokenizer; the same on every call."""
+    """The tokenizer of the tiny model; the same on every call."""
+    return trained_tokenizer(["user\nassistant\n", *english_lines()], VOCABULARY, CONTEXT)
+
+
+def trained_tokenizer(
+    texts: Iterable[str], vocabulary: int, context: int
+) -> PreTrainedTokenizerFast:
+    """A tokenizer of this kind that has learned its merges from other text.
+
+    Args:
+        texts: to learn from.
+        vocabulary: tokens, the markers and the 256 bytes among them.
+        context: tokens of the longest row.
+    """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -37,18 +52,18 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY,
+        vocab_size=vocabulary,
         special_tokens=[PAD, START, END],
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(["user\nassistant\n", *english_lines()], trainer)
+    tokenizer.train_from_iterator(texts, trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         bos_token=START,
         eos_token=END,
         pad_token=PAD,
         chat_template=CHAT_TEMPLATE,
-        model_max_length=CONTEXT,
+        model_max_length=context,
         clean_up_tokenization_spaces=False,
     )

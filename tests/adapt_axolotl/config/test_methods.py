@@ -53,6 +53,8 @@ def made(**block: Any) -> AdaptConfig:
             {"mixture": "doge", "learned": {"measure": "loss_falls"}},
             "learned.measure: mixture: doge is measure: products; remove it, or choose mixture: l",
         ),
+        ({"mixture": "uniform", "floor": 0.3}, "floor is read with mixture: learned only; remove"),
+        ({"mixture": "doge", "floor": 0.3}, "floor is read with mixture: learned only; remove it"),
         ({"learned": {"mu": 0.1}}, "mu is read with rule: doge only; remove it, or choose mixture"),
         (
             {"learned": {"rule": "doge"}},
