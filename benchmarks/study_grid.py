@@ -43,7 +43,7 @@ SMALL = (
     ("natural", 0.05, ("uniform", "learned", "uniform_more", "temperature")),
     ("natural", 0.05, ("replay_average", "replay_permuted")),
     ("balanced", 0.05, ("uniform", "learned", "uniform_more")),
-    ("natural", 0.01, tuple(ARMS)),
+    ("natural", 0.01, tuple(name for name, arm in ARMS.items() if arm.budgets is None)),
 )
 
 
@@ -89,11 +89,13 @@ class Filter:
         )
 
 
-def stands_in(arm: str, regime: str) -> bool:
-    """Whether the arm has runs of its own in the regime."""
+def stands_in(arm: str, regime: str, budget: float) -> bool:
+    """Whether the arm has runs of its own there."""
     own = ARMS[arm]
-    return (regime != "targets" or own.counts_targets) and (
-        own.regimes is None or regime in own.regimes
+    return (
+        (regime != "targets" or own.counts_targets)
+        and (own.regimes is None or regime in own.regimes)
+        and (own.budgets is None or budget in own.budgets)
     )
 
 
@@ -113,22 +115,43 @@ def tuning(wanted: Filter) -> list[Cell]:
 
 
 def rates(losses: Mapping[Cell, float]) -> dict[str, float]:
-    """Arm -> its learning rate: that of the lowest mean over the tuning seeds; `UNTUNED` for arms
-    of which not all tuning runs are there.
+    """Arm -> its learning rate. That of uniform mixing is the one of the lowest mean over the
+    tuning seeds. An arm has that one too, unless the one of its own lowest mean is better with
+    every seed: else noise would compare arms at two rates. `UNTUNED` for arms of which not all
+    tuning runs are there.
 
     Args:
         losses: of tuning runs: the mean validation loss over tasks.
     """
+    common = _best_rate("uniform", losses)
     chosen = {}
     for arm in TUNED:
-        own = [
-            [losses.get(Cell(TUNED_ON[0], arm, TUNED_ON[1], rate, seed)) for seed in TUNING_SEEDS]
-            for rate in RATES
-        ]
-        means = [sum(one) / len(one) for one in own if None not in one]  # type: ignore[arg-type]
-        whole = len(means) == len(RATES)
-        chosen[arm] = RATES[means.index(min(means))] if whole else UNTUNED
+        own = _best_rate(arm, losses)
+        if own is not None and common is not None and not _better(arm, own, common, losses):
+            own = common
+        chosen[arm] = UNTUNED if own is None else own
     return {name: chosen[arm.rate_of or name] for name, arm in ARMS.items()}
+
+
+def _tuning_losses(arm: str, rate: float, losses: Mapping[Cell, float]) -> list[float]:
+    """By seed, of those that are there."""
+    regime, budget = TUNED_ON
+    cells = [Cell(regime, arm, budget, rate, seed) for seed in TUNING_SEEDS]
+    return [losses[cell] for cell in cells if cell in losses]
+
+
+def _best_rate(arm: str, losses: Mapping[Cell, float]) -> float | None:
+    """Of the lowest mean; None where runs are missing."""
+    own = {rate: _tuning_losses(arm, rate, losses) for rate in RATES}
+    if any(len(found) < len(TUNING_SEEDS) for found in own.values()):
+        return None
+    return min(own, key=lambda rate: sum(own[rate]))
+
+
+def _better(arm: str, rate: float, other: float, losses: Mapping[Cell, float]) -> bool:
+    """With every seed."""
+    pairs = zip(_tuning_losses(arm, rate, losses), _tuning_losses(arm, other, losses), strict=True)
+    return all(one < two for one, two in pairs)
 
 
 def best_static(losses: Mapping[Cell, float], chosen: Mapping[str, float]) -> str | None:
@@ -158,7 +181,7 @@ def grid(wanted: Filter, chosen: Mapping[str, float], static: str | None) -> lis
     cells = [
         Cell(regime, arm, budget, chosen[arm], seed)
         for budget, regime, seed, arm in parts
-        if wanted.takes(regime, arm) and stands_in(arm, regime)
+        if wanted.takes(regime, arm) and stands_in(arm, regime, budget)
     ]
     if wanted.seeds is None:
         main = [name for name in ("uniform", "learned", static) if name is not None]

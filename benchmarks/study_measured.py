@@ -46,6 +46,11 @@ class Run:
         losses = np.sort([line["loss"] for line in self.tasks])
         return float(losses[-max(1, len(losses) // 4) :].mean())
 
+    @property
+    def worst_task(self) -> float:
+        """The highest loss."""
+        return float(max(line["loss"] for line in self.tasks))
+
 
 @dataclass(frozen=True)
 class Measured:

@@ -26,6 +26,7 @@ from study_pretrained import pretrained
 from study_tables import (
     bill,
     controls,
+    forms,
     percent,
     regret,
     results,
@@ -69,8 +70,9 @@ tasks.
 {arms}
 
 A learning rate is chosen for each arm among {grid}, with seeds {tuning_seeds} in the regime
-{tuned_regime} at {tuned_budget}, by the mean validation loss over tasks; no such run is in a table.
-A control has the rate of the run that it comes from, `doremi` its own in all three runs.
+{tuned_regime} at {tuned_budget}, by the mean validation loss over tasks: that of uniform mixing,
+unless another one is better for the arm with every seed. No such run is in a table. A control has
+the rate of the run that it comes from, `doremi` its own in all three runs.
 
 Regimes: `natural`, the tasks as they are, whose sizes differ forty-fold; `balanced`, every task cut
 to as many training rows as the smallest; `noise`, the answers of four tasks shuffled, which are not
@@ -209,6 +211,9 @@ def of_group(measured: Measured, group: Group) -> Iterator[str]:
     if group.kind == "all":
         if found := controls(measured, group):
             yield "What did it? Controls against `learned`, corrected among themselves:"
+            yield found
+        if found := forms(measured, group):
+            yield "What ADAPT is to lower, one form of the objective a line:"
             yield found
         yield "What it cost, supervised tokens and processor time, means over seeds:"
         yield bill(measured, group)

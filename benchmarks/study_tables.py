@@ -6,12 +6,12 @@ those that `adapt-eval compare` found.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from study_arms import ARMS
+from study_arms import ARMS, FORMS
 from study_compare import Group
-from study_measured import Line, Measured
+from study_measured import Line, Measured, Run
 from study_metrics import READ
 
 from adapt_common.markdown import table
@@ -79,6 +79,35 @@ def results(measured: Measured, group: Group) -> str:
         rows,
         set(range(1, 8)),
     )
+
+
+# What a form of the objective is about -> of a run.
+FORMS_ASK: dict[str, Callable[[Run], float]] = {
+    "mean loss": lambda run: run.mean("loss"),
+    "worst quarter": lambda run: run.worst_quarter,
+    "worst task": lambda run: run.worst_task,
+    "exact match": lambda run: run.mean("exact_match"),
+}
+
+
+def forms(measured: Measured, group: Group) -> str:
+    """What the forms of ADAPT's objective did, less uniform mixing, by Student over seeds; empty
+    where there is one form alone."""
+    baseline = measured.of_arm(group, "uniform")
+    rows = [
+        (
+            arm,
+            *(
+                interval([ask(run) - ask(base) for run, base in zip(runs, baseline, strict=True)])
+                for ask in FORMS_ASK.values()
+            ),
+        )
+        for arm in FORMS
+        if arm in group.cells and (runs := measured.of_arm(group, arm))
+    ]
+    if len(rows) < 2:
+        return ""
+    return table(("over uniform", *FORMS_ASK), rows, set(range(1, 5)))
 
 
 def ranks(line: Line | None) -> str:

@@ -112,6 +112,9 @@ def rates_said(measured: Measured) -> str:
     parts = ["Learning rates were tuned as said below."]
     if missing:
         parts = [f"Learning rates have not been tuned yet for {', '.join(missing)}."]
+    edge = [arm for arm in TUNED if arm in tuned and measured.rates[arm] == min(RATES)]
+    if edge:
+        parts.append(f"The lowest rate, below which none was tried, is that of {', '.join(edge)}.")
     for rate in sorted({cell.learning_rate for cell in measured.losses} - {*RATES, UNTUNED}):
         parts.append(tried(measured, rate))
     return " ".join(parts)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from study_arms import ARMS, FOUND, TUNED
+from study_arms import ARMS, FORMS, FOUND, TUNED
 from study_cost import Costs, said
 from study_grid import (
     BUDGETS,
@@ -106,10 +107,11 @@ def test_the_grid_has_five_seeds_everywhere_and_ten_where_it_matters_most() -> N
                 }
                 main = regime == "natural" and budget > 0.01
                 more = MORE_SEEDS if main and arm in ("uniform", "learned", "temperature") else ()
-                assert own == ({*SEEDS, *more} if stands_in(arm, regime) else set())
+                assert own == ({*SEEDS, *more} if stands_in(arm, regime, budget) else set())
     targets = {cell.arm for cell in cells if cell.regime == "targets"}
-    assert targets == {"uniform_more", "learned", "learned_mean", "learned_sharp", "doge"}
-    assert not stands_in("replay_walk", "noise")
+    assert targets == {"uniform_more", "doge", *FORMS}
+    assert not stands_in("replay_walk", "noise", 0.05)
+    assert not stands_in("learned_cvar", "natural", 0.1)
 
 
 def test_learning_rates_come_from_whole_tuning_alone() -> None:
@@ -119,6 +121,15 @@ def test_learning_rates_come_from_whole_tuning_alone() -> None:
     assert chosen["replay_reversed"] == RATES[0]  # a control has its run's
     del known[Cell(TUNED_ON[0], "odm", TUNED_ON[1], RATES[1], TUNING_SEEDS[0])]
     assert rates(known)["odm"] == UNTUNED
+
+
+def test_an_arm_has_the_rate_of_uniform_mixing_unless_its_own_is_better_with_every_seed() -> None:
+    low, high = RATES
+    known = losses({"uniform": low, "odm": high, "learned": high})
+    by_one_seed = Cell(TUNED_ON[0], "learned", TUNED_ON[1], low, TUNING_SEEDS[0])
+    known[by_one_seed] = known[replace(by_one_seed, learning_rate=high)] - 1e-6
+    chosen = rates(known)
+    assert (chosen["uniform"], chosen["odm"], chosen["learned"]) == (low, high, low)
 
 
 def test_tuning_is_of_the_arms_that_are_asked_for() -> None:
