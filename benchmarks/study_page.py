@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from collect_study import CELLS, MEASURED
+from signal_tables import put
 from study_arms import ARMS
 from study_compare import Group
 from study_figures import figures, svg
@@ -23,6 +24,7 @@ from study_grid import BUDGETS, RATES, SEEDS, TUNED_ON, TUNING_SEEDS
 from study_measured import Measured, read
 from study_metrics import NATS, SMALLEST
 from study_pretrained import pretrained
+from study_readme import MARKS, in_short
 from study_tables import (
     bill,
     controls,
@@ -137,6 +139,7 @@ def main() -> None:
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--tables", type=Path, default=MEASURED, help="folder of both tables")
     parser.add_argument("--docs", type=Path, default=DOCS, help="folder of the page")
+    parser.add_argument("--readme", type=Path, default=DOCS.parent / "README.md")
     given = parser.parse_args()
     file = given.docs / "study.md"
     if given.check and not file.exists() and not (given.tables / CELLS).exists():
@@ -149,10 +152,12 @@ def main() -> None:
     if given.check:
         if not file.exists() or file.read_text(encoding="utf-8") != text:
             raise SystemExit(f"{file}: run `python benchmarks/study_page.py`")
+        put(given.readme, MARKS, in_short(measured), __file__, check=True)
         return
     for name, _, figure in drawn:
         write_atomically(given.docs / "study" / f"{name}.svg", svg(figure))
     write_atomically(file, text)
+    put(given.readme, MARKS, in_short(measured), __file__, check=False)
 
 
 def page(measured: Measured, shown: str, tables: Path) -> str:

@@ -18,13 +18,17 @@ from adapt_common.markdown import table
 from adapt_eval.statistics.paired import estimate
 
 
-def interval(values: Sequence[float], digits: int = 3) -> str:
-    """Mean over seeds, with a 95 % interval where there are several."""
+def interval(values: Sequence[float], digits: int = 3, sign: str = "") -> str:
+    """Mean over seeds, with a 95 % interval where there are several; sign: `+` for differences."""
     found = estimate(np.array(values, dtype=float))
+
+    def shown(value: float) -> str:
+        return f"{round(value, digits) + 0.0:{sign}.{digits}f}"
+
     if found.n < 2:
-        return f"{found.mean:.{digits}f}"
+        return shown(found.mean)
     low, high = found.interval()
-    return f"{found.mean:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+    return f"{shown(found.mean)} [{shown(low)}, {shown(high)}]"
 
 
 def signed(value: float) -> str:

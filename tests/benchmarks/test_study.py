@@ -11,6 +11,7 @@ from pathlib import Path
 import pyarrow.parquet
 import pytest
 from study_pretrained import pretrained
+from study_readme import MARKS
 
 from adapt_common.run_records import read_ledger
 from adapt_eval.comparison.arms import read_arms
@@ -77,7 +78,9 @@ def test_two_arms_from_the_driver_to_the_page(
         assert 5 < len(line["curve_losses"]) == len(line["curve_tokens"]) <= 10
         assert 0 < line["loss"] < 12
 
-    arguments = ("--tables", tables, "--docs", docs)
+    readme = tmp_path / "README.md"
+    readme.write_text(f"{MARKS[0]}\n{MARKS[1]}\n", encoding="utf-8")
+    arguments = ("--tables", tables, "--docs", docs, "--readme", readme)
     ran("study_page", *arguments, repository=repository)
     page = (docs / "study.md").read_text(encoding="utf-8")
     assert "One seed tells of these models and not of methods." in page

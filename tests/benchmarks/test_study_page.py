@@ -14,6 +14,7 @@ from study_done import finished, validation_losses
 from study_grid import MORE_SEEDS, SEEDS, Cell, Filter, grid, rates, tuning
 from study_measured import Measured, read
 from study_metrics import NATS
+from study_readme import MARKS
 
 from tests.support.made_study import made_study
 
@@ -106,7 +107,9 @@ def test_the_page_says_what_is_there_and_checks_itself(
     study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     docs = tmp_path / "docs"
-    where = ("--tables", tmp_path, "--docs", docs)
+    readme = tmp_path / "README.md"
+    readme.write_text(f"Before.\n\n{MARKS[0]}\n\n{MARKS[1]}\n\nAfter.\n", encoding="utf-8")
+    where = ("--tables", tmp_path, "--docs", docs, "--readme", readme)
     called(monkeypatch, study_page, "--check", *where)  # before anything is committed
     assert "no results" in capsys.readouterr().out
     called(monkeypatch, collect_study, study, "--to", tmp_path)
@@ -121,3 +124,14 @@ def test_the_page_says_what_is_there_and_checks_itself(
     assert "the regimes balanced, noise, duplicates, of which there are no runs yet" in said
     assert "better: `learned`" in said
     assert "### natural, 5% (the main comparison)" in page
+    short = readme.read_text(encoding="utf-8")
+    assert short.startswith("Before.")
+    assert short.endswith("After.\n")
+    first, second = [line for line in short.splitlines() if line.startswith("| `")][:2]
+    # The made gain of its rows' losses, and nothing of the controls.
+    assert first.startswith("| `learned`, ADAPT with its defaults | -0.")
+    assert second.startswith("| `uniform`, equal shares | ")
+    assert "permuted" not in short
+    readme.write_text(short.replace("| -0.", "| -1."), encoding="utf-8")
+    with pytest.raises(SystemExit, match=r"README.md: run `python benchmarks/study_page.py`"):
+        called(monkeypatch, study_page, "--check", *where)
