@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from adapt_axolotl.metagradient.backward_rules import Shares, per_token, rule_of
 from adapt_axolotl.metagradient.estimator import Estimator
+from adapt_axolotl.metagradient.fused_head import changes_logits_otherwise, fused_head
 from adapt_axolotl.metagradient.losses import row_losses
 from adapt_axolotl.metagradient.ranks import Reduce, single_process
 from adapt_axolotl.metagradient.scores import TaskScores, scores_from_rows
@@ -45,16 +46,29 @@ class InBackward:
         model: the trained module; hooks are installed on its parts until `remove`.
         parameters: the trained parameters.
         v: the direction, a tensor for each parameter.
+        fused_loss: the training loss goes around the head. Its share is then computed from what the
+            head would see, which is right where it is called too.
     """
 
     def __init__(
-        self, model: nn.Module, parameters: Sequence[nn.Parameter], v: Sequence[Tensor]
+        self,
+        model: nn.Module,
+        parameters: Sequence[nn.Parameter],
+        v: Sequence[Tensor],
+        *,
+        fused_loss: bool = False,
     ) -> None:
         part_of = {id(p): part for p, part in zip(parameters, v, strict=True)}
         self._owners = _owners(model, parameters)
+        self._head = None
+        found = fused_head(model, self._owners, part_of) if fused_loss else None
+        if found is not None:
+            name, self._head = found
+            del self._owners[name]
         self._handles: list[Any] = []
         self._shares_of: dict[str, Shares] = {}
         self._row_of_token: Tensor | None = None
+        self._labels: Tensor | None = None
         self._shares: Tensor | None = None
         self._read: set[str] = set()
         self._unplaced: set[str] = set()
@@ -75,9 +89,22 @@ class InBackward:
         owners = _owners(model, parameters).items()
         return [name for name, module in owners if rule_of(module) is None]
 
-    def begin(self, row_of_token: Tensor) -> None:
-        """Before the forward of a micro-batch. row_of_token: (B, T), -1 beside rows."""
+    @property
+    def computes_the_head(self) -> bool:
+        """Whether the share of the head is computed and not read."""
+        return self._head is not None
+
+    def begin(self, row_of_token: Tensor, labels: Tensor) -> None:
+        """Before the forward of a micro-batch.
+
+        Args:
+            row_of_token: (B, T), -1 beside rows.
+            labels: (B, T); read only where the loss is fused.
+        """
         self._row_of_token = row_of_token
+        self._labels = labels
+        if self._head is not None:
+            self._head.begin()
         self._shares = None
         self._read = set()
         self._unplaced = set()
@@ -107,18 +134,33 @@ class InBackward:
                 "belongs to no row"
             )
         assert self._row_of_token is not None
-        assert self._shares is not None
-        inside = self._row_of_token >= 0
-        sums = torch.zeros(num_rows, dtype=torch.float64, device=self._shares.device)
-        sums.index_add_(0, self._row_of_token[inside], self._shares[inside].double())
-        return sums / loss_weight
+        sums = torch.zeros(num_rows, dtype=torch.float64, device=self._row_of_token.device)
+        if self._shares is not None:
+            inside = self._row_of_token >= 0
+            sums.index_add_(0, self._row_of_token[inside], self._shares[inside].double())
+        return sums / loss_weight + self._products_of_head(num_rows)
+
+    def _products_of_head(self, num_rows: int) -> Tensor | float:
+        if self._head is None:
+            return 0.0
+        assert self._labels is not None
+        assert self._row_of_token is not None
+        products = self._head.products(self._labels, self._row_of_token, num_rows)
+        if products is None:
+            raise BypassedModule(
+                "the fused loss goes around the head, and what the head would see, or its whole "
+                "weight, is not to be had"
+            )
+        return products
 
     def remove(self) -> None:
         """Remove the hooks and let go of v."""
         for handle in self._handles:
             handle.remove()
+        if self._head is not None:
+            self._head.remove()
         self._handles, self._shares_of = [], {}
-        self._row_of_token = self._shares = None
+        self._row_of_token = self._labels = self._shares = None
 
     def _forward_hook(self, name: str) -> Callable[..., Any]:
         def hook(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
@@ -178,19 +220,26 @@ def in_backward_scores(
     num_tasks: int,
     *,
     half_precision: bool = False,
+    fused_loss: bool = False,
     reduce: Reduce = single_process,
 ) -> TaskScores:
     """Scores read off backwards of these batches, which are not the training step's: how the
     estimator is checked. Precision is the model's own; `half_precision` changes nothing.
 
     Raises:
-        BypassedModule: the backward did not reach the hook of a module.
+        BypassedModule: the backward did not reach the hook of a module, or the share of a head that
+            the training loss goes around cannot be computed.
     """
-    reader = InBackward(model, parameters, v)
+    reader = InBackward(model, parameters, v, fused_loss=fused_loss)
     products = []
     try:
+        if reader.computes_the_head and changes_logits_otherwise(model, batches[0]):
+            raise BypassedModule(
+                "the fused loss goes around the head, whose logits the model changes in a way that "
+                "is not known here"
+            )
         for batch in batches:
-            reader.begin(batch.row_of_token)
+            reader.begin(batch.row_of_token, batch.labels)
             # As in training: the shares of the head are read at every position.
             sums, _ = row_losses(model, batch, whole_logits=True)
             torch.autograd.grad(sums.sum(), list(parameters), allow_unused=True)

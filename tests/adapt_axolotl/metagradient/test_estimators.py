@@ -110,7 +110,7 @@ def test_in_backward_agrees_with_the_reference_in_released_shapes(family: str) -
     v = direction(model, parameters, [padded(make_rows(3, 2), [0, 1, 2])], torch.ones(3)).v
     expected = per_task_scores(model, parameters, batches, v, 3).inner_products
     reader = InBackward(model, parameters, v)
-    reader.begin(batches[0].row_of_token)
+    reader.begin(batches[0].row_of_token, batches[0].labels)
     sums, tokens = row_losses(model, batches[0], whole_logits=True)
     sums.sum().backward()
     products = reader.collect(1.0, 4)
@@ -145,7 +145,7 @@ def test_in_backward_counts_once_under_gradient_checkpointing(family: str, reent
     plain = make_model(family)
     expected = per_task_scores(plain, trained(plain), batches, v, 4).inner_products
     reader = InBackward(model, parameters, v)
-    reader.begin(batches[0].row_of_token)
+    reader.begin(batches[0].row_of_token, batches[0].labels)
     sums, tokens = row_losses(model, batches[0], whole_logits=True)
     sums.sum().backward()
     products = reader.collect(1.0, 6)
