@@ -39,8 +39,9 @@ class InBackward:
     """Hooks that read the backwards of a model; see the module docstring.
 
     Not covered: modules that are not affine in their parameters (DoRA magnitudes), parameters used
-    outside their module's forward (LoRA on embeddings), experts that see no token. `uncovered`
-    names the first two kinds, `BypassedModule` tells of any other.
+    outside their module's forward (LoRA on embeddings). `uncovered` names those without a rule,
+    `BypassedModule` tells of any other: a module whose parameters get a gradient that did not come
+    through its hook.
 
     Args:
         model: the trained module; hooks are installed on its parts until `remove`.
@@ -71,6 +72,7 @@ class InBackward:
         self._labels: Tensor | None = None
         self._shares: Tensor | None = None
         self._read: set[str] = set()
+        self._with_gradient: set[str] = set()
         self._unplaced: set[str] = set()
         for name, module in self._owners.items():
             parts = {
@@ -82,6 +84,9 @@ class InBackward:
             assert rule is not None, f"{name} is uncovered"
             self._shares_of[name] = rule(module, parts)
             self._handles.append(module.register_forward_hook(self._forward_hook(name)))
+            for parameter in module.parameters(recurse=False):
+                if id(parameter) in part_of:
+                    self._handles.append(parameter.register_hook(self._gradient_hook(name)))
 
     @staticmethod
     def uncovered(model: nn.Module, parameters: Sequence[nn.Parameter]) -> list[str]:
@@ -107,6 +112,7 @@ class InBackward:
             self._head.begin()
         self._shares = None
         self._read = set()
+        self._with_gradient = set()
         self._unplaced = set()
 
     def collect(self, loss_weight: float, num_rows: int) -> Tensor:
@@ -123,6 +129,9 @@ class InBackward:
             BypassedModule: the backward did not reach the hook of a module.
         """
         missing = [name for name in self._owners if name not in self._read]
+        if self._with_gradient & self._read:
+            # What got no gradient took no part: an image tower on text, an expert without a token.
+            missing = [name for name in missing if name in self._with_gradient]
         if missing:
             raise BypassedModule(
                 f"the backward went around {len(missing)} of {len(self._owners)} modules, such as "
@@ -161,6 +170,12 @@ class InBackward:
             self._head.remove()
         self._handles, self._shares_of = [], {}
         self._row_of_token = self._labels = self._shares = None
+
+    def _gradient_hook(self, name: str) -> Callable[[Tensor], None]:
+        def hook(gradient: Tensor) -> None:
+            self._with_gradient.add(name)
+
+        return hook
 
     def _forward_hook(self, name: str) -> Callable[..., Any]:
         def hook(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:

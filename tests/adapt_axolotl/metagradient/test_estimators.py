@@ -9,6 +9,7 @@ from __future__ import annotations
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from transformers.pytorch_utils import Conv1D
 
 from adapt_axolotl.metagradient import backward_rules
 from adapt_axolotl.metagradient.direction import direction
@@ -244,6 +245,44 @@ def test_in_backward_notices_a_module_that_a_fused_kernel_bypasses() -> None:
     check = check_estimator(IN_BACKWARD, model, parameters, batches, random_v(parameters), 2)
     assert not check.passed
     assert "up_proj" in check.reason
+
+
+def test_a_module_that_took_no_part_has_no_share() -> None:
+    """An image tower on rows of text, an expert without a token."""
+    model = make_model("llama")
+    model.tower = torch.nn.Linear(4, 4)
+    parameters = trained(model)
+    batches = [padded(make_rows(6, 6), TASKS)]
+    v = random_v(parameters)
+    expected = per_task_scores(model, parameters, batches, v, 4).inner_products
+    found = read_in_backward(model, parameters, batches, v).inner_products
+    assert relative_error(found, expected) < 1e-4
+
+
+class Another(torch.nn.Linear):
+    """The same product written another way, as Falcon's."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return input @ self.weight.T + (0 if self.bias is None else self.bias)
+
+
+@pytest.mark.parametrize("frozen_bias", [False, True])
+def test_linear_layers_of_other_classes_are_read(frozen_bias: bool) -> None:
+    model = make_model("llama", mlp_bias=True)
+    mlp = model.model.layers[0].mlp
+    mlp.up_proj, before = Another(32, 48), mlp.up_proj
+    mlp.up_proj.load_state_dict(before.state_dict())
+    mlp.down_proj, before = Conv1D(32, 48), mlp.down_proj
+    mlp.down_proj.load_state_dict({"weight": before.weight.T, "bias": before.bias})
+    for layer in (mlp.up_proj, mlp.down_proj):
+        layer.bias.requires_grad_(not frozen_bias)
+    parameters = trained(model)
+    batches = [padded(make_rows(6, 6), TASKS)]
+    v = random_v(parameters)
+    expected = per_task_scores(model, parameters, batches, v, 4).inner_products
+    found = read_in_backward(model, parameters, batches, v).inner_products
+    assert InBackward.uncovered(model, parameters) == []
+    assert relative_error(found, expected) < 1e-4
 
 
 @pytest.mark.parametrize("family", FAMILIES)
