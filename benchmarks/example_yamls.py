@@ -263,13 +263,13 @@ def quantise(model: Any, weight_dtype: str) -> None:
     """As quantisation-aware training does it."""
     from axolotl.utils.quantization import TorchAOQuantDType, prepare_model_for_qat
 
-    activations = {"nvfp4": "nvfp4", "mxfp4": "mxfp4", "int4": "int8", "ternary": "int8"}
+    activations = {"mxfp4": "mxfp4", "int4": "int8", "ternary": "int8"}
     if weight_dtype not in activations:
         raise ValueError(f"not built: {weight_dtype} needs a GPU or a package of its own")
     prepare_model_for_qat(
         model,
         TorchAOQuantDType.from_string(weight_dtype),
-        {"nvfp4": 16, "mxfp4": 32, "int4": 16}.get(weight_dtype),
+        {"mxfp4": 32, "int4": 16}.get(weight_dtype),
         TorchAOQuantDType.from_string(activations[weight_dtype]),
     )
 
@@ -328,6 +328,7 @@ def _instead(place: str, value: Any) -> Any:
 
 def main() -> None:
     torch.set_num_threads(1)
+    torch._dynamo.config.suppress_errors = True  # as Axolotl sets it
     lines = all_lines(Path(sys.argv[1]))
     MEASURED.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 

@@ -101,8 +101,7 @@ def _forward_with(module: nn.Module, values: dict[str, Tensor], inputs: Tensor) 
 
 def rule_of(module: nn.Module) -> Rule | None:
     if isinstance(module, nn.Linear):
-        # Some models write the same product another way (Falcon's).
-        return _linear_rule if type(module).forward is nn.Linear.forward else _affine_rule
+        return _linear_rule if type(module).forward is nn.Linear.forward else None
     if isinstance(module, nn.Embedding) or _is_conv1d(module):
         return _affine_rule
     # Each model family has a norm class of its own; all scale their input by a weight (or 1 + it).

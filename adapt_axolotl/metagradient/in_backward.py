@@ -8,7 +8,8 @@ token in <v, gradient> is
 
 where f is the module as a function of its own parameters, in which it must be affine, and G their
 part of v: x G^T for a linear layer, G[token] for an embedding, the scaled input for a norm (ours;
-`backward_rules.py` has one rule for each kind of module).
+`backward_rules.py` has one rule for each kind of module). What acts on each token by itself and is
+not affine is differentiated again, row by row (`by_rows.py`).
 
 Dimensions: B sequences, T tokens, R rows.
 """
@@ -22,9 +23,11 @@ import torch
 from torch import Tensor, nn
 
 from adapt_axolotl.metagradient.backward_rules import Shares, per_token, rule_of
+from adapt_axolotl.metagradient.by_rows import Call, acts_on_tokens, differentiable, shares_of_rows
 from adapt_axolotl.metagradient.estimator import Estimator
 from adapt_axolotl.metagradient.fused_head import changes_logits_otherwise, fused_head
 from adapt_axolotl.metagradient.losses import row_losses
+from adapt_axolotl.metagradient.owners import own_parameters, owners_of
 from adapt_axolotl.metagradient.ranks import Reduce, single_process
 from adapt_axolotl.metagradient.scores import TaskScores, scores_from_rows
 from adapt_axolotl.metagradient.task_batch import TaskBatch
@@ -60,7 +63,9 @@ class InBackward:
         fused_loss: bool = False,
     ) -> None:
         part_of = {id(p): part for p, part in zip(parameters, v, strict=True)}
-        self._owners = _owners(model, parameters)
+        self._owners = owners_of(model, parameters)
+        self._parts_of: dict[str, list[tuple[nn.Parameter, Tensor]]] = {}
+        self._differentiating = False
         self._head = None
         found = fused_head(model, self._owners, part_of) if fused_loss else None
         if found is not None:
@@ -75,24 +80,35 @@ class InBackward:
         self._with_gradient: set[str] = set()
         self._unplaced: set[str] = set()
         for name, module in self._owners.items():
-            parts = {
-                own: part_of[id(parameter)]
-                for own, parameter in module.named_parameters(recurse=False)
+            own = {
+                key: parameter
+                for key, parameter in own_parameters(module)
                 if id(parameter) in part_of
             }
             rule = rule_of(module)
-            assert rule is not None, f"{name} is uncovered"
-            self._shares_of[name] = rule(module, parts)
-            self._handles.append(module.register_forward_hook(self._forward_hook(name)))
-            for parameter in module.parameters(recurse=False):
+            if rule is None:
+                assert acts_on_tokens(module), f"{name} is uncovered"
+                self._parts_of[name] = [(one, part_of[id(one)]) for one in own.values()]
+            else:
+                parts = {key: part_of[id(one)] for key, one in own.items()}
+                self._shares_of[name] = rule(module, parts)
+        # Last, so that none is left behind where a rule fails.
+        for name, module in self._owners.items():
+            hook = self._call_hook if name in self._parts_of else self._forward_hook
+            self._handles.append(module.register_forward_hook(hook(name), with_kwargs=True))
+            for _, parameter in own_parameters(module):
                 if id(parameter) in part_of:
                     self._handles.append(parameter.register_hook(self._gradient_hook(name)))
 
     @staticmethod
     def uncovered(model: nn.Module, parameters: Sequence[nn.Parameter]) -> list[str]:
         """Names of modules whose trained parameters have no rule; empty if all are covered."""
-        owners = _owners(model, parameters).items()
-        return [name for name, module in owners if rule_of(module) is None]
+        owners = owners_of(model, parameters).items()
+        return [
+            name
+            for name, module in owners
+            if rule_of(module) is None and not acts_on_tokens(module)
+        ]
 
     @property
     def computes_the_head(self) -> bool:
@@ -168,7 +184,7 @@ class InBackward:
             handle.remove()
         if self._head is not None:
             self._head.remove()
-        self._handles, self._shares_of = [], {}
+        self._handles, self._shares_of, self._parts_of = [], {}, {}
         self._row_of_token = self._labels = self._shares = None
 
     def _gradient_hook(self, name: str) -> Callable[[Tensor], None]:
@@ -178,14 +194,48 @@ class InBackward:
         return hook
 
     def _forward_hook(self, name: str) -> Callable[..., Any]:
-        def hook(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+        def hook(module: nn.Module, args: tuple[Any, ...], kwargs: Any, output: Any) -> Any:
             # Under reentrant checkpointing the first forward has no graph; its recomputation does.
             # A module that is called by keyword is not read, and collect() says so.
-            if not torch.is_grad_enabled() or not output.requires_grad or not args:
+            reads = torch.is_grad_enabled() and not self._differentiating
+            if not reads or not output.requires_grad or not args:
                 return None
             return _ReadGradient.apply(output, args[0], self, name)
 
         return hook
+
+    def _call_hook(self, name: str) -> Callable[..., Any]:
+        def hook(module: nn.Module, args: tuple[Any, ...], kwargs: Any, output: Any) -> Any:
+            given = differentiable(output)
+            if not torch.is_grad_enabled() or self._differentiating or not given:
+                return None
+            call = Call(args, kwargs)
+            read = iter(_ReadCall.apply(self, name, call, len(given), *given, *call.tensors))
+            if not isinstance(output, tuple | list):
+                return next(read)
+            known = {id(one) for one in given}
+            return type(output)(next(read) if id(one) in known else one for one in output)
+
+        return hook
+
+    def add_call(
+        self, name: str, call: Call, inputs: Sequence[Tensor], gradients: Sequence[Tensor]
+    ) -> None:
+        """Add the shares of a module that is differentiated again."""
+        assert self._row_of_token is not None, "begin() comes before the forward"
+        self._differentiating = True  # the hooks of modules inside are not to read it
+        try:
+            shares = shares_of_rows(
+                self._owners[name],
+                self._parts_of[name],
+                call,
+                inputs,
+                gradients,
+                self._row_of_token,
+            )
+        finally:
+            self._differentiating = False
+        self._place(name, shares)
 
     def add_shares(self, name: str, inputs: Tensor, gradient: Tensor) -> None:
         """Add a module's shares. inputs: what it was given; gradient: of its output."""
@@ -193,6 +243,9 @@ class InBackward:
         with torch.no_grad():
             shares = self._shares_of[name](inputs, gradient)
             placed = per_token(shares, inputs, self._row_of_token)
+        self._place(name, placed)
+
+    def _place(self, name: str, placed: Tensor | None) -> None:
         self._read.add(name)
         if placed is None:
             self._unplaced.add(name)
@@ -217,14 +270,24 @@ class _ReadGradient(torch.autograd.Function):
         return gradients[0], None, None, None
 
 
-def _owners(model: nn.Module, parameters: Sequence[nn.Parameter]) -> dict[str, nn.Module]:
-    """The modules that own trained parameters directly; a tied one has several owners."""
-    trained = {id(parameter) for parameter in parameters}
-    return {
-        name or type(module).__name__: module
-        for name, module in model.named_modules()
-        if any(id(parameter) in trained for parameter in module.parameters(recurse=False))
-    }
+class _ReadCall(torch.autograd.Function):
+    """The identity of some outputs of a module; its backward hands its call and their gradients to
+    the reader."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, reader: InBackward, name: str, call: Call, count: int, *tensors: Tensor
+    ) -> tuple[Tensor, ...]:
+        ctx.save_for_backward(*tensors[count:])
+        ctx.reader, ctx.name, ctx.call = reader, name, call
+        call.tensors = []  # kept as any other is
+        return tuple(one.view_as(one) for one in tensors[:count])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        inputs = ctx.saved_tensors
+        ctx.reader.add_call(ctx.name, ctx.call, inputs, gradients)
+        return (None, None, None, None, *gradients, *(None for _ in inputs))
 
 
 def in_backward_scores(
