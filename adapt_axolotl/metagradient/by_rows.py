@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 # Of Transformers and PEFT, whose families have a class of their own each.
 _TOKEN_BY_TOKEN = ("Experts", "Router", "ParamWrapper")
@@ -78,7 +79,7 @@ def shares_of_rows(
     row_of_token: Tensor,
 ) -> Tensor | None:
     """(B, T), the share of each row at its first token; None where an argument has no axis of
-    tokens.
+    tokens, or a weight is not whole.
 
     Args:
         module: called.
@@ -90,6 +91,8 @@ def shares_of_rows(
     """
     if not all(_has_tokens(one, row_of_token) for one in (*inputs, *gradients)):
         return None
+    if any(isinstance(one, DTensor) or hasattr(one, "ds_id") for one in module.parameters()):
+        return None  # DeepSpeed and FSDP have it whole, if at all, as another tensor
     parameters = [parameter for parameter, _ in parts]
     shares = torch.zeros(row_of_token.shape, dtype=torch.float32, device=row_of_token.device)
     if any(gradient.dtype == torch.float64 for gradient in gradients):

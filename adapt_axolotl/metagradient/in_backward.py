@@ -87,23 +87,33 @@ class InBackward:
             }
             rule = rule_of(module)
             if rule is None:
-                assert acts_on_tokens(module), f"{name} is uncovered"
+                if not acts_on_tokens(module):
+                    continue
                 self._parts_of[name] = [(one, part_of[id(one)]) for one in own.values()]
             else:
                 parts = {key: part_of[id(one)] for key, one in own.items()}
                 self._shares_of[name] = rule(module, parts)
         # Last, so that none is left behind where a rule fails.
         for name, module in self._owners.items():
-            hook = self._call_hook if name in self._parts_of else self._forward_hook
-            self._handles.append(module.register_forward_hook(hook(name), with_kwargs=True))
+            if name in self._parts_of or name in self._shares_of:
+                hook = self._call_hook if name in self._parts_of else self._forward_hook
+                self._handles.append(module.register_forward_hook(hook(name), with_kwargs=True))
             for _, parameter in own_parameters(module):
                 if id(parameter) in part_of:
                     self._handles.append(parameter.register_hook(self._gradient_hook(name)))
 
     @staticmethod
     def uncovered(model: nn.Module, parameters: Sequence[nn.Parameter]) -> list[str]:
-        """Names of modules whose trained parameters have no rule; empty if all are covered."""
-        owners = owners_of(model, parameters).items()
+        """Names of modules whose trained parameters have no rule; empty if all are covered. Those
+        beside the decoder, of an image tower, are not among them: on rows of text they take no
+        part, and if they do, `collect` tells."""
+        decoder = getattr(model, "get_decoder", lambda: None)()
+        inside = None if decoder is None else {id(module) for module in decoder.modules()}
+        owners = [
+            (name, module)
+            for name, module in owners_of(model, parameters).items()
+            if inside is None or id(module) in inside
+        ]
         return [
             name
             for name, module in owners
@@ -155,8 +165,8 @@ class InBackward:
             )
         if self._unplaced:
             raise BypassedModule(
-                f"the input of {sorted(self._unplaced)[0]} has no axis of tokens, so its share "
-                "belongs to no row"
+                f"the share of {sorted(self._unplaced)[0]} belongs to no row: its input has no "
+                "axis of tokens, its weights are not whole, or there is no memory to tell"
             )
         assert self._row_of_token is not None
         sums = torch.zeros(num_rows, dtype=torch.float64, device=self._row_of_token.device)
@@ -233,6 +243,8 @@ class InBackward:
                 gradients,
                 self._row_of_token,
             )
+        except RuntimeError:
+            shares = None  # out of memory, say: the training step itself goes on
         finally:
             self._differentiating = False
         self._place(name, shares)
@@ -281,7 +293,8 @@ class _ReadCall(torch.autograd.Function):
         ctx.save_for_backward(*tensors[count:])
         ctx.reader, ctx.name, ctx.call = reader, name, call
         call.tensors = []  # kept as any other is
-        return tuple(one.view_as(one) for one in tensors[:count])
+        # No views: some models add to the output of such a module in place.
+        return tuple(one.clone() for one in tensors[:count])
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:

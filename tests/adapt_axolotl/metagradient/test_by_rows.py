@@ -158,6 +158,62 @@ def test_the_gradients_of_training_are_those_without_a_reader() -> None:
     assert all(torch.equal(*pair) for pair in zip(*gradients, strict=True))
 
 
+def test_weights_that_are_not_whole_are_told() -> None:
+    model = quantising()
+    model.model.layers[0].mlp.up_proj.weight.ds_id = 0  # as DeepSpeed marks what it shards
+    batches = [padded(make_rows(6, 6), TASKS)]
+    with pytest.raises(BypassedModule, match="weights are not whole"):
+        read_in_backward(model, trained(model), batches, random_v(trained(model)))
+
+
+class FailsAlone(Quantising):
+    """Cannot take one row."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        if len(input) == 1:
+            raise torch.OutOfMemoryError("no memory")
+        return super().forward(input)
+
+
+def test_a_row_that_cannot_be_told_does_not_end_the_training_step() -> None:
+    model = quantising()
+    layer = FailsAlone(32, 48, bias=False)
+    model.model.layers[0].mlp.up_proj = layer
+    batch = padded(make_rows(6, 6), TASKS)
+    reader = InBackward(model, trained(model), random_v(trained(model)))
+    reader.begin(batch.row_of_token, batch.labels)
+    model(**batch.inputs, labels=batch.labels).loss.backward()
+    assert layer.weight.grad is not None
+    with pytest.raises(BypassedModule, match="no memory"):
+        reader.collect(1.0, 6)
+    reader.remove()
+
+
+class AddsInPlace(nn.Module):
+    """As Falcon's layers do to what their MLP gave."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        output = self.inner(x)
+        output += 1.0
+        return output
+
+
+def test_the_output_may_be_changed_in_place() -> None:
+    model = quantising()
+    layer = model.model.layers[0]
+    layer.mlp.down_proj = AddsInPlace(layer.mlp.down_proj)
+    parameters = trained(model)
+    batches = [padded(make_rows(6, 1), TASKS)]
+    v = random_v(parameters)
+    expected = per_task_scores(model, parameters, batches, v, 4).inner_products
+    found = read_in_backward(model, parameters, batches, v)
+    assert relative_error(found.inner_products, expected) < 1e-4
+
+
 def test_an_argument_without_an_axis_of_tokens_is_told() -> None:
     model = quantising()
     projection = model.model.layers[0].mlp.up_proj
@@ -166,5 +222,5 @@ def test_an_argument_without_an_axis_of_tokens_is_told() -> None:
     # As an expert of its own, which gets some of the tokens in an order of its own.
     mlp.forward = lambda x: forward(x) + projection(x.flatten(0, 1)[1:]).sum()
     batches = [padded(make_rows(6, 6), TASKS)]
-    with pytest.raises(BypassedModule, match="has no axis of tokens"):
+    with pytest.raises(BypassedModule, match="belongs to no row"):
         read_in_backward(model, trained(model), batches, random_v(trained(model)))

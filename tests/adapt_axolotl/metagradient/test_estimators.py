@@ -188,7 +188,7 @@ def test_in_backward_where_a_module_sees_tokens_without_sequences() -> None:
     )
     # An expert of its own gets some of them, in an order of its own.
     mlp.forward = lambda x: forward(x.flatten(0, 1)[1:]).sum() + 0 * x
-    with pytest.raises(BypassedModule, match="has no axis of tokens"):
+    with pytest.raises(BypassedModule, match="belongs to no row"):
         read_in_backward(model, parameters, batches, v)
     assert not check_estimator(IN_BACKWARD, model, parameters, batches, v, 4).passed
 
@@ -250,13 +250,31 @@ def test_in_backward_notices_a_module_that_a_fused_kernel_bypasses() -> None:
 def test_a_module_that_took_no_part_has_no_share() -> None:
     """An image tower on rows of text, an expert without a token."""
     model = make_model("llama")
-    model.tower = torch.nn.Linear(4, 4)
+    model.tower = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Conv2d(4, 4, 1))
     parameters = trained(model)
+    assert InBackward.uncovered(model, parameters) == []
     batches = [padded(make_rows(6, 6), TASKS)]
     v = random_v(parameters)
     expected = per_task_scores(model, parameters, batches, v, 4).inner_products
     found = read_in_backward(model, parameters, batches, v).inner_products
     assert relative_error(found, expected) < 1e-4
+
+
+def test_a_module_without_a_rule_that_takes_part_is_told() -> None:
+    model = make_model("llama")
+    model.bias_of_logits = torch.nn.Parameter(torch.zeros(61))
+    forward = model.forward
+
+    def biased(**inputs):
+        output = forward(**inputs)
+        output.logits = output.logits + model.bias_of_logits
+        return output
+
+    model.forward = biased
+    parameters = trained(model)
+    batches = [padded(make_rows(6, 6), TASKS)]
+    with pytest.raises(BypassedModule, match="LlamaForCausalLM"):
+        read_in_backward(model, parameters, batches, random_v(parameters))
 
 
 class Another(torch.nn.Linear):
