@@ -202,7 +202,8 @@ def adapted(model: Any, what: dict[str, Any]) -> Any:
         targets = _any_layer(targets)
         names = [name for name, _ in model.named_modules()]
         # A tiny model may be the text part alone, whose layers are at another place.
-        forms = (targets, targets.replace("language_model.", ""), f".*{targets}")
+        other = targets.replace("language_model.model", "model.language_model")
+        forms = (targets, targets.replace("language_model.", ""), other, f".*{targets}")
         targets = next((one for one in forms if any(re.fullmatch(one, n) for n in names)), targets)
     model = get_peft_model(
         model,

@@ -83,7 +83,14 @@ OWN: dict[str, dict[str, Any]] = {
     "qwen3_next": {"layer_types": ["linear_attention", "full_attention"]},
     "qwen3_5": {"layer_types": ["linear_attention", "full_attention"]},
     "qwen3_5_moe": {"layer_types": ["linear_attention", "full_attention"]},
-    "qwen4_exp": {"layer_types": ["linear_attention", "qwen_sparse_attention"]},
+    "qwen4_exp": {
+        "layer_types": ["linear_attention", "qwen_sparse_attention"],
+        "indexer_n_heads": 2,
+        "indexer_kv_heads": 1,
+        "indexer_head_dim": 8,
+        "indexer_budget": 16,
+        "indexer_compress_ratio": 4,
+    },
     "deepseek_v2": {"num_key_value_heads": HEADS, "num_experts_per_tok": 2},
     "gemma3n": {
         "intermediate_size": [48, 48],
