@@ -13,12 +13,13 @@ export TOKENIZERS_PARALLELISM ?= false
 # Test processes; each training run in a test uses one core.
 WORKERS ?= 2
 
-.PHONY: help env demo results bench study study-small study-page check test test-fast wheel light inspect newest format grid clean
+.PHONY: help env demo results bench estimators study study-small study-page check test test-fast wheel light inspect newest format grid clean
 
 help:
 	@echo "make demo    train the tiny recipe and its uniform twin, show both side by side"
 	@echo "make results train all that docs/results.md tells of, and write it"
 	@echo "make bench   cost of meta steps and runs, the sampler, comparisons and their error rate"
+	@echo "make estimators  the estimator of each of Axolotl's example YAMLs (AXOLOTL_EXAMPLES=DIR)"
 	@echo "make study   train the grid behind docs/study.md, and write it; goes on where it was stopped"
 	@echo "make study-small  a part of it, about an hour on two cores (ADAPT_TEST_DATA=DIR for both)"
 	@echo "make check   formatting, linting, types; recipes, their list and generated docs up to date"
@@ -74,6 +75,12 @@ bench: env
 	done
 	$(BIN)/python docs/cost.py
 
+# AXOLOTL_EXAMPLES is `examples` of Axolotl's source distribution (pip download --no-deps
+# --no-binary :all: axolotl==VERSION). About a quarter of an hour.
+estimators: env
+	$(BIN)/python -m benchmarks.example_yamls "$${AXOLOTL_EXAMPLES:?names the folder of examples}"
+	$(BIN)/python docs/estimators.py
+
 # The runs behind docs/study.md, in runs/study; both go on with what is not done there. STUDY has
 # filters, as in make study STUDY="--only uniform,learned --seeds 1 --budgets 1%".
 STUDY ?=
@@ -99,6 +106,7 @@ check: env
 	$(BIN)/python recipes/grid.py --check
 	$(BIN)/python docs/keys.py --check
 	$(BIN)/python docs/cost.py --check
+	$(BIN)/python docs/estimators.py --check
 	$(BIN)/python benchmarks/signal_tables.py --check
 	$(BIN)/python benchmarks/rows_tables.py --check
 	$(BIN)/python benchmarks/study_page.py --check

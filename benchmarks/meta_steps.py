@@ -139,7 +139,7 @@ class Bench:
         products_of_rows = []
         for batch in self.training:
             if reader is not None:
-                reader.begin(batch.row_of_token)
+                reader.begin(batch.row_of_token, batch.labels)
             self.backward(batch)
             if reader is not None:
                 weight = 1.0 / float(batch.tokens_of_rows().sum()) / len(self.training)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from adapt_axolotl.integration.batch_layout import (
 )
 from adapt_axolotl.integration.compat import get_logger
 from adapt_axolotl.integration.eval_mode import evaluation_mode
+from adapt_axolotl.integration.plain_forms import plain_forms
 from adapt_axolotl.integration.spec import TrainingSpec
 from adapt_axolotl.integration.zero3 import whole_parameters
 from adapt_axolotl.meta_step.falls import FallLearner, FallSettings
@@ -210,7 +212,15 @@ def make_learner(
     if isinstance(settings, FallSettings):
         return FallLearner(mixture, model, validation, settings, ranks, measuring)
     return MetaLearner(
-        mixture, model, training, validation, settings, ranks, learning_rate, measuring
+        mixture,
+        model,
+        training,
+        validation,
+        settings,
+        ranks,
+        learning_rate,
+        measuring,
+        partial(plain_forms, model, compiled=spec.compiled),
     )
 
 
@@ -291,6 +301,7 @@ def product_settings(
         read_steps=schedule.read_steps,
         half_precision=trainer is not None and (trainer.args.bf16 or trainer.args.fp16),
         float16=trainer is not None and trainer.args.fp16,
+        fused_loss=spec.fused_loss,
     )
 
 
@@ -324,8 +335,10 @@ def in_backward_obstacle(
             f"an optimizer step holds about {estimate.rows_per_step:.0f} rows for {num_tasks} "
             "tasks, too few of each"
         )
-    if spec.hides_from_hooks:
-        return "compiled layers may bypass its hooks"
+    if spec.compiled and spec.flex_attention:
+        return "flex attention that is not compiled holds all of its scores at once"
+    if spec.weighs_tokens:
+        return "the training loss is not the plain token cross-entropy"
     if trainer is None:
         return None
     if trainer.compute_loss_func is not None or trainer.label_smoother is not None:

@@ -37,13 +37,17 @@ class Used:
         name: of a function, class or value.
         parameters: those that it is called with, by name or in this order.
         methods: of a class, method -> parameters, beside self: called or overridden here.
+        needs: a package without which Axolotl has it as little as we do.
     """
 
     module: str
     name: str
     parameters: tuple[str, ...] = ()
     methods: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    needs: str = ""
 
+
+_LORA_KERNELS = "axolotl.monkeypatch.lora_kernels"
 
 _NAMES = (
     # A run: the plugin, its trainer and what they hand over.
@@ -171,6 +175,13 @@ _NAMES = (
     Used("transformers.modeling_layers", "GradientCheckpointingLayer"),
     Used("transformers.integrations.deepspeed", "is_deepspeed_zero3_enabled"),
     Used("accelerate", "Accelerator", methods={"optimizer_step_was_skipped": ()}),
+    # Kernels that go around modules, and their plain forms.
+    Used("axolotl.kernels.lora", "apply_lora_mlp_swiglu", ("self", "X"), needs="triton"),
+    Used("axolotl.kernels.lora", "apply_lora_mlp_geglu", ("self", "X"), needs="triton"),
+    Used("axolotl.kernels.lora", "apply_lora_embedding", ("self", "x"), needs="triton"),
+    Used(_LORA_KERNELS, "original_apply_qkv", ("self", "hidden_states"), needs="triton"),
+    Used(_LORA_KERNELS, "original_apply_qkv_optional_v", ("self", "hidden_states"), needs="triton"),
+    Used(_LORA_KERNELS, "original_apply_o", ("self", "hidden_states"), needs="triton"),
     # ZeRO-3.
     Used("trl.models.utils", "add_hooks", ("model",)),
     Used("trl.models.utils", "remove_hooks", ("model",)),
@@ -207,6 +218,16 @@ RECIPE_KEYS = (
 )
 # The same, of values that the config computes.
 COMPUTED_KEYS = ("attn_supports_packing",)
+
+# The same, of the configs of plugins: (module, class, keys).
+PLUGIN_KEYS = (
+    ("axolotl.integrations.cut_cross_entropy.args", "CutCrossEntropyArgs", ("cut_cross_entropy",)),
+    (
+        "axolotl.integrations.liger.args",
+        "LigerArgs",
+        ("liger_fused_linear_cross_entropy", "liger_use_token_scaling"),
+    ),
+)
 
 # A package whose modules are listed and not imported: the dataset types.
 DATASET_TYPES = "axolotl.prompt_strategies"
@@ -275,6 +296,8 @@ def changed_names() -> Iterator[str]:
     if find_spec(DATASET_TYPES) is None:
         yield f"{DATASET_TYPES} is gone"
     for used in _NAMES:
+        if used.needs and find_spec(used.needs) is None:
+            continue
         place = f"{used.module}.{used.name}"
         try:
             found = _found(used)
@@ -298,6 +321,13 @@ def changed_names() -> Iterator[str]:
     for key in COMPUTED_KEYS:
         if not hasattr(schema, key):
             yield f"the computed recipe key {key} is gone"
+    for module, name, keys in PLUGIN_KEYS:
+        try:
+            fields = _found(Used(module, name)).model_fields
+        except (ImportError, AttributeError):
+            yield f"{module}.{name} is gone"
+            continue
+        yield from (f"the recipe key {key} is gone" for key in keys if key not in fields)
 
 
 def _changed_parameters(place: str, found: Any, wanted: tuple[str, ...]) -> Iterator[str]:

@@ -26,7 +26,11 @@ class TrainingSpec:
         eval_sample_packing: validation rows have the columns of packed ones.
         packs_into_one: a micro-batch is one packed sequence of `micro_batch_size * sequence_len`
             tokens, for attention kernels that keep rows apart; otherwise `micro_batch_size` ones.
-        hides_from_hooks: compiled layers, whose hooks may not run.
+        compiled: the model is compiled, so that hooks may not run.
+        flex_attention: attention is `flex_attention`, which is compiled by itself and holds all of
+            its scores at once where it is not.
+        fused_loss: the training loss takes the head's weight and goes around the head.
+        weighs_tokens: the training loss weighs tokens by their losses.
         deduplicate: rows with equal tokens are kept once.
         prepared: the folder of prepared rows.
         output_dir: of the run.
@@ -43,7 +47,10 @@ class TrainingSpec:
     sample_packing: bool
     eval_sample_packing: bool
     packs_into_one: bool
-    hides_from_hooks: bool
+    compiled: bool
+    flex_attention: bool
+    fused_loss: bool
+    weighs_tokens: bool
     deduplicate: bool
     prepared: Path
     output_dir: Path
@@ -51,7 +58,8 @@ class TrainingSpec:
 
 
 def read_spec(cfg: Any) -> TrainingSpec:
-    """From Axolotl's validated config. `compat.RECIPE_KEYS` lists the keys that are read."""
+    """From Axolotl's validated config. `compat.RECIPE_KEYS` and `compat.PLUGIN_KEYS` list
+    the keys that are read."""
     separate = cfg.multipack_real_batches
     if separate is None:
         separate = not cfg.attn_supports_packing
@@ -66,7 +74,10 @@ def read_spec(cfg: Any) -> TrainingSpec:
         sample_packing=bool(cfg.sample_packing),
         eval_sample_packing=bool(cfg.eval_sample_packing),
         packs_into_one=not separate,
-        hides_from_hooks=bool(cfg.torch_compile) or cfg.attn_implementation == "flex_attention",
+        compiled=bool(cfg.torch_compile),
+        flex_attention=cfg.attn_implementation == "flex_attention",
+        fused_loss=bool(cfg.cut_cross_entropy or cfg.liger_fused_linear_cross_entropy),
+        weighs_tokens=bool(cfg.liger_use_token_scaling),
         deduplicate=bool(cfg.dataset_exact_deduplication),
         prepared=Path(cfg.dataset_prepared_path or DEFAULT_DATASET_PREPARED_PATH),
         output_dir=Path(cfg.output_dir),

@@ -4,8 +4,9 @@ this model, and the next one where it does not.
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -34,6 +35,8 @@ class EstimatorChoice:
         ranks: the processes of the run.
         seed: of the rows drawn.
         half_precision: the model computes in 16 bits (autocast), whatever its weights are.
+        fused_loss: the training loss goes around the head.
+        readable: as in `check_estimator`.
     """
 
     def __init__(
@@ -47,6 +50,8 @@ class EstimatorChoice:
         *,
         seed: int,
         half_precision: bool,
+        fused_loss: bool = False,
+        readable: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext,
     ) -> None:
         self._candidates = list(candidates)
         self._model = model
@@ -59,6 +64,8 @@ class EstimatorChoice:
             torch.bfloat16,
             torch.float16,
         )
+        self._fused_loss = fused_loss
+        self._readable = readable
         self._checked = False
         self._hardware = _hardware(parameters[0].device)
         self._resumed_from: str | None = None
@@ -102,6 +109,8 @@ class EstimatorChoice:
                 v,
                 self._num_tasks,
                 half_precision=self.half_precision,
+                fused_loss=self._fused_loss,
+                readable=self._readable,
             )
             device = self._parameters[0].device
             if self._ranks.any(not check.possible, device):

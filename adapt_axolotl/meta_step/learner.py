@@ -51,6 +51,7 @@ class MetaSettings:
         seed: of the rows drawn.
         half_precision: the model computes in 16 bits (autocast), whatever its weights are.
         float16: these 16 bits are float16, so gradients need a loss scale.
+        fused_loss: the training loss goes around the head.
     """
 
     update_every: int
@@ -63,6 +64,7 @@ class MetaSettings:
     read_steps: int = 1
     half_precision: bool = False
     float16: bool = False
+    fused_loss: bool = False
 
     def due(self, step: int, progress: float) -> bool:
         """Whether optimizer step `step` (from 0), at this share of the budget, has a meta step."""
@@ -82,6 +84,7 @@ class MetaLearner:
         learning_rate: the rate in force, for the look-ahead.
         measuring: a context in which the model can be measured: whole parameters, evaluation mode,
             nothing of it left behind.
+        readable: a context in which the training backward can be read off its modules.
     """
 
     def __init__(
@@ -94,6 +97,7 @@ class MetaLearner:
         ranks: Ranks,
         learning_rate: Callable[[], float],
         measuring: Callable[[], contextlib.AbstractContextManager[Any]],
+        readable: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext,
     ) -> None:
         self.mixture = mixture
         self._model = model
@@ -104,6 +108,7 @@ class MetaLearner:
         self._ranks = ranks
         self._learning_rate = learning_rate
         self._measuring = measuring
+        self._readable = readable
         self._choice = EstimatorChoice(
             settings.estimators,
             model,
@@ -113,6 +118,8 @@ class MetaLearner:
             ranks,
             seed=settings.seed,
             half_precision=settings.half_precision,
+            fused_loss=settings.fused_loss,
+            readable=readable,
         )
 
     @property
@@ -198,7 +205,15 @@ class MetaLearner:
                     )
                 return begun
         count = len(self.mixture.tasks)
-        begun.reader = BackwardReader(self._model, self._parameters, v, count, self._ranks)
+        begun.reader = BackwardReader(
+            self._model,
+            self._parameters,
+            v,
+            count,
+            self._ranks,
+            fused_loss=self._settings.fused_loss,
+            readable=self._readable,
+        )
         begun.last = step + self._settings.read_steps - 1
         return begun
 

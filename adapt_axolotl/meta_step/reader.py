@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,9 @@ class BackwardReader:
         v: the direction, a tensor for each parameter.
         num_tasks: K.
         ranks: the processes of the run.
+        fused_loss: the training loss goes around the head.
+        readable: a context in which the hooks hear the model; it lasts until a backward is over,
+            because gradient checkpointing runs layers again in there.
     """
 
     def __init__(
@@ -34,8 +38,12 @@ class BackwardReader:
         v: Sequence[Tensor],
         num_tasks: int,
         ranks: Ranks,
+        *,
+        fused_loss: bool = False,
+        readable: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext,
     ) -> None:
-        self._hooks: InBackward | None = InBackward(model, parameters, v)
+        self._hooks: InBackward | None = InBackward(model, parameters, v, fused_loss=fused_loss)
+        self._readable = readable
         self._device = parameters[0].device
         self._num_tasks = num_tasks
         self._ranks = ranks
@@ -64,8 +72,9 @@ class BackwardReader:
             loss_weight: after the backward, d(what was differentiated) / d(a token's loss).
         """
         assert self._hooks is not None
-        self._hooks.begin(row_of_token)
-        yield
+        self._hooks.begin(row_of_token, labels)
+        with self._readable():
+            yield
         try:
             if _learns_across_rows(labels, row_of_token):
                 raise BypassedModule(

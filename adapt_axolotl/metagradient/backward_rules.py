@@ -75,16 +75,17 @@ def _affine_rule(module: nn.Module, parts: dict[str, Tensor]) -> Shares:
     return shares
 
 
-def _constant_of(norm: nn.Module, parts: dict[str, Tensor]) -> Callable[[Tensor], Tensor] | None:
+def _constant_of(module: nn.Module, parts: dict[str, Tensor]) -> Callable[[Tensor], Tensor] | None:
     """x -> f(x; 0), or None where it is always 0. Norms that scale by 1 + weight have one. Told by
     a random x, because a real one may be padding, which norms to 0."""
     zeros = {name: torch.zeros_like(part) for name, part in parts.items()}
     like = next(iter(zeros.values()))
-    x = torch.randn(like.shape[-1], generator=torch.Generator().manual_seed(0))
+    features = like.shape[0 if _is_conv1d(module) else -1]
+    x = torch.randn(features, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        if not _forward_with(norm, zeros, x.to(like).expand(1, 1, -1)).any():
+        if not _forward_with(module, zeros, x.to(like).expand(1, 1, -1)).any():
             return None
-    return lambda inputs: _forward_with(norm, zeros, inputs)
+    return lambda inputs: _forward_with(module, zeros, inputs)
 
 
 def _forward_with(module: nn.Module, values: dict[str, Tensor], inputs: Tensor) -> Tensor:
@@ -101,10 +102,15 @@ def _forward_with(module: nn.Module, values: dict[str, Tensor], inputs: Tensor) 
 def rule_of(module: nn.Module) -> Rule | None:
     if isinstance(module, nn.Linear):
         return _linear_rule if type(module).forward is nn.Linear.forward else None
-    if isinstance(module, nn.Embedding):
+    if isinstance(module, nn.Embedding) or _is_conv1d(module):
         return _affine_rule
     # Each model family has a norm class of its own; all scale their input by a weight (or 1 + it).
     return _affine_rule if type(module).__name__.endswith("Norm") else None
+
+
+def _is_conv1d(module: nn.Module) -> bool:
+    """GPT-2's linear layer, whose weight is (inputs, outputs)."""
+    return type(module).__name__ == "Conv1D"
 
 
 def _accumulation_type(gradient: Tensor) -> torch.dtype:

@@ -25,6 +25,7 @@ class Scores(Protocol):
         num_tasks: int,
         *,
         half_precision: bool = False,
+        fused_loss: bool = False,
         reduce: Reduce = single_process,
     ) -> TaskScores:
         """<v, grad L_k> of the tasks in the batches.
@@ -36,6 +37,7 @@ class Scores(Protocol):
             v: the direction, a tensor for each parameter.
             num_tasks: K.
             half_precision: the model computes in 16 bits, whatever its parameters are kept in.
+            fused_loss: the training loss goes around the head; only what reads it asks.
             reduce: adds over the ranks.
         """
         ...

@@ -28,6 +28,7 @@ def finite_difference_scores(
     *,
     epsilon: float | None = None,
     half_precision: bool = False,
+    fused_loss: bool = False,
     reduce: Reduce = single_process,
 ) -> TaskScores:
     """Central differences of every row's loss along v.

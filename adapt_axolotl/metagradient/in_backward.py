@@ -8,7 +8,8 @@ token in <v, gradient> is
 
 where f is the module as a function of its own parameters, in which it must be affine, and G their
 part of v: x G^T for a linear layer, G[token] for an embedding, the scaled input for a norm (ours;
-`backward_rules.py` has one rule for each kind of module).
+`backward_rules.py` has one rule for each kind of module). What acts on each token by itself and is
+not affine is differentiated again, row by row (`by_rows.py`).
 
 Dimensions: B sequences, T tokens, R rows.
 """
@@ -22,8 +23,11 @@ import torch
 from torch import Tensor, nn
 
 from adapt_axolotl.metagradient.backward_rules import Shares, per_token, rule_of
+from adapt_axolotl.metagradient.by_rows import Call, acts_on_tokens, differentiable, shares_of_rows
 from adapt_axolotl.metagradient.estimator import Estimator
+from adapt_axolotl.metagradient.fused_head import changes_logits_otherwise, fused_head
 from adapt_axolotl.metagradient.losses import row_losses
+from adapt_axolotl.metagradient.owners import own_parameters, owners_of
 from adapt_axolotl.metagradient.ranks import Reduce, single_process
 from adapt_axolotl.metagradient.scores import TaskScores, scores_from_rows
 from adapt_axolotl.metagradient.task_batch import TaskBatch
@@ -38,48 +42,103 @@ class InBackward:
     """Hooks that read the backwards of a model; see the module docstring.
 
     Not covered: modules that are not affine in their parameters (DoRA magnitudes), parameters used
-    outside their module's forward (LoRA on embeddings), experts that see no token. `uncovered`
-    names the first two kinds, `BypassedModule` tells of any other.
+    outside their module's forward (LoRA on embeddings). `uncovered` names those without a rule,
+    `BypassedModule` tells of any other: a module whose parameters get a gradient that did not come
+    through its hook.
 
     Args:
         model: the trained module; hooks are installed on its parts until `remove`.
         parameters: the trained parameters.
         v: the direction, a tensor for each parameter.
+        fused_loss: the training loss goes around the head. Its share is then computed from what the
+            head would see, which is right where it is called too.
     """
 
     def __init__(
-        self, model: nn.Module, parameters: Sequence[nn.Parameter], v: Sequence[Tensor]
+        self,
+        model: nn.Module,
+        parameters: Sequence[nn.Parameter],
+        v: Sequence[Tensor],
+        *,
+        fused_loss: bool = False,
     ) -> None:
         part_of = {id(p): part for p, part in zip(parameters, v, strict=True)}
-        self._owners = _owners(model, parameters)
+        self._owners = owners_of(model, parameters)
+        self._parts_of: dict[str, list[tuple[nn.Parameter, Tensor]]] = {}
+        self._differentiating = False
+        self._head = None
+        found = fused_head(model, self._owners, part_of) if fused_loss else None
+        if found is not None:
+            name, self._head = found
+            del self._owners[name]
         self._handles: list[Any] = []
         self._shares_of: dict[str, Shares] = {}
         self._row_of_token: Tensor | None = None
+        self._labels: Tensor | None = None
         self._shares: Tensor | None = None
         self._read: set[str] = set()
+        self._with_gradient: set[str] = set()
         self._unplaced: set[str] = set()
         for name, module in self._owners.items():
-            parts = {
-                own: part_of[id(parameter)]
-                for own, parameter in module.named_parameters(recurse=False)
+            own = {
+                key: parameter
+                for key, parameter in own_parameters(module)
                 if id(parameter) in part_of
             }
             rule = rule_of(module)
-            assert rule is not None, f"{name} is uncovered"
-            self._shares_of[name] = rule(module, parts)
-            self._handles.append(module.register_forward_hook(self._forward_hook(name)))
+            if rule is None:
+                if not acts_on_tokens(module):
+                    continue
+                self._parts_of[name] = [(one, part_of[id(one)]) for one in own.values()]
+            else:
+                parts = {key: part_of[id(one)] for key, one in own.items()}
+                self._shares_of[name] = rule(module, parts)
+        # Last, so that none is left behind where a rule fails.
+        for name, module in self._owners.items():
+            if name in self._parts_of or name in self._shares_of:
+                hook = self._call_hook if name in self._parts_of else self._forward_hook
+                self._handles.append(module.register_forward_hook(hook(name), with_kwargs=True))
+            for _, parameter in own_parameters(module):
+                if id(parameter) in part_of:
+                    self._handles.append(parameter.register_hook(self._gradient_hook(name)))
 
     @staticmethod
     def uncovered(model: nn.Module, parameters: Sequence[nn.Parameter]) -> list[str]:
-        """Names of modules whose trained parameters have no rule; empty if all are covered."""
-        owners = _owners(model, parameters).items()
-        return [name for name, module in owners if rule_of(module) is None]
+        """Names of modules whose trained parameters have no rule; empty if all are covered. Those
+        beside the decoder, of an image tower, are not among them: on rows of text they take no
+        part, and if they do, `collect` tells."""
+        decoder = getattr(model, "get_decoder", lambda: None)()
+        inside = None if decoder is None else {id(module) for module in decoder.modules()}
+        owners = [
+            (name, module)
+            for name, module in owners_of(model, parameters).items()
+            if inside is None or id(module) in inside
+        ]
+        return [
+            name
+            for name, module in owners
+            if rule_of(module) is None and not acts_on_tokens(module)
+        ]
 
-    def begin(self, row_of_token: Tensor) -> None:
-        """Before the forward of a micro-batch. row_of_token: (B, T), -1 beside rows."""
+    @property
+    def computes_the_head(self) -> bool:
+        """Whether the share of the head is computed and not read."""
+        return self._head is not None
+
+    def begin(self, row_of_token: Tensor, labels: Tensor) -> None:
+        """Before the forward of a micro-batch.
+
+        Args:
+            row_of_token: (B, T), -1 beside rows.
+            labels: (B, T); read only where the loss is fused.
+        """
         self._row_of_token = row_of_token
+        self._labels = labels
+        if self._head is not None:
+            self._head.begin()
         self._shares = None
         self._read = set()
+        self._with_gradient = set()
         self._unplaced = set()
 
     def collect(self, loss_weight: float, num_rows: int) -> Tensor:
@@ -96,6 +155,9 @@ class InBackward:
             BypassedModule: the backward did not reach the hook of a module.
         """
         missing = [name for name in self._owners if name not in self._read]
+        if self._with_gradient & self._read:
+            # What got no gradient took no part: an image tower on text, an expert without a token.
+            missing = [name for name in missing if name in self._with_gradient]
         if missing:
             raise BypassedModule(
                 f"the backward went around {len(missing)} of {len(self._owners)} modules, such as "
@@ -103,32 +165,89 @@ class InBackward:
             )
         if self._unplaced:
             raise BypassedModule(
-                f"the input of {sorted(self._unplaced)[0]} has no axis of tokens, so its share "
-                "belongs to no row"
+                f"the share of {sorted(self._unplaced)[0]} belongs to no row: its input has no "
+                "axis of tokens, its weights are not whole, or there is no memory to tell"
             )
         assert self._row_of_token is not None
-        assert self._shares is not None
-        inside = self._row_of_token >= 0
-        sums = torch.zeros(num_rows, dtype=torch.float64, device=self._shares.device)
-        sums.index_add_(0, self._row_of_token[inside], self._shares[inside].double())
-        return sums / loss_weight
+        sums = torch.zeros(num_rows, dtype=torch.float64, device=self._row_of_token.device)
+        if self._shares is not None:
+            inside = self._row_of_token >= 0
+            sums.index_add_(0, self._row_of_token[inside], self._shares[inside].double())
+        return sums / loss_weight + self._products_of_head(num_rows)
+
+    def _products_of_head(self, num_rows: int) -> Tensor | float:
+        if self._head is None:
+            return 0.0
+        assert self._labels is not None
+        assert self._row_of_token is not None
+        products = self._head.products(self._labels, self._row_of_token, num_rows)
+        if products is None:
+            raise BypassedModule(
+                "the fused loss goes around the head, and what the head would see, or its whole "
+                "weight, is not to be had"
+            )
+        return products
 
     def remove(self) -> None:
         """Remove the hooks and let go of v."""
         for handle in self._handles:
             handle.remove()
-        self._handles, self._shares_of = [], {}
-        self._row_of_token = self._shares = None
+        if self._head is not None:
+            self._head.remove()
+        self._handles, self._shares_of, self._parts_of = [], {}, {}
+        self._row_of_token = self._labels = self._shares = None
+
+    def _gradient_hook(self, name: str) -> Callable[[Tensor], None]:
+        def hook(gradient: Tensor) -> None:
+            self._with_gradient.add(name)
+
+        return hook
 
     def _forward_hook(self, name: str) -> Callable[..., Any]:
-        def hook(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+        def hook(module: nn.Module, args: tuple[Any, ...], kwargs: Any, output: Any) -> Any:
             # Under reentrant checkpointing the first forward has no graph; its recomputation does.
             # A module that is called by keyword is not read, and collect() says so.
-            if not torch.is_grad_enabled() or not output.requires_grad or not args:
+            reads = torch.is_grad_enabled() and not self._differentiating
+            if not reads or not output.requires_grad or not args:
                 return None
             return _ReadGradient.apply(output, args[0], self, name)
 
         return hook
+
+    def _call_hook(self, name: str) -> Callable[..., Any]:
+        def hook(module: nn.Module, args: tuple[Any, ...], kwargs: Any, output: Any) -> Any:
+            given = differentiable(output)
+            if not torch.is_grad_enabled() or self._differentiating or not given:
+                return None
+            call = Call(args, kwargs)
+            read = iter(_ReadCall.apply(self, name, call, len(given), *given, *call.tensors))
+            if not isinstance(output, tuple | list):
+                return next(read)
+            known = {id(one) for one in given}
+            return type(output)(next(read) if id(one) in known else one for one in output)
+
+        return hook
+
+    def add_call(
+        self, name: str, call: Call, inputs: Sequence[Tensor], gradients: Sequence[Tensor]
+    ) -> None:
+        """Add the shares of a module that is differentiated again."""
+        assert self._row_of_token is not None, "begin() comes before the forward"
+        self._differentiating = True  # the hooks of modules inside are not to read it
+        try:
+            shares = shares_of_rows(
+                self._owners[name],
+                self._parts_of[name],
+                call,
+                inputs,
+                gradients,
+                self._row_of_token,
+            )
+        except RuntimeError:
+            shares = None  # out of memory, say: the training step itself goes on
+        finally:
+            self._differentiating = False
+        self._place(name, shares)
 
     def add_shares(self, name: str, inputs: Tensor, gradient: Tensor) -> None:
         """Add a module's shares. inputs: what it was given; gradient: of its output."""
@@ -136,6 +255,9 @@ class InBackward:
         with torch.no_grad():
             shares = self._shares_of[name](inputs, gradient)
             placed = per_token(shares, inputs, self._row_of_token)
+        self._place(name, placed)
+
+    def _place(self, name: str, placed: Tensor | None) -> None:
         self._read.add(name)
         if placed is None:
             self._unplaced.add(name)
@@ -160,14 +282,25 @@ class _ReadGradient(torch.autograd.Function):
         return gradients[0], None, None, None
 
 
-def _owners(model: nn.Module, parameters: Sequence[nn.Parameter]) -> dict[str, nn.Module]:
-    """The modules that own trained parameters directly; a tied one has several owners."""
-    trained = {id(parameter) for parameter in parameters}
-    return {
-        name or type(module).__name__: module
-        for name, module in model.named_modules()
-        if any(id(parameter) in trained for parameter in module.parameters(recurse=False))
-    }
+class _ReadCall(torch.autograd.Function):
+    """The identity of some outputs of a module; its backward hands its call and their gradients to
+    the reader."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, reader: InBackward, name: str, call: Call, count: int, *tensors: Tensor
+    ) -> tuple[Tensor, ...]:
+        ctx.save_for_backward(*tensors[count:])
+        ctx.reader, ctx.name, ctx.call = reader, name, call
+        call.tensors = []  # kept as any other is
+        # No views: some models add to the output of such a module in place.
+        return tuple(one.clone() for one in tensors[:count])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        inputs = ctx.saved_tensors
+        ctx.reader.add_call(ctx.name, ctx.call, inputs, gradients)
+        return (None, None, None, None, *gradients, *(None for _ in inputs))
 
 
 def in_backward_scores(
@@ -178,19 +311,26 @@ def in_backward_scores(
     num_tasks: int,
     *,
     half_precision: bool = False,
+    fused_loss: bool = False,
     reduce: Reduce = single_process,
 ) -> TaskScores:
     """Scores read off backwards of these batches, which are not the training step's: how the
     estimator is checked. Precision is the model's own; `half_precision` changes nothing.
 
     Raises:
-        BypassedModule: the backward did not reach the hook of a module.
+        BypassedModule: the backward did not reach the hook of a module, or the share of a head that
+            the training loss goes around cannot be computed.
     """
-    reader = InBackward(model, parameters, v)
+    reader = InBackward(model, parameters, v, fused_loss=fused_loss)
     products = []
     try:
+        if reader.computes_the_head and changes_logits_otherwise(model, batches[0]):
+            raise BypassedModule(
+                "the fused loss goes around the head, whose logits the model changes in a way that "
+                "is not known here"
+            )
         for batch in batches:
-            reader.begin(batch.row_of_token)
+            reader.begin(batch.row_of_token, batch.labels)
             # As in training: the shares of the head are read at every position.
             sums, _ = row_losses(model, batch, whole_logits=True)
             torch.autograd.grad(sums.sum(), list(parameters), allow_unused=True)

@@ -27,6 +27,7 @@ def per_task_scores(
     num_tasks: int,
     *,
     half_precision: bool = False,
+    fused_loss: bool = False,
     reduce: Reduce = single_process,
 ) -> TaskScores:
     """<v, grad L_k> by one backward for each task in each micro-batch.

@@ -6,8 +6,10 @@ compiled layer) are wrong by .14 and more, so a check on two rows finds them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -51,6 +53,8 @@ def check_estimator(
     num_tasks: int,
     *,
     half_precision: bool = False,
+    fused_loss: bool = False,
+    readable: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext,
 ) -> Check:
     """Check one estimator against `per_task`; the model should be in evaluation mode.
 
@@ -59,14 +63,24 @@ def check_estimator(
         batches: one row of each of two tasks.
         v: the direction that will be used.
         half_precision: the model computes in 16 bits, whatever its parameters are kept in.
+        fused_loss: the training loss goes around the head.
+        readable: in which an estimator that reads the training backward is run, as in training. The
+            reference is not: so what is checked is also that both forms of the model are one.
     """
     tolerance = estimator.allowed_error(half_precision)
     before = fingerprint(parameters)
     reference = per_task_scores(model, parameters, batches, v, num_tasks).inner_products
     try:
-        found = estimator.scores(
-            model, parameters, batches, v, num_tasks, half_precision=half_precision
-        ).inner_products
+        with contextlib.nullcontext() if estimator.own_rows else readable():
+            found = estimator.scores(
+                model,
+                parameters,
+                batches,
+                v,
+                num_tasks,
+                half_precision=half_precision,
+                fused_loss=fused_loss,
+            ).inner_products
     except BypassedModule as error:
         return Check(float("inf"), tolerance, False, str(error))
     except _OF_A_KERNEL as error:

@@ -48,7 +48,7 @@ def supervised_token_losses(
     Returns:
         (N,) float32, float64 for a float64 model.
     """
-    head = None if whole_logits else _head(model)
+    head = None if whole_logits else head_of(model)
     if head is None:
         return _losses(model(**inputs).logits[:, :-1][predicts], labels)
     vocabulary = head.weight.shape[0]
@@ -64,7 +64,7 @@ def supervised_token_losses(
         return _losses(model(**inputs).logits, labels)
 
 
-def _head(model: nn.Module) -> Any:
+def head_of(model: nn.Module) -> Any:
     """The module that turns hidden states into logits; None where it is not known."""
     find = getattr(model, "get_output_embeddings", None)
     head = None if find is None else find()

@@ -75,7 +75,8 @@ def make_model(
     values = {**_COMMON, "attn_implementation": "eager", **changes}
     model: PreTrainedModel
     if family == "qwen3":
-        model = Qwen3ForCausalLM(Qwen3Config(tie_word_embeddings=True, **values))
+        values = {"tie_word_embeddings": True, **values}
+        model = Qwen3ForCausalLM(Qwen3Config(**values))
     elif family == "llama":
         values = {"tie_word_embeddings": True, **values}
         model = LlamaForCausalLM(LlamaConfig(**values))
@@ -150,7 +151,7 @@ def read_in_backward(model, parameters, batches, v, scale=1.0, context=torch.ena
     products = []
     try:
         for batch in batches:
-            reader.begin(batch.row_of_token)
+            reader.begin(batch.row_of_token, batch.labels)
             with context():
                 sums, _ = row_losses(model, batch, whole_logits=True)
             torch.autograd.grad(scale * sums.sum(), parameters, allow_unused=True)

@@ -27,11 +27,18 @@ def test_nothing_speaks_against_a_plain_model() -> None:
     assert in_backward_obstacle(make_spec(), EIGHT_ROWS, 8, trainer) is None
 
 
+@pytest.mark.parametrize("key", ["compiled", "flex_attention", "fused_loss"])
+def test_what_gives_way_or_has_a_rule_is_no_obstacle(key: str) -> None:
+    trainer = trainer_of(make_model("llama"))
+    assert in_backward_obstacle(make_spec(**{key: True}), EIGHT_ROWS, 8, trainer) is None
+
+
 @pytest.mark.parametrize(
     ("keys", "num_tasks", "loss", "said"),
     [
         ({}, 9, {}, "about 8 rows for 9 tasks"),
-        ({"hides_from_hooks": True}, 8, {}, "compiled layers"),
+        ({"compiled": True, "flex_attention": True}, 8, {}, "holds all of its scores at once"),
+        ({"weighs_tokens": True}, 8, {}, "not the plain token cross-entropy"),
         ({}, 8, {"label_smoother": object()}, "not the plain token cross-entropy"),
         ({}, 8, {"compute_loss_func": sum}, "not the plain token cross-entropy"),
     ],

@@ -96,6 +96,28 @@ def test_a_recipe_key_that_axolotl_renamed_is_named(monkeypatch: pytest.MonkeyPa
         compat.check_environment()
 
 
+@pytest.mark.parametrize(
+    ("module", "says"),
+    [
+        ("axolotl.integrations.liger.args", "the recipe key liger_fused_loss is gone"),
+        ("axolotl.integrations.liger.gone", "axolotl.integrations.liger.gone.LigerArgs is gone"),
+    ],
+)
+def test_a_key_of_a_plugin_that_was_renamed_is_named(
+    module: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compat, "PLUGIN_KEYS", ((module, "LigerArgs", ("liger_fused_loss",)),))
+    assert list(compat.changed_names()) == [says]
+
+
+def test_what_needs_a_package_that_is_not_there_is_not_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    used = compat.Used("axolotl.nowhere", "thing", needs="a_package_that_is_nowhere")
+    monkeypatch.setattr(compat, "_NAMES", (*compat._NAMES, used))
+    assert list(compat.changed_names()) == []
+
+
 def test_another_version_that_has_everything_is_told_and_used(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -118,4 +140,6 @@ def test_every_recipe_key_that_is_read_is_checked(repository: Path) -> None:
     read = set()
     for file in (repository / "adapt_axolotl" / "integration").glob("*.py"):
         read |= set(re.findall(r"\bcfg\.(\w+)", file.read_text(encoding="utf-8")))
-    assert read - {"adapt", "to_dict"} <= {*compat.RECIPE_KEYS, *compat.COMPUTED_KEYS}
+    of_plugins = {key for _, _, keys in compat.PLUGIN_KEYS for key in keys}
+    known = {*compat.RECIPE_KEYS, *compat.COMPUTED_KEYS, *of_plugins}
+    assert read - {"adapt", "to_dict"} <= known

@@ -9,6 +9,7 @@ from __future__ import annotations
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from transformers.pytorch_utils import Conv1D
 
 from adapt_axolotl.metagradient import backward_rules
 from adapt_axolotl.metagradient.direction import direction
@@ -110,7 +111,7 @@ def test_in_backward_agrees_with_the_reference_in_released_shapes(family: str) -
     v = direction(model, parameters, [padded(make_rows(3, 2), [0, 1, 2])], torch.ones(3)).v
     expected = per_task_scores(model, parameters, batches, v, 3).inner_products
     reader = InBackward(model, parameters, v)
-    reader.begin(batches[0].row_of_token)
+    reader.begin(batches[0].row_of_token, batches[0].labels)
     sums, tokens = row_losses(model, batches[0], whole_logits=True)
     sums.sum().backward()
     products = reader.collect(1.0, 4)
@@ -145,7 +146,7 @@ def test_in_backward_counts_once_under_gradient_checkpointing(family: str, reent
     plain = make_model(family)
     expected = per_task_scores(plain, trained(plain), batches, v, 4).inner_products
     reader = InBackward(model, parameters, v)
-    reader.begin(batches[0].row_of_token)
+    reader.begin(batches[0].row_of_token, batches[0].labels)
     sums, tokens = row_losses(model, batches[0], whole_logits=True)
     sums.sum().backward()
     products = reader.collect(1.0, 6)
@@ -187,7 +188,7 @@ def test_in_backward_where_a_module_sees_tokens_without_sequences() -> None:
     )
     # An expert of its own gets some of them, in an order of its own.
     mlp.forward = lambda x: forward(x.flatten(0, 1)[1:]).sum() + 0 * x
-    with pytest.raises(BypassedModule, match="has no axis of tokens"):
+    with pytest.raises(BypassedModule, match="belongs to no row"):
         read_in_backward(model, parameters, batches, v)
     assert not check_estimator(IN_BACKWARD, model, parameters, batches, v, 4).passed
 
@@ -244,6 +245,62 @@ def test_in_backward_notices_a_module_that_a_fused_kernel_bypasses() -> None:
     check = check_estimator(IN_BACKWARD, model, parameters, batches, random_v(parameters), 2)
     assert not check.passed
     assert "up_proj" in check.reason
+
+
+def test_a_module_that_took_no_part_has_no_share() -> None:
+    """An image tower on rows of text, an expert without a token."""
+    model = make_model("llama")
+    model.tower = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Conv2d(4, 4, 1))
+    parameters = trained(model)
+    assert InBackward.uncovered(model, parameters) == []
+    batches = [padded(make_rows(6, 6), TASKS)]
+    v = random_v(parameters)
+    expected = per_task_scores(model, parameters, batches, v, 4).inner_products
+    found = read_in_backward(model, parameters, batches, v).inner_products
+    assert relative_error(found, expected) < 1e-4
+
+
+def test_a_module_without_a_rule_that_takes_part_is_told() -> None:
+    model = make_model("llama")
+    model.bias_of_logits = torch.nn.Parameter(torch.zeros(61))
+    forward = model.forward
+
+    def biased(**inputs):
+        output = forward(**inputs)
+        output.logits = output.logits + model.bias_of_logits
+        return output
+
+    model.forward = biased
+    parameters = trained(model)
+    batches = [padded(make_rows(6, 6), TASKS)]
+    with pytest.raises(BypassedModule, match="LlamaForCausalLM"):
+        read_in_backward(model, parameters, batches, random_v(parameters))
+
+
+class Another(torch.nn.Linear):
+    """The same product written another way, as Falcon's."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return input @ self.weight.T + (0 if self.bias is None else self.bias)
+
+
+@pytest.mark.parametrize("frozen_bias", [False, True])
+def test_linear_layers_of_other_classes_are_read(frozen_bias: bool) -> None:
+    model = make_model("llama", mlp_bias=True)
+    mlp = model.model.layers[0].mlp
+    mlp.up_proj, before = Another(32, 48), mlp.up_proj
+    mlp.up_proj.load_state_dict(before.state_dict())
+    mlp.down_proj, before = Conv1D(32, 48), mlp.down_proj
+    mlp.down_proj.load_state_dict({"weight": before.weight.T, "bias": before.bias})
+    for layer in (mlp.up_proj, mlp.down_proj):
+        layer.bias.requires_grad_(not frozen_bias)
+    parameters = trained(model)
+    batches = [padded(make_rows(6, 6), TASKS)]
+    v = random_v(parameters)
+    expected = per_task_scores(model, parameters, batches, v, 4).inner_products
+    found = read_in_backward(model, parameters, batches, v).inner_products
+    assert InBackward.uncovered(model, parameters) == []
+    assert relative_error(found, expected) < 1e-4
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -1,0 +1,131 @@
+"""Modules without a formula: their own backward, once more for each row.
+
+Experts, routers, adapters of experts' weights and layers that quantise as they go act on every
+token by itself, but are not affine in their parameters. The gradient b of their output is there, so
+the share of a row is <v's part, gradient of (b . f(x))> over the tokens of that row alone: a
+forward and a backward of the one module, over all rows as much work as it was in training. It asks
+nothing of the kernels inside, only that the module can be differentiated.
+
+Dimensions: B sequences, T tokens, R rows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+
+# Of Transformers and PEFT, whose families have a class of their own each.
+_TOKEN_BY_TOKEN = ("Experts", "Router", "ParamWrapper")
+
+
+def acts_on_tokens(module: nn.Module) -> bool:
+    """Whether the output at a token depends on its input there alone."""
+    if isinstance(module, nn.Linear):
+        return type(module).forward is not nn.Linear.forward
+    return type(module).__name__.endswith(_TOKEN_BY_TOKEN)
+
+
+class Call:
+    """One call of a module: its arguments, tensors apart from the rest, and its autocast.
+
+    Args:
+        args: by place.
+        kwargs: by name.
+    """
+
+    def __init__(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        every = [*args, *kwargs.values()]
+        self.tensors = [one for one in every if isinstance(one, Tensor)]
+        self._others = [None if isinstance(one, Tensor) else one for one in every]
+        self._is_tensor = [isinstance(one, Tensor) for one in every]
+        self._names = list(kwargs)
+        device = self.tensors[0].device.type if self.tensors else "cpu"
+        self._autocast: Callable[[], contextlib.AbstractContextManager[Any]] = (
+            contextlib.nullcontext
+        )
+        if torch.is_autocast_enabled(device):
+            dtype = torch.get_autocast_dtype(device)
+            self._autocast = lambda: torch.autocast(device, dtype=dtype, cache_enabled=False)
+
+    def again(self, forward: Callable[..., Any], tensors: Sequence[Tensor]) -> Any:
+        """The same call with other tensors."""
+        left = iter(tensors)
+        every = [
+            next(left) if is_tensor else other
+            for is_tensor, other in zip(self._is_tensor, self._others, strict=True)
+        ]
+        places = len(every) - len(self._names)
+        with self._autocast():
+            return forward(*every[:places], **dict(zip(self._names, every[places:], strict=True)))
+
+
+def differentiable(output: Any) -> list[Tensor]:
+    """Of what a module gave, the tensors that have a gradient."""
+    every = output if isinstance(output, tuple | list) else (output,)
+    return [one for one in every if isinstance(one, Tensor) and one.requires_grad]
+
+
+def shares_of_rows(
+    module: nn.Module,
+    parts: Sequence[tuple[nn.Parameter, Tensor]],
+    call: Call,
+    inputs: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+    row_of_token: Tensor,
+) -> Tensor | None:
+    """(B, T), the share of each row at its first token; None where an argument has no axis of
+    tokens, or a weight is not whole.
+
+    Args:
+        module: called.
+        parts: its trained parameters, each with its part of v.
+        call: how it was called.
+        inputs: the tensors that it was called with.
+        gradients: of `differentiable` of its output.
+        row_of_token: (B, T), -1 beside rows.
+    """
+    if not all(_has_tokens(one, row_of_token) for one in (*inputs, *gradients)):
+        return None
+    if any(isinstance(one, DTensor) or hasattr(one, "ds_id") for one in module.parameters()):
+        return None  # DeepSpeed and FSDP have it whole, if at all, as another tensor
+    parameters = [parameter for parameter, _ in parts]
+    shares = torch.zeros(row_of_token.shape, dtype=torch.float32, device=row_of_token.device)
+    if any(gradient.dtype == torch.float64 for gradient in gradients):
+        shares = shares.double()
+    for row in torch.unique(row_of_token[row_of_token >= 0]):
+        of_row = row_of_token == row
+        with torch.enable_grad():
+            own = [_of_row(one.detach(), of_row) for one in inputs]
+            outputs = differentiable(call.again(module.forward, own))
+            found = torch.autograd.grad(
+                outputs,
+                parameters,
+                [
+                    _of_row(one, of_row).view_as(out)
+                    for one, out in zip(gradients, outputs, strict=True)
+                ],
+                allow_unused=True,
+            )
+        first = of_row.flatten().nonzero()[0]
+        for gradient, (_, part) in zip(found, parts, strict=True):
+            if gradient is not None:
+                shares.view(-1)[first] += (gradient.to(shares.dtype) * part.to(shares.dtype)).sum()
+    return shares
+
+
+def _has_tokens(values: Tensor, row_of_token: Tensor) -> bool:
+    return values.shape[:2] == row_of_token.shape or (
+        values.ndim > 0 and values.shape[0] == row_of_token.numel()
+    )
+
+
+def _of_row(values: Tensor, of_row: Tensor) -> Tensor:
+    """(1, n, ...) of (B, T, ...), or (n, ...) of (B T, ...)."""
+    if values.shape[:2] == of_row.shape:
+        return values[of_row][None]
+    return values[of_row.flatten()]

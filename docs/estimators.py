@@ -1,0 +1,132 @@
+"""Write docs/estimators.md: which estimator of gradient products each of Axolotl's example YAMLs
+gets, of what `benchmarks/example_yamls.py` measured. `--check` fails when the page on disk is not
+what this makes.
+
+    python docs/estimators.py [--check]
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from adapt_common.markdown import table
+
+DOCS = Path(__file__).resolve().parent
+PAGE = DOCS / "estimators.md"
+MEASURED = DOCS / "measured" / "example_yamls.jsonl"
+TEXT = """\
+# The estimator of each example YAML
+
+Written by `docs/estimators.py` from [measured/example_yamls.jsonl](measured/example_yamls.jsonl).
+With `adapt.learned.measure: products`, which estimator of gradient products runs under Axolotl
+0.19's example YAMLs ([estimators](architecture.md#estimators-of-gradient-products)).
+
+Of each YAML we took what decides this: the family of the model, what is trained, LoRA kernels
+(those that Axolotl switches on by itself on one GPU included), fused loss, compilation,
+quantisation-aware training. Of that a tiny model with random weights was built from Transformers'
+own classes, and a run's own choice decided, on a CPU: obstacles, the self-check against one
+backward a task, and a training step that is read. `benchmarks/example_yamls.py` says what differs
+from training. Two tasks, eight rows a step.
+
+{summary}
+
+YAMLs that spread parameters by FSDP are counted by what one process gets; whether gradient products
+run there at all is another matter ([what is refused](yaml_keys.md#what-is-refused)). "Not built" is
+not known, and counts as not `in_backward` but in the last line.
+
+## Why not
+
+{reasons}
+
+## By YAML
+
+{by_yaml}
+"""
+REFUSED = "a task mixture is refused"
+
+
+def main(arguments: list[str]) -> int:
+    lines = [json.loads(line) for line in MEASURED.read_text(encoding="utf-8").splitlines()]
+    content = page(lines)
+    if "--check" not in arguments:
+        PAGE.write_text(content, encoding="utf-8")
+        return 0
+    if not PAGE.is_file() or PAGE.read_text(encoding="utf-8") != content:
+        print("docs/estimators.md is not of docs/measured; run python docs/estimators.py")
+        return 1
+    return 0
+
+
+def page(lines: list[dict[str, Any]]) -> str:
+    """The page of these YAMLs."""
+    sft = [line for line in lines if "no_sft" not in line]
+    accepted = [line for line in sft if "refused" not in line]
+    built = [line for line in accepted if line["estimator"]]
+    others = Counter(why(line) for line in sft if line.get("estimator") != "in_backward")
+    return TEXT.format(
+        summary=table(
+            ("of", "YAMLs", "in_backward"),
+            [
+                _counted("all that fine-tune under supervision", sft),
+                _counted("those of them that a task mixture accepts", accepted),
+                _counted("those of these whose like could be built here", built),
+            ],
+            right=(1, 2),
+        ),
+        reasons=table(
+            ("reason", "YAMLs"),
+            [(reason, str(count)) for reason, count in sorted(others.items(), key=_by_count)],
+            right=(1,),
+        ),
+        by_yaml=table(
+            ("YAML", "family", "estimator", "shards by", "why"),
+            [
+                (
+                    f"`{line['yaml']}`",
+                    line["features"]["family"],
+                    line.get("estimator") or "-",
+                    line["sharding"] or "",
+                    "" if line.get("estimator") == "in_backward" else why(line),
+                )
+                for line in sft
+            ],
+        ),
+    )
+
+
+def why(line: dict[str, Any]) -> str:
+    """Why it does not get `in_backward`, without the names of modules."""
+    if "refused" in line:
+        key = line["refused"]
+        more = " (images or sound)" if key == "skip_prepare_dataset" else ""
+        return f"{REFUSED}: `{key}`{more}"
+    reason = line["reason"]
+    found = re.search(r"has no rule for ([^;]*)", reason)
+    if found:
+        kinds = {name.split(".")[-1] for name in found[1].split(", ")}
+        return f"no rule for {', '.join(f'`{kind}`' for kind in sorted(kinds))}"
+    found = re.search(r"because (.*?)(;|$)|does not fit this model \((.*?)\); using", reason)
+    text = (found[1] or found[3]) if found else reason
+    text = re.sub(
+        r"share of \S+ belongs to no row: .*", "share of a module belongs to no row", text
+    )
+    text = re.sub(r"went around \d+ of \d+ modules, such as .*", "goes around modules", text)
+    return text.split(". ")[0]
+
+
+def _counted(name: str, lines: list[dict[str, Any]]) -> tuple[str, str, str]:
+    read = sum(line.get("estimator") == "in_backward" for line in lines)
+    return name, str(len(lines)), f"{read} ({read / len(lines):.0%})"
+
+
+def _by_count(item: tuple[str, int]) -> tuple[int, str]:
+    return -item[1], item[0]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
