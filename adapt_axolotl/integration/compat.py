@@ -170,7 +170,11 @@ _NAMES = (
     Used("transformers.trainer_callback", "ProgressCallback"),
     Used("transformers.modeling_layers", "GradientCheckpointingLayer"),
     Used("transformers.integrations.deepspeed", "is_deepspeed_zero3_enabled"),
-    Used("accelerate", "Accelerator", methods={"optimizer_step_was_skipped": ()}),
+    Used(
+        "accelerate",
+        "Accelerator",
+        methods={"optimizer_step_was_skipped": (), "is_fsdp2": ()},
+    ),
     # ZeRO-3.
     Used("trl.models.utils", "add_hooks", ("model",)),
     Used("trl.models.utils", "remove_hooks", ("model",)),

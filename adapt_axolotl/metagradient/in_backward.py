@@ -10,6 +10,9 @@ where f is the module as a function of its own parameters, in which it must be a
 part of v: x G^T for a linear layer, G[token] for an embedding, the scaled input for a norm (ours;
 `backward_rules.py` has one rule for each kind of module).
 
+Of sharded parameters (FSDP2) v stays sharded as they are: a module's part is made whole inside the
+module's own backward, by one all-gather, and let go at once.
+
 Dimensions: B sequences, T tokens, R rows.
 """
 
@@ -21,11 +24,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from adapt_axolotl.metagradient.backward_rules import Shares, per_token, rule_of
+from adapt_axolotl.metagradient.backward_rules import Rule, Shares, per_token, rule_of
 from adapt_axolotl.metagradient.estimator import Estimator
 from adapt_axolotl.metagradient.losses import row_losses
 from adapt_axolotl.metagradient.ranks import Reduce, single_process
 from adapt_axolotl.metagradient.scores import TaskScores, scores_from_rows
+from adapt_axolotl.metagradient.sharded import gradients_of, is_sharded, whole, whole_where_small
 from adapt_axolotl.metagradient.task_batch import TaskBatch
 
 
@@ -44,16 +48,18 @@ class InBackward:
     Args:
         model: the trained module; hooks are installed on its parts until `remove`.
         parameters: the trained parameters.
-        v: the direction, a tensor for each parameter.
+        v: the direction, a tensor for each parameter. Where it is sharded, all processes construct
+            and run the same backwards together.
     """
 
     def __init__(
         self, model: nn.Module, parameters: Sequence[nn.Parameter], v: Sequence[Tensor]
     ) -> None:
-        part_of = {id(p): part for p, part in zip(parameters, v, strict=True)}
+        held = whole_where_small(v, model)
+        part_of = {id(p): part for p, part in zip(parameters, held, strict=True)}
         self._owners = _owners(model, parameters)
         self._handles: list[Any] = []
-        self._shares_of: dict[str, Shares] = {}
+        self._shares_of: dict[str, Callable[[torch.device], Shares]] = {}
         self._row_of_token: Tensor | None = None
         self._shares: Tensor | None = None
         self._read: set[str] = set()
@@ -66,7 +72,7 @@ class InBackward:
             }
             rule = rule_of(module)
             assert rule is not None, f"{name} is uncovered"
-            self._shares_of[name] = rule(module, parts)
+            self._shares_of[name] = _shares_by(rule, module, parts)
             self._handles.append(module.register_forward_hook(self._forward_hook(name)))
 
     @staticmethod
@@ -134,13 +140,24 @@ class InBackward:
         """Add a module's shares. inputs: what it was given; gradient: of its output."""
         assert self._row_of_token is not None, "begin() comes before the forward"
         with torch.no_grad():
-            shares = self._shares_of[name](inputs, gradient)
+            shares = self._shares_of[name](gradient.device)(inputs, gradient)
             placed = per_token(shares, inputs, self._row_of_token)
         self._read.add(name)
         if placed is None:
             self._unplaced.add(name)
         else:
             self._shares = placed if self._shares is None else self._shares + placed
+
+
+def _shares_by(
+    rule: Rule, module: nn.Module, parts: dict[str, Tensor]
+) -> Callable[[torch.device], Shares]:
+    """How to tell a module's shares on a device: made once, or each time of parts that are gathered
+    for it."""
+    if not is_sharded(list(parts.values())):
+        shares = rule(module, parts)
+        return lambda device: shares
+    return lambda device: rule(module, {own: whole(part, device) for own, part in parts.items()})
 
 
 class _ReadGradient(torch.autograd.Function):
@@ -193,7 +210,7 @@ def in_backward_scores(
             reader.begin(batch.row_of_token)
             # As in training: the shares of the head are read at every position.
             sums, _ = row_losses(model, batch, whole_logits=True)
-            torch.autograd.grad(sums.sum(), list(parameters), allow_unused=True)
+            gradients_of(sums.sum(), parameters)
             products.append(reader.collect(1.0, len(batch.task_of_row)))
     finally:
         reader.remove()
