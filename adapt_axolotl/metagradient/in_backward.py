@@ -29,7 +29,13 @@ from adapt_axolotl.metagradient.estimator import Estimator
 from adapt_axolotl.metagradient.losses import row_losses
 from adapt_axolotl.metagradient.ranks import Reduce, single_process
 from adapt_axolotl.metagradient.scores import TaskScores, scores_from_rows
-from adapt_axolotl.metagradient.sharded import gradients_of, is_sharded, whole, whole_where_small
+from adapt_axolotl.metagradient.sharded import (
+    gradients_of,
+    is_sharded,
+    reshard,
+    whole,
+    whole_where_small,
+)
 from adapt_axolotl.metagradient.task_batch import TaskBatch
 
 
@@ -55,6 +61,7 @@ class InBackward:
     def __init__(
         self, model: nn.Module, parameters: Sequence[nn.Parameter], v: Sequence[Tensor]
     ) -> None:
+        reshard(model)  # or modules own whole parameters that a forward has left, and not these
         held = whole_where_small(v, model)
         part_of = {id(p): part for p, part in zip(parameters, held, strict=True)}
         self._owners = _owners(model, parameters)

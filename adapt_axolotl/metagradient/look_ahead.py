@@ -41,7 +41,6 @@ def look_ahead(
         reduce: adds over the ranks.
     """
     step = direction(model, parameters, batches, proportions, float16=float16, reduce=reduce).v
-    reshard(model)
     with restored_afterwards(parameters):
         with torch.no_grad():
             for parameter, part in zip(parameters, step, strict=True):

@@ -33,7 +33,7 @@ def _run(rank: int, port: int, folder: str, function: Callable[[Ranks], Any]) ->
         rank=rank,
         world_size=2,
         # Processes that wait for each other end the test, not the suite.
-        timeout=datetime.timedelta(seconds=60),
+        timeout=datetime.timedelta(minutes=3),
     )
     torch.save(function(Ranks(rank, 2)), Path(folder) / f"{rank}.pt")
     torch.distributed.destroy_process_group()

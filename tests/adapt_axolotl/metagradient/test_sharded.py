@@ -22,7 +22,7 @@ from adapt_axolotl.metagradient.direction import direction
 from adapt_axolotl.metagradient.estimators import ESTIMATORS
 from adapt_axolotl.metagradient.in_backward import IN_BACKWARD, BypassedModule
 from adapt_axolotl.metagradient.look_ahead import look_ahead
-from adapt_axolotl.metagradient.losses import row_losses
+from adapt_axolotl.metagradient.losses import row_losses, task_losses
 from adapt_axolotl.metagradient.ranks import Ranks
 from adapt_axolotl.metagradient.self_check import check_estimator
 from adapt_axolotl.metagradient.sharded import (
@@ -63,6 +63,8 @@ def measure(model: torch.nn.Module, ranks: Ranks) -> dict[str, Any]:
     found = direction(model, parameters, validation, weights, reduce=ranks.sum)
     with look_ahead(model, parameters, training, weights, 0.05, reduce=ranks.sum):
         ahead = direction(model, parameters, validation, weights, reduce=ranks.sum)
+        losses_ahead = task_losses(model, validation, len(TASKS), ranks.sum).means
+    losses_after = task_losses(model, validation, len(TASKS), ranks.sum).means
     scores = {
         one.name: one.scores(
             model, parameters, training, found.v, len(TASKS), reduce=ranks.sum
@@ -76,7 +78,7 @@ def measure(model: torch.nn.Module, ranks: Ranks) -> dict[str, Any]:
         "v": [whole(part, CPU) for part in found.v],
         "ahead": [whole(part, CPU) for part in ahead.v],
         "held": sum(held_here(part).numel() for part in found.v),
-        "losses": found.losses.means,
+        "losses": torch.stack([found.losses.means, losses_ahead, losses_after]),
         "scores": scores,
         "gradients kept": all(kept),
         "check": check,
@@ -166,7 +168,7 @@ def test_a_sharded_model_gives_v_and_scores_of_a_whole_one(case: Any, on_two: An
     for found in (one[case] for one in on_two):
         assert error(found["v"], expected["v"]) < 1e-5
         assert error(found["ahead"], expected["ahead"]) < 1e-5
-        assert found["losses"].tolist() == pytest.approx(expected["losses"].tolist(), rel=1e-6)
+        assert found["losses"].numpy() == pytest.approx(expected["losses"].numpy(), rel=1e-6)
         for name, scores in expected["scores"].items():
             seen = torch.isfinite(scores)
             assert seen.tolist() == [True, True, False]
