@@ -47,6 +47,16 @@ every step.
 
 {meta_step_cost}
 
+## Memory under FSDP2
+
+`in_backward` keeps v sharded as the parameters are, and makes a module's part of it whole inside
+that module's own backward. `v` is what a process holds of v, `reading` the peak of a meta step
+beyond that of a training step; both over the bytes of the trained parameters of all processes
+together, for the process with most. One process does not shard. Where at most 5 % of the model is
+trained (LoRA), each process holds v whole instead, which is little and gathers nothing.
+
+{fsdp_memory}
+
 ## A whole run by gradient products
 
 Processor time a supervised token of a learned run at the default schedule, over that of a uniform

@@ -39,7 +39,7 @@ from adapt_axolotl.metagradient.in_backward import IN_BACKWARD, InBackward
 from adapt_axolotl.metagradient.ranks import Ranks
 from adapt_axolotl.recipe.earlier_run import earlier_run, warn_of_other_rows
 from adapt_axolotl.recipe.keep import spent_on_kept
-from adapt_axolotl.recipe.refusals import sharded_parameters
+from adapt_axolotl.recipe.refusals import fsdp1
 from adapt_axolotl.records.provenance import provenance
 from adapt_axolotl.records.write import RunDirectory
 from adapt_axolotl.run.described import initial_proportions, learned_mixture, quotas, schedule
@@ -103,10 +103,9 @@ def build_run(
 ) -> AdaptRun:
     """The run that `trainer` serves; `recipe` is the text that its records keep."""
     check_processes(launched_processes(), trainer.args.world_size)
-    products = spec.adapt.learned.measure == "products"
-    if spec.adapt.takes_meta_steps and products and trainer.is_fsdp_enabled:
+    if trainer.is_fsdp_enabled and not trainer.accelerator.is_fsdp2:
         # The recipe was looked through before; accelerate's own config can do it too.
-        raise ValueError(sharded_parameters("accelerate's config, --use_fsdp"))
+        raise ValueError(fsdp1("accelerate's config, --use_fsdp"))
     ranks = Ranks(trainer.args.process_index, trainer.args.world_size)
     tokenizer = trainer.processing_class
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0

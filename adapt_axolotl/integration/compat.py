@@ -174,7 +174,11 @@ _NAMES = (
     Used("transformers.trainer_callback", "ProgressCallback"),
     Used("transformers.modeling_layers", "GradientCheckpointingLayer"),
     Used("transformers.integrations.deepspeed", "is_deepspeed_zero3_enabled"),
-    Used("accelerate", "Accelerator", methods={"optimizer_step_was_skipped": ()}),
+    Used(
+        "accelerate",
+        "Accelerator",
+        methods={"optimizer_step_was_skipped": (), "is_fsdp2": ()},
+    ),
     # Kernels that go around modules, and their plain forms.
     Used("axolotl.kernels.lora", "apply_lora_mlp_swiglu", ("self", "X"), needs="triton"),
     Used("axolotl.kernels.lora", "apply_lora_mlp_geglu", ("self", "X"), needs="triton"),

@@ -19,6 +19,7 @@ from adapt_axolotl.metagradient.estimators import estimator
 from adapt_axolotl.metagradient.per_task import PER_TASK
 from adapt_axolotl.metagradient.ranks import Ranks
 from adapt_axolotl.metagradient.self_check import check_estimator
+from adapt_axolotl.metagradient.sharded import trained_parameters
 
 LOG = logging.getLogger("axolotl.adapt.meta_step")
 
@@ -29,7 +30,6 @@ class EstimatorChoice:
     Args:
         candidates: in the order in which they are tried; the last one always fits.
         model: the trained module.
-        parameters: the trained parameters.
         training: rows to check on.
         num_tasks: K.
         ranks: the processes of the run.
@@ -43,7 +43,6 @@ class EstimatorChoice:
         self,
         candidates: Sequence[Estimator],
         model: nn.Module,
-        parameters: Sequence[nn.Parameter],
         training: MeasuringRows,
         num_tasks: int,
         ranks: Ranks,
@@ -55,19 +54,15 @@ class EstimatorChoice:
     ) -> None:
         self._candidates = list(candidates)
         self._model = model
-        self._parameters = parameters
         self._training = training
         self._num_tasks = num_tasks
         self._ranks = ranks
         self._seed = seed
-        self.half_precision = half_precision or parameters[0].dtype in (
-            torch.bfloat16,
-            torch.float16,
-        )
+        trained = next(p for p in model.parameters() if p.requires_grad)
+        self.half_precision = half_precision or trained.dtype in (torch.bfloat16, torch.float16)
         self._fused_loss = fused_loss
         self._readable = readable
         self._checked = False
-        self._hardware = _hardware(parameters[0].device)
         self._resumed_from: str | None = None
 
     @property
@@ -86,10 +81,11 @@ class EstimatorChoice:
             Whether it is settled; not if there was nothing to compare with.
         """
         if self._resumed_from is not None:
-            if self._ranks.any(self._resumed_from != self._hardware, v[0].device):
+            here = _hardware(v[0].device)
+            if self._ranks.any(self._resumed_from != here, v[0].device):
                 LOG.info(
                     f"task scores: {self.current.name} was checked on {self._resumed_from}; it is "
-                    f"checked again on {self._hardware}"
+                    f"checked again on {here}"
                 )
                 self._checked = False
             self._resumed_from = None
@@ -100,11 +96,12 @@ class EstimatorChoice:
         )
         # The same two rows on every rank, unreduced, so that all ranks decide alike.
         batches = self._training.batches(first)
+        parameters = trained_parameters(self._model)
         while self.current is not PER_TASK:
             check = check_estimator(
                 self.current,
                 self._model,
-                self._parameters,
+                parameters,
                 batches,
                 v,
                 self._num_tasks,
@@ -112,7 +109,7 @@ class EstimatorChoice:
                 fused_loss=self._fused_loss,
                 readable=self._readable,
             )
-            device = self._parameters[0].device
+            device = parameters[0].device
             if self._ranks.any(not check.possible, device):
                 LOG.warning(
                     "task scores: the gradients of the rows that they are checked on are not "
@@ -144,13 +141,13 @@ class EstimatorChoice:
         return {
             "candidates": [one.name for one in self._candidates],
             "checked": self._checked,
-            "checked_on": self._hardware,
+            "checked_on": _hardware(next(self._model.parameters()).device),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._candidates = [estimator(name) for name in state["candidates"]]
         self._checked = state["checked"]
-        self._resumed_from = state.get("checked_on", self._hardware)
+        self._resumed_from = state.get("checked_on")
 
 
 def _hardware(device: torch.device) -> str:

@@ -32,6 +32,7 @@ from adapt_axolotl.metagradient.direction import Direction, direction
 from adapt_axolotl.metagradient.estimator import Estimator
 from adapt_axolotl.metagradient.look_ahead import look_ahead
 from adapt_axolotl.metagradient.ranks import Ranks
+from adapt_axolotl.metagradient.sharded import trained_parameters
 from adapt_axolotl.metagradient.task_batch import TaskBatch
 from adapt_axolotl.mixture.learned import LearnedMixture
 
@@ -101,7 +102,6 @@ class MetaLearner:
     ) -> None:
         self.mixture = mixture
         self._model = model
-        self._parameters = [p for p in model.parameters() if p.requires_grad]
         self._training = training
         self._validation = validation
         self._settings = settings
@@ -112,7 +112,6 @@ class MetaLearner:
         self._choice = EstimatorChoice(
             settings.estimators,
             model,
-            self._parameters,
             training,
             len(mixture.tasks),
             ranks,
@@ -184,7 +183,8 @@ class MetaLearner:
     def begin(self, step: int) -> MetaStep:
         """Measure V and v at the current weights; then score the tasks, or start reading."""
         validation_rows, training_rows = self.rows(step)
-        begun = MetaStep(step, self.mixture, self._choice, self._ranks, self._parameters[0].device)
+        device = next(self._model.parameters()).device
+        begun = MetaStep(step, self.mixture, self._choice, self._ranks, device)
         with self._measuring():
             training = self._batches(self._training, training_rows)
             v = self._observe(validation_rows, training)
@@ -196,7 +196,7 @@ class MetaLearner:
                 if len(training_rows):
                     begun.scores = self.estimator.scores(
                         self._model,
-                        self._parameters,
+                        trained_parameters(self._model),
                         training,
                         v,
                         len(self.mixture.tasks),
@@ -207,7 +207,7 @@ class MetaLearner:
         count = len(self.mixture.tasks)
         begun.reader = BackwardReader(
             self._model,
-            self._parameters,
+            trained_parameters(self._model),
             v,
             count,
             self._ranks,
@@ -243,11 +243,12 @@ class MetaLearner:
         self, rows: np.ndarray, weights: np.ndarray, training: list[TaskBatch]
     ) -> Direction:
         batches = self._batches(self._validation, rows)
+        parameters = trained_parameters(self._model)
         inner: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
         if self._settings.look_ahead:
             inner = look_ahead(
                 self._model,
-                self._parameters,
+                parameters,
                 training,
                 torch.as_tensor(self.mixture.proportions),
                 self._learning_rate(),
@@ -257,7 +258,7 @@ class MetaLearner:
         with inner:
             return direction(
                 self._model,
-                self._parameters,
+                parameters,
                 batches,
                 torch.as_tensor(weights),
                 float16=self._settings.float16,

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from adapt_axolotl.metagradient.in_backward import BypassedModule, InBackward
 from adapt_axolotl.metagradient.ranks import Ranks
 from adapt_axolotl.metagradient.scores import TaskScores, scores_from_rows
+from adapt_axolotl.metagradient.sharded import is_sharded
 
 
 class BackwardReader:
@@ -44,6 +45,7 @@ class BackwardReader:
     ) -> None:
         self._hooks: InBackward | None = InBackward(model, parameters, v, fused_loss=fused_loss)
         self._readable = readable
+        self._together = is_sharded(v)
         self._device = parameters[0].device
         self._num_tasks = num_tasks
         self._ranks = ranks
@@ -52,7 +54,8 @@ class BackwardReader:
 
     @property
     def reading(self) -> bool:
-        """Whether the next backward is to be read: not once one went around a module."""
+        """Whether the next backward is to be read: not once one went around a module, unless the
+        processes read together."""
         return self._hooks is not None
 
     @contextlib.contextmanager
@@ -83,7 +86,9 @@ class BackwardReader:
             products = self._hooks.collect(loss_weight(), len(task_of_row))
         except BypassedModule as error:
             self._failure = str(error)
-            self._remove_hooks()
+            # The hooks of other processes, which may have failed at nothing, go on gathering v.
+            if not self._together:
+                self._remove_hooks()
             return
         counted = row_of_token[:, 1:][labels[:, 1:] != -100]
         tokens = torch.bincount(counted, minlength=len(task_of_row))

@@ -13,7 +13,7 @@ training does with its loss. K tasks.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from adapt_axolotl.metagradient.losses import TaskLosses, row_losses, tokens_of_tasks
 from adapt_axolotl.metagradient.ranks import Reduce, single_process
+from adapt_axolotl.metagradient.sharded import gradients_aside, held_here, is_sharded
 from adapt_axolotl.metagradient.task_batch import TaskBatch
 
 # Powers of two, so that scaling alone rounds nothing. A lower scale is tried where v is not finite.
@@ -33,7 +34,8 @@ class Direction:
     """What one pass over validation rows gives, equal on every rank.
 
     Attributes:
-        v: a tensor for each parameter, of its type; float32 for one in float16.
+        v: a tensor for each parameter, of its type; float32 for one in float16. Of a sharded one
+            each rank has its part, as of the parameter.
         losses: V_k of the tasks in the rows.
     """
 
@@ -70,7 +72,7 @@ def direction(
     v, sums = _summed(model, parameters, batches, per_token * scale, reduce)
     # Asked after the reduction, so that all ranks decide alike. A loss that is not finite in itself
     # is no matter of scale.
-    while scale > 1 and bool(torch.isfinite(sums).all()) and not _finite(v):
+    while scale > 1 and bool(torch.isfinite(sums).all()) and not _finite(v, reduce):
         del v
         scale *= LOWER
         v, sums = _summed(model, parameters, batches, per_token * scale, reduce)
@@ -88,25 +90,54 @@ def _summed(
 ) -> tuple[list[Tensor], Tensor]:
     """The gradient of sum_k per_token[k] (sum of the token losses of task k), and these sums, (K,)
     float64, over all batches and ranks."""
-    v = [torch.zeros_like(parameter, dtype=_type_of_v(parameter)) for parameter in parameters]
     totals = torch.zeros_like(per_token)
+
+    def weighted(batch: TaskBatch) -> Tensor:
+        sums, _ = row_losses(model, batch)
+        totals.index_add_(0, batch.task_of_row, sums.detach().double())
+        return (sums * per_token[batch.task_of_row].to(sums)).sum()
+
+    if is_sharded(parameters):
+        v = _sharded_sum((weighted(batch) for batch in batches), parameters, reduce)
+        return v, reduce(totals)
+    v = [torch.zeros_like(parameter, dtype=_type_of_v(parameter)) for parameter in parameters]
     with gradients_added_to(v, parameters):
         for batch in batches:
-            sums, _ = row_losses(model, batch)
-            totals.index_add_(0, batch.task_of_row, sums.detach().double())
-            total = (sums * per_token[batch.task_of_row].to(sums)).sum()
-            torch.autograd.grad(total, list(parameters), allow_unused=True)
+            torch.autograd.grad(weighted(batch), list(parameters), allow_unused=True)
     for number, part in enumerate(v):
         v[number] = reduce(part)
     return v, reduce(totals)
+
+
+def _sharded_sum(
+    totals: Iterable[Tensor], parameters: Sequence[nn.Parameter], reduce: Reduce
+) -> list[Tensor]:
+    """The gradient of these scalars over all ranks, sharded. Each rank gives as many."""
+    with gradients_aside(parameters):
+        for total in totals:
+            total.backward()  # adds to `.grad`, so that no gradient is held beside v
+        gradients = [parameter.grad for parameter in parameters]
+    ranks = float(reduce(torch.ones((), device=parameters[0].device)))
+    v = []
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        if gradient is None:
+            v.append(torch.zeros_like(parameter, dtype=_type_of_v(parameter)))
+        elif is_sharded([gradient]):
+            # FSDP has taken the mean over the ranks.
+            v.append(gradient.detach().to(_type_of_v(parameter)).mul_(ranks))
+        else:
+            v.append(reduce(gradient.detach().to(_type_of_v(parameter))))
+    return v
 
 
 def _type_of_v(parameter: Tensor) -> torch.dtype:
     return torch.float32 if parameter.dtype == torch.float16 else parameter.dtype
 
 
-def _finite(v: Sequence[Tensor]) -> bool:
-    return bool(torch.stack([torch.isfinite(part).all() for part in v]).all())
+def _finite(v: Sequence[Tensor], reduce: Reduce) -> bool:
+    """Whether all of v is, on every rank."""
+    broken = ~torch.stack([torch.isfinite(held_here(part)).all() for part in v]).all()
+    return not bool(reduce(broken.float()))
 
 
 @contextlib.contextmanager

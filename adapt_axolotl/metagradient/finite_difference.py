@@ -15,6 +15,7 @@ from adapt_axolotl.metagradient.look_ahead import restored_afterwards
 from adapt_axolotl.metagradient.losses import row_losses
 from adapt_axolotl.metagradient.ranks import Reduce, single_process
 from adapt_axolotl.metagradient.scores import TaskScores, scores_from_rows
+from adapt_axolotl.metagradient.sharded import reshard, summed
 from adapt_axolotl.metagradient.task_batch import TaskBatch
 
 
@@ -75,13 +76,16 @@ def _losses_at(
     """(R,) float64 row losses of each batch at copies + scale v."""
     for parameter, copy, part in zip(parameters, copies, v, strict=True):
         parameter.copy_(copy + scale * part)
-    return [row_losses(model, batch)[0].double() for batch in batches]
+    try:
+        return [row_losses(model, batch)[0].double() for batch in batches]
+    finally:
+        reshard(model)  # whole ones of these weights would serve the next forward too
 
 
 def norm(tensors: Sequence[Tensor]) -> float:
-    """Euclidean length over all tensors together."""
-    squares = [tensor.detach().double().pow(2).sum() for tensor in tensors]
-    return float(torch.stack(squares).sum().sqrt())
+    """Euclidean length over all tensors together; where processes hold parts of them, all of these
+    at once."""
+    return float(summed([tensor.detach().double().pow(2).sum() for tensor in tensors]).sqrt())
 
 
 FINITE_DIFFERENCE = Estimator(

@@ -11,6 +11,9 @@ part of v: x G^T for a linear layer, G[token] for an embedding, the scaled input
 `backward_rules.py` has one rule for each kind of module). What acts on each token by itself and is
 not affine is differentiated again, row by row (`by_rows.py`).
 
+Of sharded parameters (FSDP2) v stays sharded as they are: a module's part is made whole inside the
+module's own backward, by one all-gather, and let go at once.
+
 Dimensions: B sequences, T tokens, R rows.
 """
 
@@ -22,7 +25,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from adapt_axolotl.metagradient.backward_rules import Shares, per_token, rule_of
+from adapt_axolotl.metagradient.backward_rules import Rule, Shares, per_token, rule_of
 from adapt_axolotl.metagradient.by_rows import Call, acts_on_tokens, differentiable, shares_of_rows
 from adapt_axolotl.metagradient.estimator import Estimator
 from adapt_axolotl.metagradient.fused_head import changes_logits_otherwise, fused_head
@@ -30,6 +33,13 @@ from adapt_axolotl.metagradient.losses import row_losses
 from adapt_axolotl.metagradient.owners import own_parameters, owners_of
 from adapt_axolotl.metagradient.ranks import Reduce, single_process
 from adapt_axolotl.metagradient.scores import TaskScores, scores_from_rows
+from adapt_axolotl.metagradient.sharded import (
+    gradients_of,
+    is_sharded,
+    reshard,
+    whole,
+    whole_where_small,
+)
 from adapt_axolotl.metagradient.task_batch import TaskBatch
 
 
@@ -49,7 +59,8 @@ class InBackward:
     Args:
         model: the trained module; hooks are installed on its parts until `remove`.
         parameters: the trained parameters.
-        v: the direction, a tensor for each parameter.
+        v: the direction, a tensor for each parameter. Where it is sharded, all processes construct
+            and run the same backwards together.
         fused_loss: the training loss goes around the head. Its share is then computed from what the
             head would see, which is right where it is called too.
     """
@@ -62,7 +73,10 @@ class InBackward:
         *,
         fused_loss: bool = False,
     ) -> None:
-        part_of = {id(p): part for p, part in zip(parameters, v, strict=True)}
+        reshard(model)  # or modules own whole parameters that a forward has left, and not these
+        sharded = is_sharded(v)
+        held = whole_where_small(v, model)
+        part_of = {id(p): part for p, part in zip(parameters, held, strict=True)}
         self._owners = owners_of(model, parameters)
         self._parts_of: dict[str, list[tuple[nn.Parameter, Tensor]]] = {}
         self._differentiating = False
@@ -72,7 +86,7 @@ class InBackward:
             name, self._head = found
             del self._owners[name]
         self._handles: list[Any] = []
-        self._shares_of: dict[str, Shares] = {}
+        self._shares_of: dict[str, Callable[[torch.device], Shares]] = {}
         self._row_of_token: Tensor | None = None
         self._labels: Tensor | None = None
         self._shares: Tensor | None = None
@@ -87,17 +101,20 @@ class InBackward:
             }
             rule = rule_of(module)
             if rule is None:
-                if not acts_on_tokens(module):
+                # Once more for each row, sharded weights would not be whole.
+                if sharded or not acts_on_tokens(module):
                     continue
                 self._parts_of[name] = [(one, part_of[id(one)]) for one in own.values()]
             else:
                 parts = {key: part_of[id(one)] for key, one in own.items()}
-                self._shares_of[name] = rule(module, parts)
+                self._shares_of[name] = _shares_by(rule, module, parts)
         # Last, so that none is left behind where a rule fails.
         for name, module in self._owners.items():
             if name in self._parts_of or name in self._shares_of:
                 hook = self._call_hook if name in self._parts_of else self._forward_hook
                 self._handles.append(module.register_forward_hook(hook(name), with_kwargs=True))
+            if sharded:
+                continue  # on these parameters no hook fires, so every module must be read
             for _, parameter in own_parameters(module):
                 if id(parameter) in part_of:
                     self._handles.append(parameter.register_hook(self._gradient_hook(name)))
@@ -253,7 +270,7 @@ class InBackward:
         """Add a module's shares. inputs: what it was given; gradient: of its output."""
         assert self._row_of_token is not None, "begin() comes before the forward"
         with torch.no_grad():
-            shares = self._shares_of[name](inputs, gradient)
+            shares = self._shares_of[name](gradient.device)(inputs, gradient)
             placed = per_token(shares, inputs, self._row_of_token)
         self._place(name, placed)
 
@@ -263,6 +280,17 @@ class InBackward:
             self._unplaced.add(name)
         else:
             self._shares = placed if self._shares is None else self._shares + placed
+
+
+def _shares_by(
+    rule: Rule, module: nn.Module, parts: dict[str, Tensor]
+) -> Callable[[torch.device], Shares]:
+    """How to tell a module's shares on a device: made once, or each time of parts that are gathered
+    for it."""
+    if not is_sharded(list(parts.values())):
+        shares = rule(module, parts)
+        return lambda device: shares
+    return lambda device: rule(module, {own: whole(part, device) for own, part in parts.items()})
 
 
 class _ReadGradient(torch.autograd.Function):
@@ -333,7 +361,7 @@ def in_backward_scores(
             reader.begin(batch.row_of_token, batch.labels)
             # As in training: the shares of the head are read at every position.
             sums, _ = row_losses(model, batch, whole_logits=True)
-            torch.autograd.grad(sums.sum(), list(parameters), allow_unused=True)
+            gradients_of(sums.sum(), parameters)
             products.append(reader.collect(1.0, len(batch.task_of_row)))
     finally:
         reader.remove()

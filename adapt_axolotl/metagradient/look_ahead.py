@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from adapt_axolotl.metagradient.direction import direction
 from adapt_axolotl.metagradient.ranks import Reduce, single_process
+from adapt_axolotl.metagradient.sharded import reshard
 from adapt_axolotl.metagradient.task_batch import TaskBatch
 
 
@@ -44,7 +45,10 @@ def look_ahead(
         with torch.no_grad():
             for parameter, part in zip(parameters, step, strict=True):
                 parameter.sub_(part, alpha=learning_rate)
-        yield
+        try:
+            yield
+        finally:
+            reshard(model)  # whole ones of these weights would serve the next forward too
 
 
 @contextlib.contextmanager

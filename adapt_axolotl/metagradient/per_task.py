@@ -16,6 +16,7 @@ from adapt_axolotl.metagradient.estimator import Estimator
 from adapt_axolotl.metagradient.losses import row_losses
 from adapt_axolotl.metagradient.ranks import Reduce, single_process
 from adapt_axolotl.metagradient.scores import TaskScores
+from adapt_axolotl.metagradient.sharded import gradients_of, is_sharded, summed
 from adapt_axolotl.metagradient.task_batch import TaskBatch
 
 
@@ -37,19 +38,40 @@ def per_task_scores(
     """
     device = v[0].device
     totals = torch.zeros(3, num_tasks, dtype=torch.float64, device=device)
+    together = is_sharded(parameters)
     for batch in batches:
-        for task in torch.unique(batch.task_of_row).tolist():
+        tasks = torch.bincount(batch.task_of_row, minlength=num_tasks)
+        if together:
+            # Sharded parameters are whole where all ranks run a forward, so each runs one for every
+            # task that any of them has.
+            tasks = reduce(tasks)
+        for task in tasks.nonzero().flatten().tolist():
             mine = batch.task_of_row == task
-            sums, tokens = row_losses(model, batch.sequences_of(mine))
-            gradients = torch.autograd.grad(sums[mine].sum(), list(parameters), allow_unused=True)
-            for part, gradient in zip(v, gradients, strict=True):
-                if gradient is not None:
-                    totals[0, task] += _product(part, gradient)
+            sums, tokens = row_losses(model, _sequences(batch, mine))
+            gradients = gradients_of(sums[mine].sum(), parameters)
+            products = [
+                _product(part, gradient)
+                for part, gradient in zip(v, gradients, strict=True)
+                if gradient is not None
+            ]
+            # The gradient of sharded parameters is the mean over the ranks, and the same on each:
+            # added over the ranks below, it is their sum.
+            if products:
+                totals[0, task] += summed(products)
             totals[1, task] += tokens[mine].sum()
             totals[2, task] += mine.sum()
     totals = reduce(totals)
     nothing = torch.full((num_tasks,), torch.nan, dtype=torch.float64, device=device)
     return TaskScores(totals[0] / totals[1], nothing, totals[2].long())
+
+
+def _sequences(batch: TaskBatch, rows: Tensor) -> TaskBatch:
+    """Those with any of these rows, (R,) bool; where there is none, one for the forward."""
+    if rows.any() or not len(rows):
+        return batch.sequences_of(rows) if len(rows) else batch
+    first = torch.zeros_like(rows)
+    first[0] = True
+    return batch.sequences_of(first)
 
 
 def _product(part: Tensor, gradient: Tensor) -> Tensor:

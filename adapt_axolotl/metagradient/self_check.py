@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from adapt_axolotl.metagradient.estimator import Estimator
 from adapt_axolotl.metagradient.in_backward import BypassedModule
 from adapt_axolotl.metagradient.per_task import per_task_scores
+from adapt_axolotl.metagradient.sharded import held_here
 from adapt_axolotl.metagradient.task_batch import TaskBatch
 
 # What kernels and modules that an estimator was not made for raise, out of memory among them. The
@@ -106,9 +107,9 @@ def check_estimator(
 
 
 def fingerprint(parameters: Sequence[nn.Parameter]) -> list[int]:
-    """A checksum of the bits of each parameter."""
+    """A checksum of the bits of each parameter; of a sharded one, of what is held here."""
     kinds = {8: torch.int64, 4: torch.int32, 2: torch.int16, 1: torch.int8}
     return [
-        int(p.detach().contiguous().view(kinds[p.element_size()]).sum(dtype=torch.int64))
-        for p in parameters
+        int(p.contiguous().view(kinds[p.element_size()]).sum(dtype=torch.int64))
+        for p in map(held_here, parameters)
     ]

@@ -16,9 +16,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
 from torch.nn.functional import cross_entropy
 from torch.utils.checkpoint import checkpoint
+
+from adapt_axolotl.metagradient.sharded import has_shards
 
 LOG = logging.getLogger("axolotl.adapt.meta_step")
 
@@ -52,8 +53,9 @@ def supervised_token_losses(
     if head is None:
         return _losses(model(**inputs).logits[:, :-1][predicts], labels)
     vocabulary = head.weight.shape[0]
-    # FSDP has the head's weight whole only while the model's own forward runs.
-    if len(labels) * vocabulary > CHUNK and not isinstance(head.weight, DTensor):
+    # FSDP has the head's weight whole only while the model's own forward runs. Not asked of the
+    # weight, which a forward may leave whole: all processes must go the same way.
+    if len(labels) * vocabulary > CHUNK and not has_shards(model):
         hidden, first = _hidden(model, head, inputs, predicts)
         with torch.no_grad():
             plain = torch.allclose(head(hidden[:1]).float(), first.float(), rtol=1e-2, atol=1e-3)

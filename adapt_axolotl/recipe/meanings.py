@@ -145,10 +145,11 @@ REFUSALS = (
         "`kd_trainer: true`, knowledge distillation.",
     ),
     Refusal(
-        ("fsdp", "fsdp_config"),
-        "With `adapt.learned.measure: products` or `mixture: doge`, also where accelerate's config "
-        "switches FSDP on: gradient products need whole parameters on each process. The default, "
-        "`training_losses`, does not.",
+        ("fsdp", "fsdp_config", "fsdp_version"),
+        "FSDP1, which Axolotl takes without `fsdp_version: 2`, also where accelerate's config "
+        "switches it on. FSDP2 with `offload_params: true` and gradient products "
+        "(`adapt.learned.measure: products`, `mixture: doge`), which are taken where the model "
+        "computes.",
     ),
     Refusal(
         ("lisa_n_layers", "lisa_step_interval"),

@@ -33,10 +33,11 @@ from adapt_axolotl.recipe.names import (
 )
 from adapt_axolotl.recipe.refusals import (
     SPLITS_OF_A_ROW,
+    refuse_fsdp1,
     refuse_layers_in_turns,
+    refuse_offloaded_parameters,
     refuse_other_trainers,
     refuse_resume_without_optimizer,
-    refuse_sharded_parameters,
     refuse_unsupported,
 )
 from adapt_common.plain_values import plain
@@ -113,8 +114,9 @@ def _checks(cfg: MutableMapping[str, Any], adapt: AdaptConfig) -> Iterator[Calla
     yield lambda: refuse_unsupported(cfg)
     yield lambda: refuse_other_trainers(cfg)
     yield lambda: refuse_resume_without_optimizer(cfg)
+    yield lambda: refuse_fsdp1(cfg)
     if adapt.takes_meta_steps and adapt.learned.measure == "products":
-        yield lambda: refuse_sharded_parameters(cfg)
+        yield lambda: refuse_offloaded_parameters(cfg)
         yield lambda: refuse_layers_in_turns(cfg)
     for key in ("datasets", "test_datasets"):
         for index, entry in enumerate(cfg.get(key) or []):

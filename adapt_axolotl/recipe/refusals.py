@@ -74,19 +74,34 @@ def refuse_resume_without_optimizer(cfg: Mapping[str, Any]) -> None:
         )
 
 
-def refuse_sharded_parameters(cfg: Mapping[str, Any]) -> None:
-    """The meta-gradient needs whole parameters on every process."""
+def refuse_fsdp1(cfg: Mapping[str, Any]) -> None:
+    """Axolotl takes it where the recipe does not ask for the second version."""
+    options = cfg.get("fsdp_config") or {}
+    nested = options if isinstance(options, Mapping) else {}
+    version = cfg.get("fsdp_version") or nested.get("fsdp_version") or nested.get("version")
     for key in ("fsdp", "fsdp_config"):
-        if cfg.get(key):
-            raise ValueError(sharded_parameters(key))
+        if cfg.get(key) and str(version) != "2":
+            raise ValueError(fsdp1(key))
 
 
-def sharded_parameters(switch: str) -> str:
-    """What is said of gradient products under FSDP; `switch` turned FSDP on."""
+def fsdp1(switch: str) -> str:
+    """What is said of FSDP1; `switch` turned it on."""
     return (
-        f"{switch}: gradient products do not gather FSDP's shards; remove adapt.learned.measure: "
-        "products or mixture: doge, or use DDP or DeepSpeed (ZeRO-1, -2 or -3) instead"
+        f"{switch}: this is FSDP1, which is deprecated in Axolotl and not supported here; set "
+        "fsdp_version: 2 (its keys are listed at docs.axolotl.ai under multi-GPU), or use DDP or "
+        "DeepSpeed"
     )
+
+
+def refuse_offloaded_parameters(cfg: Mapping[str, Any]) -> None:
+    """Gradient products are taken where the model computes."""
+    options = cfg.get("fsdp_config") or {}
+    for key in ("offload_params", "fsdp_offload_params"):
+        if isinstance(options, Mapping) and options.get(key):
+            raise ValueError(
+                f"fsdp_config.{key}: gradient products were not made for parameters that are kept "
+                "on the CPU; remove it, or adapt.learned.measure: products or mixture: doge"
+            )
 
 
 def refuse_layers_in_turns(cfg: Mapping[str, Any]) -> None:

@@ -171,21 +171,45 @@ def train(
     return output
 
 
-def train_until(config: dict[str, Any], folder: Path, stop: Callable[[str], bool]) -> bool:
-    """Kill the run (SIGKILL, the whole group) at the first output line that `stop` accepts.
+def train_until(
+    config: dict[str, Any],
+    folder: Path,
+    stop: Callable[[str], bool],
+    *,
+    processes: int = 1,
+    shim: str | None = None,
+) -> bool:
+    """Kill the run (SIGKILL) at the first output line that `stop` accepts: the whole group, or one
+    of several processes, after which their launcher ends the others.
 
     Returns:
         Whether it was killed; False if it ended before.
     """
-    process = start(config, folder)
+    process = start(config, folder, processes=processes, shim=shim)
     assert process.stdout is not None
     for line in process.stdout:
         if stop(line):
-            os.killpg(process.pid, signal.SIGKILL)
+            if processes > 1:
+                os.kill(process_of_rank(str(folder), 1), signal.SIGKILL)
+                process.stdout.read()
+            else:
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             return True
     assert process.wait() == 0
     return False
+
+
+def process_of_rank(recipe_folder: str, rank: int) -> int:
+    """The process that trains the folder's recipe as `rank`."""
+    for folder in Path("/proc").iterdir():
+        if not (folder / "cmdline").exists():
+            continue
+        if recipe_folder.encode() not in (folder / "cmdline").read_bytes():
+            continue
+        if f"RANK={rank}".encode() in (folder / "environ").read_bytes().split(b"\0"):
+            return int(folder.name)
+    raise AssertionError(f"no process of rank {rank}")
 
 
 def ledger(folder: Path) -> dict[str, Any]:

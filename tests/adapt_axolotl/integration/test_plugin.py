@@ -69,9 +69,14 @@ def test_deepspeed_of_accelerates_own_config_is_refused_with_a_learned_mixture(
         start()
 
 
-def test_gradient_products_under_fsdp_of_accelerates_own_config_are_refused() -> None:
-    trainer: Any = SimpleNamespace(args=SimpleNamespace(world_size=1), is_fsdp_enabled=True)
+@pytest.mark.parametrize("mixture", ["learned", "uniform"])
+def test_fsdp1_of_accelerates_own_config_is_refused(mixture: str) -> None:
+    trainer: Any = SimpleNamespace(
+        args=SimpleNamespace(world_size=1),
+        is_fsdp_enabled=True,
+        accelerator=SimpleNamespace(is_fsdp2=False),
+    )
     nothing: Any = None
-    spec = make_spec({"token_budget": 100, "learned": {"measure": "products"}})
-    with pytest.raises(ValueError, match="gradient products do not gather FSDP's shards"):
+    spec = make_spec({"token_budget": 100, "mixture": mixture})
+    with pytest.raises(ValueError, match=r"--use_fsdp: this is FSDP1, .*; set fsdp_version: 2"):
         build_run(nothing, spec, nothing, nothing, trainer, "")

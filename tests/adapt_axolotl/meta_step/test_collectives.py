@@ -17,7 +17,7 @@ from adapt_axolotl.metagradient.scores import TaskScores
 from adapt_axolotl.mixture.learned import LearnedMixture
 from adapt_axolotl.mixture.objectives.named import objective
 from tests.support.measuring_rows import TASKS, make_measuring_rows
-from tests.support.models import make_model, trained
+from tests.support.models import make_model
 
 OF_RANKS = {"sum", "any", "agree"}
 BY_ANY_NAME = {"barrier", "reduce", "all_reduce", "all_gather", "broadcast"}
@@ -38,7 +38,6 @@ def test_processes_with_different_mixtures_end_the_run(ranks: Ranks) -> None:
     choice = EstimatorChoice(
         [PER_TASK],
         model,
-        trained(model),
         make_measuring_rows(1),
         len(TASKS),
         ranks,

@@ -38,7 +38,11 @@ REFUSED: dict[tuple[str, ...], list[dict[str, Any]]] = {
         {"plugins": ["axolotl.integrations.hatchery.HatcheryPlugin"]},
         {"plugins": ["axolotl.integrations.kd.KDPlugin"], "kd_trainer": True},
     ],
-    ("fsdp", "fsdp_config"): [{"fsdp": ["full_shard"]}, {"fsdp_config": {"fsdp_version": 2}}],
+    ("fsdp", "fsdp_config", "fsdp_version"): [
+        {"fsdp": ["full_shard"]},
+        {"fsdp_config": {"reshard_after_forward": True}},
+        {"fsdp_config": {"fsdp_version": 1}},
+    ],
     ("lisa_n_layers", "lisa_step_interval"): [{"lisa_n_layers": 2, "lisa_step_interval": 5}],
     ("save_only_model", "auto_resume_from_checkpoints"): [
         {"save_only_model": True, "auto_resume_from_checkpoints": True}
@@ -53,7 +57,7 @@ AT_THE_START = {
     ("resume_from_checkpoint",),
     ("lora_mlp_kernel",),
 }
-WITH_A_STATIC_MIXTURE_TOO = {"fsdp", "lisa_n_layers"}.isdisjoint
+WITH_A_STATIC_MIXTURE_TOO = {"lisa_n_layers"}.isdisjoint
 
 
 def recipe(mixture: str, **keys: Any) -> dict[str, Any]:

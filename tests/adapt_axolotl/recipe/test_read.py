@@ -87,9 +87,19 @@ def test_a_task_that_is_no_name_is_refused(raw: dict[str, Any], name: object, sa
         ({"streaming": True}, "streaming: a streamed dataset has no pool"),
         ({"pretraining_dataset": "x"}, "pretraining_dataset: a streamed"),
         ({"curriculum_sampling": True}, "curriculum_sampling: cannot be combined"),
+        ({"fsdp_config": {"a": 1}}, "fsdp_config: this is FSDP1"),
         (
-            {"fsdp_config": {"a": 1}, "adapt": BY_PRODUCTS},
-            "fsdp_config: gradient products",
+            {"fsdp_config": {"a": 1}, "adapt": {"token_budget": "5%", "mixture": "uniform"}},
+            "fsdp_config: this is FSDP1",
+        ),
+        ({"fsdp": ["full_shard"], "fsdp_version": 1}, "fsdp: this is FSDP1"),
+        (
+            {
+                "fsdp_version": 2,
+                "fsdp_config": {"offload_params": True},
+                "adapt": BY_PRODUCTS,
+            },
+            r"fsdp_config\.offload_params: gradient products",
         ),
         ({"context_parallel_size": 2}, "context_parallel_size: 2"),
         (
@@ -126,7 +136,11 @@ def test_a_recipe_that_cannot_work_says_why(
 @pytest.mark.parametrize(
     "changes",
     [
-        {"adapt": {"token_budget": "5%", "mixture": "uniform"}, "fsdp_config": {"a": 1}},
+        # The ways in which Axolotl takes the version.
+        {"fsdp_version": 2, "fsdp_config": {"offload_params": True}},
+        {"fsdp_config": {"fsdp_version": 2}, "adapt": BY_PRODUCTS},
+        {"fsdp_config": {"version": 2}},
+        {"fsdp_config": {}},
         {
             "adapt": {"token_budget": "5%", "mixture": "uniform"},
             "lisa_n_layers": 2,

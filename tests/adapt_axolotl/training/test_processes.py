@@ -23,11 +23,13 @@ from tests.support.launch import (
     history,
     ledger,
     log_lines,
+    process_of_rank,
     recipe,
     start,
     train,
     train_until,
 )
+from tests.support.same_run import assert_same_run
 
 # What needs most of the processes: gradients of all of them, and their sum.
 BY_PRODUCTS = {"adapt": {"learned": {**PRODUCTS, "update_every": 3, "start_after": "5%"}}}
@@ -51,22 +53,6 @@ def one_by_losses(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 GLOBAL_BATCH = {"micro_batch_size": 4, **BY_PRODUCTS}
-
-
-def assert_same_run(found: Path, expected: Path, tolerance: float) -> None:
-    """The same rows, tokens and steps; proportions to the tolerance, because sums over processes
-    round differently."""
-    for key in ("budget", "used", "meta_tokens", "steps"):
-        assert ledger(found)[key] == ledger(expected)[key]
-    for task in TASKS:
-        for key in ("tokens", "examples"):
-            assert ledger(found)["tasks"][task][key] == ledger(expected)["tasks"][task][key]
-    lines, others = history(found), history(expected)
-    assert [line["tokens"] for line in lines] == [line["tokens"] for line in others]
-    assert len(lines) > 5
-    for line, other in zip(lines, others, strict=True):
-        difference = [line["proportions"][task] - other["proportions"][task] for task in TASKS]
-        assert np.abs(difference).max() < tolerance
 
 
 @pytest.mark.slow
@@ -240,18 +226,6 @@ def test_a_process_that_dies_ends_the_run_with_its_name(tiny: Path, tmp_path: Pa
     text = "".join(output)
     assert "rank      : 1" in text
     assert "Signal 9" in text or "exitcode  : -9" in text
-
-
-def process_of_rank(recipe_folder: str, rank: int) -> int:
-    """The process that trains the folder's recipe as `rank`."""
-    for folder in Path("/proc").iterdir():
-        if not (folder / "cmdline").exists():
-            continue
-        if recipe_folder.encode() not in (folder / "cmdline").read_bytes():
-            continue
-        if f"RANK={rank}".encode() in (folder / "environ").read_bytes().split(b"\0"):
-            return int(folder.name)
-    raise AssertionError(f"no process of rank {rank}")
 
 
 def compare(rank: int, port: int, folder: str) -> None:
