@@ -12,6 +12,8 @@ from adapt_axolotl.sampling.stream import CHOOSING_PASS
 
 # Tasks that a sentence names; the others are counted.
 NAMED = 6
+# From here on sizes differ so much that shares by size were worse in the study.
+SKEWED = 10.0
 # Above this share of a task's rows, what sequence_len leaves out is a warning.
 UNFIT = 0.05
 
@@ -41,7 +43,27 @@ def notes(run: Forecast, sequence_len: int) -> list[str]:
     )
     if left_out(run, sequence_len) and not much_is_left_out(run):
         found.append(left_out(run, sequence_len))
-    return found
+    return found + _expect(run)
+
+
+def _expect(run: Forecast) -> list[str]:
+    """What the study found where tasks were mixed like this."""
+    trained = [task.available for task in run.tasks if task.available and task.share]
+    if run.mixture in ("proportional", "temperature") and trained:
+        ratio = max(trained) / min(trained)
+        if ratio >= SKEWED and run.budget < run.available:
+            return [
+                f"The largest task is {ratio:,.0f} times the smallest. Where every task counts "
+                "alike, shares by size were worse than equal ones (mixture: uniform) in a study "
+                "of such tasks (docs/study.md)."
+            ]
+    if run.mixture == "learned" and not run.targets:
+        return [
+            "What to expect: the loss of the tasks that lag behind ends lower than with equal "
+            "shares; the mean over tasks did not in a study (docs/study.md), where mixture: "
+            "uniform was as good. A few tasks that you train for can be named as targets."
+        ]
+    return []
 
 
 def comes_round(run: Forecast) -> list[str]:

@@ -30,7 +30,7 @@ from adapt_axolotl.metagradient.finite_difference import FINITE_DIFFERENCE
 from adapt_axolotl.metagradient.in_backward import IN_BACKWARD
 from adapt_axolotl.metagradient.per_task import PER_TASK
 from tests.support.launch import FALLS, history, ledger, recipe, train
-from tests.support.plain_runs import make_plan
+from tests.support.plain_runs import make_plan, make_pools
 
 META = MetaSettings(
     update_every=5,
@@ -79,6 +79,26 @@ def test_a_mixture_that_follows_losses_is_told_to_move() -> None:
     assert "It does not learn" not in said
     assert "Rows are seen more than 4 times where" in said
     assert run.meta is None
+
+
+def test_what_the_study_found_of_such_mixtures_is_said() -> None:
+    def said(mixture: str, sizes: tuple[int, ...], budget: int = 1000, **adapt: Any) -> str:
+        pools = make_pools(sizes=sizes)
+        meta = CurveSettings(start_after=0.1) if mixture == "learned" else None
+        return "\n".join(
+            notes(
+                make_forecast(meta, {"mixture": mixture, **adapt}, pools=pools, budget=budget), 64
+            )
+        )
+
+    uneven, alike = (400, 3, 900), (400, 30, 100)
+    assert "times the smallest. Where every task counts" in said("proportional", uneven)
+    assert "mixture: uniform" in said("temperature", uneven)
+    assert "docs/study.md" not in said("proportional", alike)
+    assert "docs/study.md" not in said("proportional", uneven, budget=10**6)  # rows run out
+    assert "docs/study.md" not in said("uniform", uneven)
+    assert "What to expect: the loss of the tasks that lag behind" in said("learned", uneven)
+    assert "What to expect" not in said("learned", uneven, learned={"targets": ["b"]})
 
 
 def test_what_becomes_of_a_task_with_a_bound_is_said() -> None:
