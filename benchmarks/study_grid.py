@@ -123,10 +123,10 @@ def rates(losses: Mapping[Cell, float]) -> dict[str, float]:
     Args:
         losses: of tuning runs: the mean validation loss over tasks.
     """
-    common = _best_rate("uniform", losses)
+    common = lowest_rate("uniform", losses)
     chosen = {}
     for arm in TUNED:
-        own = _best_rate(arm, losses)
+        own = lowest_rate(arm, losses)
         if own is not None and common is not None and not _better(arm, own, common, losses):
             own = common
         chosen[arm] = UNTUNED if own is None else own
@@ -140,8 +140,8 @@ def _tuning_losses(arm: str, rate: float, losses: Mapping[Cell, float]) -> list[
     return [losses[cell] for cell in cells if cell in losses]
 
 
-def _best_rate(arm: str, losses: Mapping[Cell, float]) -> float | None:
-    """Of the lowest mean; None where runs are missing."""
+def lowest_rate(arm: str, losses: Mapping[Cell, float]) -> float | None:
+    """That of the lowest mean over the tuning seeds; None where runs are missing."""
     own = {rate: _tuning_losses(arm, rate, losses) for rate in RATES}
     if any(len(found) < len(TUNING_SEEDS) for found in own.values()):
         return None

@@ -1,26 +1,24 @@
 """The study in short, for the README: what each way of mixing does at the budget and in the regime
-that learning rates were chosen on."""
+that learning rates were chosen on. Differences and verdicts are those of the page."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
-from study_arms import ARMS
-from study_compare import Group
+from study_arms import ARMS, FORMS
+from study_compare import CONTROLS, Group
 from study_grid import TUNED_ON
-from study_measured import Measured, Run
-from study_tables import interval, percent
+from study_measured import Measured
+from study_tables import difference, interval, percent
 
 from adapt_common.markdown import table
 
 MARKS = ("<!-- study: written by benchmarks/study_page.py -->", "<!-- end of the study -->")
-# Controls say what did it, which the page has.
-LEFT_OUT = ("uniform_more", "learned_mean", "learned_cvar", "learned_alpha_fair", "learned_raw")
+# Which form of the objective does what, and what did it, is the page's.
+LEFT_OUT = {*CONTROLS, *FORMS} - {"learned"}
 
 
 def in_short(measured: Measured) -> str:
-    """A line an arm, the lowest mean loss first; empty without runs."""
+    """A line an arm; empty without runs."""
     found = [
         group
         for group in measured.groups
@@ -29,38 +27,48 @@ def in_short(measured: Measured) -> str:
     if not found:
         return ""
     (group,) = found
-    arms = [arm for arm in group.cells if arm not in LEFT_OUT and not arm.startswith("replay_")]
-    runs = {arm: measured.of_arm(group, arm) for arm in arms}
-    spent = {arm: tokens(measured, group, arm) for arm in arms}
-    rows = [
-        (
-            f"`{arm}`, {ARMS[arm].says}" if arm != "uniform" else "`uniform`, equal shares",
-            *cells(runs[arm], runs["uniform"], arm == "uniform"),
-            f"{spent[arm] / spent['uniform']:.1f}",
-        )
-        for arm in sorted(arms, key=lambda arm: np.mean([r.mean("loss") for r in runs[arm]]))
-    ]
-    heads = ("mixture", "mean loss", "worst quarter", "exact match", "tokens, all runs")
-    count = len(group.cells["uniform"])
-    said = (
-        f"Twenty tasks, {percent(group.budget)} of their tokens, {count} seeds, learning rates "
-        "tuned. Loss of the test rows, mean over tasks and over the worst quarter of them, and "
-        "exact match: of `uniform` the values, of the others the difference to it with its 95 % "
-        "interval."
+    arms = [arm for arm in group.cells if arm not in LEFT_OUT]
+    rows = [(arm, ARMS[arm].says, *cells(measured, group, arm)) for arm in arms]
+    heads = ("mixture", "what it is", "loss", "worst quarter", "exact match", "tokens, all runs")
+    return f"{said_above(group)}\n\n{table(heads, rows, {2, 3, 4, 5})}"
+
+
+def said_above(group: Group) -> str:
+    """What the table is of."""
+    seeds = ", ".join(str(cell.seed) for cell in group.cells["uniform"])
+    missing = [arm for arm in group.unfinished if arm not in LEFT_OUT]
+    lacking = f" Not there yet: {', '.join(missing)}." if missing else ""
+    return (
+        f"Twenty tasks, {percent(group.budget)} of their tokens, seeds {seeds}. Loss of the test "
+        "rows, over all tasks and over the worst quarter of them, and exact match: of `uniform` "
+        "what it is, of the others how far they are from that, with intervals at 95 %; `better` "
+        "and `worse` are after correction over all arms, and nothing is claimed of the worst "
+        f"quarter, whose intervals are over seeds alone.{lacking}"
     )
-    return f"{said}\n\n{table(heads, rows, {1, 2, 3, 4})}"
 
 
-def cells(runs: Sequence[Run], baseline: Sequence[Run], itself: bool) -> list[str]:
-    """Mean loss, worst quarter and exact match."""
-    values = [
-        [(run.mean("loss"), run.worst_quarter, run.mean("exact_match")) for run in own]
-        for own in (runs, baseline)
+def cells(measured: Measured, group: Group, arm: str) -> list[str]:
+    """Mean loss, worst quarter, exact match and tokens."""
+    runs, baseline = (measured.of_arm(group, one) for one in (arm, "uniform"))
+    spent = tokens(measured, group, arm) / tokens(measured, group, "uniform")
+    if arm == "uniform":
+        means = [[run.mean("loss"), run.worst_quarter, run.mean("exact_match")] for run in runs]
+        return [*(f"{value:.3f}" for value in np.mean(means, axis=0)), f"{spent:.1f}"]
+    over = {
+        metric: next(
+            line for line in measured.differences("uniform", group, metric) if line["arm"] == arm
+        )
+        for metric in ("loss", "exact_match")
+    }
+    worst = [
+        run.worst_quarter - base.worst_quarter for run, base in zip(runs, baseline, strict=True)
     ]
-    own, base = (np.array(one) for one in values)
-    if itself:
-        return [f"{value:.3f}" for value in own.mean(axis=0)]
-    return [interval(column, sign="+") for column in (own - base).T.tolist()]
+    return [
+        difference(over["loss"]),
+        interval(worst, sign="+"),
+        difference(over["exact_match"]),
+        f"{spent:.1f}",
+    ]
 
 
 def tokens(measured: Measured, group: Group, arm: str) -> float:

@@ -47,18 +47,14 @@ def difference(line: Line | None) -> str:
 
 
 def results(measured: Measured, group: Group) -> str:
-    """What the arms of a group reached, the best exact match first."""
+    """What the arms of a group reached."""
     baseline = measured.of_arm(group, "uniform")
     over = {
         metric: {line["arm"]: line for line in measured.differences("uniform", group, metric)}
         for metric in READ
     }
-    order = sorted(
-        group.cells,
-        key=lambda arm: -np.mean([r.mean("exact_match") for r in measured.of_arm(group, arm)]),
-    )
     rows = []
-    for arm in order:
+    for arm in group.cells:
         runs = measured.of_arm(group, arm)
         worst = [one.worst_quarter for one in runs]
         less = [one - base.worst_quarter for one, base in zip(worst, baseline, strict=True)]

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from study_arms import FOUND, STATIC, TUNED
 from study_compare import Group
-from study_grid import RATES, REGIMES, TUNING_SEEDS, UNTUNED
+from study_grid import RATES, REGIMES, TUNING_SEEDS, UNTUNED, lowest_rate
 from study_measured import Line, Measured
 from study_tables import difference, percent, signed
 
@@ -92,7 +92,7 @@ def static(measured: Measured, group: Group, metric: str) -> Iterator[str]:
 def not_shown(measured: Measured) -> str:
     """What no run here is about."""
     known = {(cell.regime, cell.budget) for cell in measured.runs}
-    parts = ["large models", "models that were trained before", "text longer than a line"]
+    parts = ["large models", "text longer than a line"]
     missing = [name for name in REGIMES if name not in {regime for regime, _ in known}]
     if missing:
         parts.append(
@@ -115,6 +115,17 @@ def rates_said(measured: Measured) -> str:
     edge = [arm for arm in TUNED if arm in tuned and measured.rates[arm] == min(RATES)]
     if edge:
         parts.append(f"The lowest rate, below which none was tried, is that of {', '.join(edge)}.")
+    moved = [
+        arm
+        for arm in TUNED
+        if arm in tuned and lowest_rate(arm, measured.losses) not in (None, measured.rates[arm])
+    ]
+    if moved:
+        parts.append(
+            "Until the tuning runs were in, and before any reported run, the rule was the lowest "
+            "mean over the seeds alone; it was changed because noise then decides at which of two "
+            f"rates an arm is compared. It would have given another rate to {', '.join(moved)}."
+        )
     for rate in sorted({cell.learning_rate for cell in measured.losses} - {*RATES, UNTUNED}):
         parts.append(tried(measured, rate))
     return " ".join(parts)

@@ -16,6 +16,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -60,6 +61,12 @@ def tested_release() -> str:
     raise AssertionError("constraints.txt names no axolotl")
 
 
+def other_dependencies() -> list[str]:
+    """What pyproject.toml asks for beside Axolotl."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return [one for one in project["dependencies"] if Requirement(one).name != "axolotl"]
+
+
 def look_at(wanted: str) -> None:
     """Install it and this package, compare names, train.
 
@@ -73,7 +80,7 @@ def look_at(wanted: str) -> None:
     steps: list[tuple[list[str], Path]] = [
         ([sys.executable, "-m", "venv", str(PLACE)], ROOT),
         ([*pip, "--upgrade", "pip<27"], ROOT),
-        ([*pip, wanted, "typer", "rich", "lm-eval", "matplotlib"], ROOT),
+        ([*pip, wanted, *other_dependencies()], ROOT),
         ([*pip, "--no-deps", str(ROOT)], ROOT),
         ([str(python), "-c", LOOK], work),
         ([str(PLACE / "bin" / "adapt-axolotl"), "tiny", "data/tiny"], work),

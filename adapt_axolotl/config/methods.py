@@ -56,7 +56,8 @@ class MethodKeys(Block):
         description="For `mixture: replay`: `average` (default), the average of that run over its "
         "tokens; `schedule`, its mixture at the same share of the run, as its `history.jsonl` has "
         "it; or as a control the schedule with the tasks `permuted` (none keeps its place), with "
-        "time `reversed`, or with its pieces `shuffled`; or a random `walk` that goes as far. "
+        "time `reversed`, or with its pieces `shuffled`; or a random `walk`, on average as far "
+        "from where it began. "
         "Which one is by the seed.",
     )
     reference: str | None = Field(

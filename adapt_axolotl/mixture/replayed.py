@@ -2,8 +2,8 @@
 
 What did it, if a mixture that moves does well? Its average, drawn from start to end, has all but
 the movement. Its schedule with the tasks permuted has the same movement for the wrong tasks; with
-time reversed or shuffled, the same mixtures for each task in another order. A random walk goes as
-far, to nowhere in particular.
+time reversed or shuffled, the same mixtures for each task in another order. A random walk is on
+average as far from where it began.
 """
 
 from __future__ import annotations
@@ -73,9 +73,9 @@ def other_tasks(trained: np.ndarray, seed: int) -> np.ndarray:
 
 
 def random_walk(lengths: np.ndarray, shares: np.ndarray, seed: int) -> np.ndarray:
-    """(S, K) a walk of the logits that begins where the run began. Each of its steps is as long as
-    the run's, in a random direction; then all of it is scaled, so that over the spans it is on
-    average as far from where it began as the run was (ours).
+    """(S, K) a walk of the logits that begins where the run began, in random directions. Its steps
+    are as long as the run's but for one factor, by which it is on average over the spans as far
+    from where it began as the run was (ours). A run that goes straight has shorter steps.
 
     Args:
         lengths: (S,) of the spans.
