@@ -17,7 +17,7 @@ from adapt_common.run_records import read_ledger
 from adapt_eval.comparison.arms import read_arms
 from adapt_eval.comparison.compare import compare
 
-ARMS = ("uniform", "learned")
+ARMS = ("uniform", "proportional")
 ROWS = {"train": 100, "validation": 20, "test": 15}  # of each task
 
 
@@ -112,7 +112,7 @@ def test_a_model_is_trained_on_text_and_then_by_both_arms(
     text.write_text("".join(f"{json.dumps({'text': one})}\n" for one in contents))
     runs, docs = tmp_path / "runs", tmp_path / "docs"
     command = (tmp_path / "data" / "study", "--text", text, "--out", runs, "--size", "tiny")
-    command = (*command, "--pretrain-steps", 2, "--arms", "uniform,learned", "--seeds", "1")
+    command = (*command, "--pretrain-steps", 2, "--arms", ",".join(ARMS), "--seeds", "1")
     told = ran("pretrained_study", *command, "--budget", "4%", repository=repository)
     assert told.count("exact match") == 2
     told = ran("pretrained_study", *command, "--budget", "4%", repository=repository)
@@ -131,5 +131,5 @@ def test_a_model_is_trained_on_text_and_then_by_both_arms(
     assert lines[0]["loss"] != lines[20]["loss"]
     said = pretrained(tables)
     assert "4%, seeds 1, learning rate 0.0005" in said
-    assert "| learned |" in said
+    assert "| proportional |" in said
     assert "No such runs are here yet" in pretrained(docs)
