@@ -8,14 +8,20 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from adapt_axolotl.integration.compat import AxolotlConfigWCapabilities
-from adapt_axolotl.recipe.refusals import BRING_A_TRAINER, SPLITS_OF_A_ROW
+from adapt_axolotl.recipe.refusals import (
+    BRING_A_TRAINER,
+    SPLITS_OF_A_ROW,
+    refuse_fsdp1,
+    refuse_layers_in_turns,
+    refuse_offloaded_parameters,
+)
 
 # A pattern of base_model's name -> Transformers' name of the family; the first that is found.
 FAMILIES = (
@@ -129,7 +135,21 @@ def refused(raw: Mapping[str, Any]) -> str | None:
         return "plugins"
     if raw.get("skip_prepare_dataset"):
         return "skip_prepare_dataset"  # images or sound: rows become tokens in the collator only
-    return "lisa_n_layers" if raw.get("lisa_step_interval") else None
+    return _key_of(refuse_fsdp1, raw)
+
+
+def products_refused(raw: Mapping[str, Any]) -> str | None:
+    """The key for which gradient products are refused, and other measures are not."""
+    return _key_of(refuse_offloaded_parameters, raw) or _key_of(refuse_layers_in_turns, raw)
+
+
+def _key_of(refuse: Callable[[Mapping[str, Any]], None], raw: Mapping[str, Any]) -> str | None:
+    """The key that its sentence begins with."""
+    try:
+        refuse(raw)
+    except ValueError as error:
+        return str(error).partition(":")[0]
+    return None
 
 
 def sharding(raw: Mapping[str, Any]) -> str | None:
@@ -171,6 +191,7 @@ def features(raw: Mapping[str, Any]) -> dict[str, Any]:
     found["compiled"] = bool(raw.get("torch_compile"))
     attention = raw.get("attn_implementation") == "flex_attention" or raw.get("flex_attention")
     found["flex_attention"] = bool(attention)
+    found["sharded"] = sharding(raw) == "fsdp2"
     return {key: value for key, value in found.items() if value}
 
 

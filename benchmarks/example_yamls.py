@@ -7,7 +7,8 @@ training step that is read included.
 FOLDER is `examples` of Axolotl's source distribution (`pip download --no-deps --no-binary :all:
 axolotl==VERSION`). Writes docs/measured/example_yamls.jsonl, a line for each YAML.
 
-Not as in training: one process; text rows; frozen 4-bit and 8-bit weights are plain ones; the
+Not as in training: one process, so of parameters that FSDP2 shards what cannot be read is told by a
+rule (`not_read_sharded`); text rows; frozen 4-bit and 8-bit weights are plain ones; the
 activation inside Axolotl's MLP kernel, which needs CUDA, is torch's; kernels that fuse the norms of
 queries and keys with their rotation, and those of experts, are left out.
 """
@@ -40,11 +41,24 @@ from adapt_axolotl.integration.spec import TrainingSpec
 from adapt_axolotl.meta_step.choice import EstimatorChoice
 from adapt_axolotl.meta_step.reader import BackwardReader
 from adapt_axolotl.meta_step.rows import MeasuringRows
+from adapt_axolotl.metagradient.backward_rules import rule_of
+from adapt_axolotl.metagradient.by_rows import acts_on_tokens
 from adapt_axolotl.metagradient.direction import direction
+from adapt_axolotl.metagradient.estimators import ESTIMATORS
+from adapt_axolotl.metagradient.fused_head import fused_head
 from adapt_axolotl.metagradient.in_backward import IN_BACKWARD, BypassedModule
+from adapt_axolotl.metagradient.owners import owners_of
 from adapt_axolotl.metagradient.ranks import Ranks
+from adapt_axolotl.metagradient.supervised_head import head_of
 from adapt_axolotl.run.plan import Estimate
-from benchmarks.example_features import features, other_than_sft, recipes, refused, sharding
+from benchmarks.example_features import (
+    features,
+    other_than_sft,
+    products_refused,
+    recipes,
+    refused,
+    sharding,
+)
 from benchmarks.tiny_families import VOCABULARY, tiny_config, tiny_model
 
 MEASURED = Path(__file__).resolve().parents[1] / "docs" / "measured" / "example_yamls.jsonl"
@@ -65,6 +79,9 @@ def all_lines(folder: Path) -> list[dict[str, Any]]:
         line |= {"sharding": sharding(raw), "features": features(raw)}
         if refused(raw):
             line["refused"] = refused(raw)
+            continue
+        if products_refused(raw):
+            line["products_refused"] = products_refused(raw)
             continue
         key = json.dumps(line["features"], sort_keys=True)
         if key not in known:
@@ -106,12 +123,15 @@ def estimator_of(what: dict[str, Any]) -> tuple[str, str]:
     with _instead("adapt_axolotl.integration.build.LOG", say):
         candidates = candidate_estimators(spec, Estimate(100, 8.0), len(TASKS), trainer)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    lost = not_read_sharded(model, parameters, spec.fused_loss) if what.get("sharded") else None
+    if lost is not None and candidates[0] is IN_BACKWARD:
+        reasons.append(f"task scores: not {IN_BACKWARD.name}, because {lost}")
+        candidates = list(ESTIMATORS[1:])
     rows = measuring_rows()
     readable = partial(plain_forms, model, compiled=spec.compiled)
     choice = EstimatorChoice(
         candidates,
         model,
-        parameters,
         rows,
         len(TASKS),
         Ranks(),
@@ -145,6 +165,22 @@ def estimator_of(what: dict[str, Any]) -> tuple[str, str]:
     return choice.current.name, "; ".join(dropped)
 
 
+def not_read_sharded(model: Any, parameters: Any, fused_loss: bool) -> str | None:
+    """What of this model `in_backward` does not read where FSDP2 shards it; None if nothing."""
+    owners = owners_of(model, parameters)
+    if any(rule_of(one) is None and acts_on_tokens(one) for one in owners.values()):
+        return "experts and layers that quantise are not read where FSDP2 shards them"
+    parts = [part for part in (model.get_decoder(), head_of(model)) if part is not None]
+    known = {id(one) for part in parts for one in part.modules()}
+    if any(id(one) not in known for one in owners.values()):
+        return "a trained image or sound tower has no part in text, which is not told under FSDP2"
+    head = fused_head(model, owners, {id(one): one for one in parameters}) if fused_loss else None
+    if head is None:
+        return None
+    head[1].remove()
+    return "FSDP2 shards a trained head that the fused loss goes around"
+
+
 def read_a_step(model: Any, reader: BackwardReader, batches: Any) -> None:
     model.train()
     for batch in batches:
@@ -169,7 +205,9 @@ def built(what: dict[str, Any]) -> Any:
     if what.get("unfrozen"):
         patterns = [re.compile(_any_layer(one)) for one in what["unfrozen"]]
         for name, parameter in model.named_parameters():
-            parameter.requires_grad_(any(one.match(name) for one in patterns))
+            # A tiny model may be the text part alone, whose layers are at another place.
+            names = (name, name.replace("model.", "model.language_model.", 1))
+            parameter.requires_grad_(any(one.match(n) for one in patterns for n in names))
     if what.get("adapter"):
         model = adapted(model, what)
         set_kernels(model, what)

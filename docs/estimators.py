@@ -35,9 +35,18 @@ from training. Two tasks, eight rows a step.
 
 {summary}
 
-YAMLs that spread parameters by FSDP are counted by what one process gets; whether gradient products
-run there at all is another matter ([what is refused](yaml_keys.md#what-is-refused)). "Not built" is
-not known, and counts as not `in_backward` but in the last line.
+Nothing was measured on sharded parameters. YAMLs that shard by FSDP2 follow a rule: what is not
+read of sharded parameters (a trained head under a fused loss; experts and layers that quantise; a
+trained image tower, which text does not reach) is looked for in the model, and where it is found,
+`in_backward` is left out of the choice of one process.
+{sharded}
+ZeRO-3 has the first two of these limits; the one YAML that trains under it and gets `in_backward`
+trains adapters of linear layers only.
+
+FSDP1 is refused for every task mixture. Parameters on the CPU under FSDP2, and LISA, are refused
+for gradient products only ([what is refused](yaml_keys.md#what-is-refused)); their YAMLs stand as
+`refused`, and count as accepted, not as `in_backward`. "Not built" is not known, and counts as not
+`in_backward` but in the last line.
 
 ## Why not
 
@@ -48,6 +57,7 @@ not known, and counts as not `in_backward` but in the last line.
 {by_yaml}
 """
 REFUSED = "a task mixture is refused"
+ONLY_PRODUCTS = "gradient products are refused"
 
 
 def main(arguments: list[str]) -> int:
@@ -66,8 +76,9 @@ def page(lines: list[dict[str, Any]]) -> str:
     """The page of these YAMLs."""
     sft = [line for line in lines if "no_sft" not in line]
     accepted = [line for line in sft if "refused" not in line]
-    built = [line for line in accepted if line["estimator"]]
-    others = Counter(why(line) for line in sft if line.get("estimator") != "in_backward")
+    built = [line for line in accepted if estimator_of(line)]
+    sharded = [line for line in built if line["sharding"] == "fsdp2"]
+    others = Counter(why(line) for line in sft if estimator_of(line) != "in_backward")
     return TEXT.format(
         summary=table(
             ("of", "YAMLs", "in_backward"),
@@ -77,6 +88,10 @@ def page(lines: list[dict[str, Any]]) -> str:
                 _counted("those of these whose like could be built here", built),
             ],
             right=(1, 2),
+        ),
+        sharded=(
+            f"So {_read(sharded)} of the {len(sharded)} of them that are accepted and could be "
+            "built here get `in_backward`."
         ),
         reasons=table(
             ("reason", "YAMLs"),
@@ -89,9 +104,9 @@ def page(lines: list[dict[str, Any]]) -> str:
                 (
                     f"`{line['yaml']}`",
                     line["features"]["family"],
-                    line.get("estimator") or "-",
+                    estimator_of(line) or "-",
                     line["sharding"] or "",
-                    "" if line.get("estimator") == "in_backward" else why(line),
+                    "" if estimator_of(line) == "in_backward" else why(line),
                 )
                 for line in sft
             ],
@@ -99,12 +114,22 @@ def page(lines: list[dict[str, Any]]) -> str:
     )
 
 
+def estimator_of(line: dict[str, Any]) -> str:
+    """The estimator; `refused` where gradient products alone are, empty where there is none."""
+    found: str = "refused" if "products_refused" in line else line.get("estimator", "")
+    return found
+
+
 def why(line: dict[str, Any]) -> str:
     """Why it does not get `in_backward`, without the names of modules."""
     if "refused" in line:
         key = line["refused"]
+        if key in ("fsdp", "fsdp_config"):
+            return f"{REFUSED}: FSDP1"
         more = " (images or sound)" if key == "skip_prepare_dataset" else ""
         return f"{REFUSED}: `{key}`{more}"
+    if "products_refused" in line:
+        return f"{ONLY_PRODUCTS}: `{line['products_refused']}`"
     reason = line["reason"]
     found = re.search(r"has no rule for ([^;]*)", reason)
     if found:
@@ -120,8 +145,12 @@ def why(line: dict[str, Any]) -> str:
 
 
 def _counted(name: str, lines: list[dict[str, Any]]) -> tuple[str, str, str]:
-    read = sum(line.get("estimator") == "in_backward" for line in lines)
+    read = _read(lines)
     return name, str(len(lines)), f"{read} ({read / len(lines):.0%})"
+
+
+def _read(lines: list[dict[str, Any]]) -> int:
+    return sum(estimator_of(line) == "in_backward" for line in lines)
 
 
 def _by_count(item: tuple[str, int]) -> tuple[int, str]:

@@ -166,6 +166,10 @@ class AdaptConfig(MethodKeys):
         return tuple(dict.fromkeys([*self.train_tasks, *self.target_tasks]))
 
     @property
+    def takes_gradient_products(self) -> bool:
+        return self.takes_meta_steps and self.learned.measure == "products"
+
+    @property
     def targets(self) -> tuple[str, ...]:
         """The tasks that alone count in the objective; empty where all do."""
         return tuple(dict.fromkeys([*self.target_tasks, *(self.learned.targets or ())]))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch.distributed.fsdp import CPUOffloadPolicy
 
 from adapt_axolotl.data.pools import TaskPools
 from adapt_axolotl.data.tasks import Tasks
@@ -39,7 +40,7 @@ from adapt_axolotl.metagradient.in_backward import IN_BACKWARD, InBackward
 from adapt_axolotl.metagradient.ranks import Ranks
 from adapt_axolotl.recipe.earlier_run import earlier_run, warn_of_other_rows
 from adapt_axolotl.recipe.keep import spent_on_kept
-from adapt_axolotl.recipe.refusals import fsdp1
+from adapt_axolotl.recipe.refusals import fsdp1, offloaded_parameters
 from adapt_axolotl.records.provenance import provenance
 from adapt_axolotl.records.write import RunDirectory
 from adapt_axolotl.run.described import initial_proportions, learned_mixture, quotas, schedule
@@ -103,9 +104,7 @@ def build_run(
 ) -> AdaptRun:
     """The run that `trainer` serves; `recipe` is the text that its records keep."""
     check_processes(launched_processes(), trainer.args.world_size)
-    if trainer.is_fsdp_enabled and not trainer.accelerator.is_fsdp2:
-        # The recipe was looked through before; accelerate's own config can do it too.
-        raise ValueError(fsdp1("accelerate's config, --use_fsdp"))
+    _refuse_by_accelerate(spec, trainer)
     ranks = Ranks(trainer.args.process_index, trainer.args.world_size)
     tokenizer = trainer.processing_class
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
@@ -162,6 +161,17 @@ def build_run(
         }
         directory = RunDirectory(Path(trainer.args.output_dir), config, recipe)
     return AdaptRun(plan, learner, measure, directory, trainer.sum_over_ranks)
+
+
+def _refuse_by_accelerate(spec: TrainingSpec, trainer: AdaptTrainer) -> None:
+    """The recipe was looked through before; accelerate's own config can turn these on too."""
+    if not trainer.is_fsdp_enabled:
+        return
+    if not trainer.accelerator.is_fsdp2:
+        raise ValueError(fsdp1("accelerate's config, --use_fsdp"))
+    offload = trainer.accelerator.state.fsdp_plugin.cpu_offload
+    if spec.adapt.takes_gradient_products and isinstance(offload, CPUOffloadPolicy):
+        raise ValueError(offloaded_parameters("accelerate's config, --fsdp_offload_params"))
 
 
 def make_learner(

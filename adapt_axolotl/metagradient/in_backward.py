@@ -12,7 +12,8 @@ part of v: x G^T for a linear layer, G[token] for an embedding, the scaled input
 not affine is differentiated again, row by row (`by_rows.py`).
 
 Of sharded parameters (FSDP2) v stays sharded as they are: a module's part is made whole inside the
-module's own backward, by one all-gather, and let go at once.
+module's own backward, by one all-gather, and let go at once. Every process holds whole what is
+small: norms and biases, and all of v where at most 5 % of the model is trained, as with LoRA.
 
 Dimensions: B sequences, T tokens, R rows.
 """
@@ -56,6 +57,11 @@ class InBackward:
     `BypassedModule` tells of any other: a module whose parameters get a gradient that did not come
     through its hook.
 
+    Under sharded parameters every module that has a sharded part of v must run on all processes
+    alike, because its backward gathers the part from all of them. Modules that some processes call
+    and others do not (experts in a ModuleList, of which a process calls those that its tokens
+    chose) would wait for each other, and nothing here notices.
+
     Args:
         model: the trained module; hooks are installed on its parts until `remove`.
         parameters: the trained parameters.
@@ -81,10 +87,6 @@ class InBackward:
         self._parts_of: dict[str, list[tuple[nn.Parameter, Tensor]]] = {}
         self._differentiating = False
         self._head = None
-        found = fused_head(model, self._owners, part_of) if fused_loss else None
-        if found is not None:
-            name, self._head = found
-            del self._owners[name]
         self._handles: list[Any] = []
         self._shares_of: dict[str, Callable[[torch.device], Shares]] = {}
         self._row_of_token: Tensor | None = None
@@ -108,7 +110,11 @@ class InBackward:
             else:
                 parts = {key: part_of[id(one)] for key, one in own.items()}
                 self._shares_of[name] = _shares_by(rule, module, parts)
-        # Last, so that none is left behind where a rule fails.
+        # Hooks come last, so that none is left behind where a rule fails.
+        found = fused_head(model, self._owners, part_of) if fused_loss else None
+        if found is not None:
+            name, self._head = found
+            del self._owners[name], self._shares_of[name]
         for name, module in self._owners.items():
             if name in self._parts_of or name in self._shares_of:
                 hook = self._call_hook if name in self._parts_of else self._forward_hook
@@ -241,7 +247,9 @@ class InBackward:
             if not isinstance(output, tuple | list):
                 return next(read)
             known = {id(one) for one in given}
-            return type(output)(next(read) if id(one) in known else one for one in output)
+            every = (next(read) if id(one) in known else one for one in output)
+            # A named tuple takes its fields one by one.
+            return getattr(type(output), "_make", type(output))(every)
 
         return hook
 

@@ -66,7 +66,8 @@ def check_estimator(
         half_precision: the model computes in 16 bits, whatever its parameters are kept in.
         fused_loss: the training loss goes around the head.
         readable: in which an estimator that reads the training backward is run, as in training. The
-            reference is not: so what is checked is also that both forms of the model are one.
+            reference is not, so a plain form that computes something else than the model in
+            training is found too.
     """
     tolerance = estimator.allowed_error(half_precision)
     before = fingerprint(parameters)

@@ -147,9 +147,9 @@ REFUSALS = (
     Refusal(
         ("fsdp", "fsdp_config", "fsdp_version"),
         "FSDP1, which Axolotl takes without `fsdp_version: 2`, also where accelerate's config "
-        "switches it on. FSDP2 with `offload_params: true` and gradient products "
-        "(`adapt.learned.measure: products`, `mixture: doge`), which are taken where the model "
-        "computes.",
+        "switches it on. FSDP2 with `offload_params: true`, in accelerate's config too, and "
+        "gradient products (`adapt.learned.measure: products`, `mixture: doge`), which are taken "
+        "where the model computes.",
     ),
     Refusal(
         ("lisa_n_layers", "lisa_step_interval"),

@@ -115,7 +115,7 @@ def _checks(cfg: MutableMapping[str, Any], adapt: AdaptConfig) -> Iterator[Calla
     yield lambda: refuse_other_trainers(cfg)
     yield lambda: refuse_resume_without_optimizer(cfg)
     yield lambda: refuse_fsdp1(cfg)
-    if adapt.takes_meta_steps and adapt.learned.measure == "products":
+    if adapt.takes_gradient_products:
         yield lambda: refuse_offloaded_parameters(cfg)
         yield lambda: refuse_layers_in_turns(cfg)
     for key in ("datasets", "test_datasets"):

@@ -98,10 +98,15 @@ def refuse_offloaded_parameters(cfg: Mapping[str, Any]) -> None:
     options = cfg.get("fsdp_config") or {}
     for key in ("offload_params", "fsdp_offload_params"):
         if isinstance(options, Mapping) and options.get(key):
-            raise ValueError(
-                f"fsdp_config.{key}: gradient products were not made for parameters that are kept "
-                "on the CPU; remove it, or adapt.learned.measure: products or mixture: doge"
-            )
+            raise ValueError(offloaded_parameters(f"fsdp_config.{key}"))
+
+
+def offloaded_parameters(switch: str) -> str:
+    """What is said of parameters on the CPU under gradient products; `switch` put them there."""
+    return (
+        f"{switch}: gradient products were not made for parameters that are kept on the CPU; "
+        "remove it, or adapt.learned.measure: products or mixture: doge"
+    )
 
 
 def refuse_layers_in_turns(cfg: Mapping[str, Any]) -> None:

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from accelerate import FullyShardedDataParallelPlugin
 from axolotl.integrations.base import BasePlugin, PluginManager
 from axolotl.utils.dict import DictDefault
 from transformers import Trainer
@@ -79,4 +80,26 @@ def test_fsdp1_of_accelerates_own_config_is_refused(mixture: str) -> None:
     nothing: Any = None
     spec = make_spec({"token_budget": 100, "mixture": mixture})
     with pytest.raises(ValueError, match=r"--use_fsdp: this is FSDP1, .*; set fsdp_version: 2"):
+        build_run(nothing, spec, nothing, nothing, trainer, "")
+
+
+@pytest.mark.parametrize("learned", [{"measure": "products"}, {}])
+@pytest.mark.parametrize("offloaded", [True, False])
+def test_offloading_by_accelerates_own_config_is_refused_with_gradient_products(
+    learned: dict[str, str], offloaded: bool
+) -> None:
+    plugin = FullyShardedDataParallelPlugin(fsdp_version=2, cpu_offload=offloaded)
+    trainer: Any = SimpleNamespace(
+        args=SimpleNamespace(world_size=1),
+        is_fsdp_enabled=True,
+        accelerator=SimpleNamespace(is_fsdp2=True, state=SimpleNamespace(fsdp_plugin=plugin)),
+    )
+    nothing: Any = None
+    spec = make_spec({"token_budget": 100, "mixture": "learned", "learned": learned})
+    # Where it is not refused, building goes on to what this stand-in does not have.
+    refused = offloaded and bool(learned)
+    with pytest.raises(
+        ValueError if refused else AttributeError,
+        match=r"--fsdp_offload_params: gradient products were not made" if refused else None,
+    ):
         build_run(nothing, spec, nothing, nothing, trainer, "")

@@ -5,7 +5,7 @@ Tolerances, relative to the largest score: 1e-4 in float32, 5e-2 under bfloat16 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -206,6 +206,40 @@ def test_the_output_may_be_changed_in_place() -> None:
     model = quantising()
     layer = model.model.layers[0]
     layer.mlp.down_proj = AddsInPlace(layer.mlp.down_proj)
+    parameters = trained(model)
+    batches = [padded(make_rows(6, 1), TASKS)]
+    v = random_v(parameters)
+    expected = per_task_scores(model, parameters, batches, v, 4).inner_products
+    found = read_in_backward(model, parameters, batches, v)
+    assert relative_error(found.inner_products, expected) < 1e-4
+
+
+class Pair(NamedTuple):
+    states: torch.Tensor
+    label: str
+
+
+class GivesAPair(Quantising):
+    def forward(self, x: torch.Tensor) -> Any:
+        return Pair(super().forward(x), "kept")
+
+
+class TakesThePair(nn.Module):
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        pair = self.inner(x)
+        assert pair.label == "kept"
+        return pair.states
+
+
+def test_the_output_may_be_a_named_tuple() -> None:
+    model = quantising()
+    layer = model.model.layers[0]
+    layer.mlp.down_proj.__class__ = GivesAPair
+    layer.mlp.down_proj = TakesThePair(layer.mlp.down_proj)
     parameters = trained(model)
     batches = [padded(make_rows(6, 1), TASKS)]
     v = random_v(parameters)

@@ -225,3 +225,17 @@ def test_a_head_whose_weight_is_not_whole_is_told() -> None:
     go_around_the_head(model)
     with pytest.raises(BypassedModule, match="its whole weight"):
         read(model, batches, random_v(trained(model)))
+
+
+class GatedNorm(torch.nn.RMSNorm):
+    def forward(self, x: torch.Tensor, gate: torch.Tensor) -> torch.Tensor:
+        return super().forward(x) * gate
+
+
+def test_a_rule_that_fails_leaves_no_hook_behind() -> None:
+    model = make_model("qwen3")
+    model.model.layers[0].extra = GatedNorm(8)
+    with pytest.raises(TypeError, match="gate"):
+        InBackward(model, trained(model), random_v(trained(model)), fused_loss=True)
+    assert not any(module._forward_hooks for module in model.modules())
+    assert not any(parameter._backward_hooks for parameter in trained(model))
