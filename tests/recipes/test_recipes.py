@@ -10,8 +10,11 @@ from typing import Any
 import pytest
 import yaml
 
-RECIPES = sorted((Path(__file__).resolve().parents[2] / "recipes").glob("*.yml"))
+FOLDER = Path(__file__).resolve().parents[2] / "recipes"
+RECIPES = sorted(FOLDER.glob("*.yml"))
 IDS = [path.stem for path in RECIPES]
+# Of the study with a model that was trained on text first.
+PRETRAINED = FOLDER / "pretrained_study"
 ISSUE_TYPES = [
     "question_answering",
     "program_execution",
@@ -49,7 +52,8 @@ def test_files_are_what_the_generator_makes(repository: Path) -> None:
     import grid
 
     assert grid.main(["--check"]) == 0
-    assert {path.name for path in RECIPES} == set(grid.all_recipes())
+    there = {path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*.yml")}
+    assert there == set(grid.all_recipes())
 
 
 @pytest.mark.parametrize("path", [p for p in RECIPES if p.stem.startswith("adapt_")], ids=str)
@@ -89,7 +93,21 @@ def test_the_grid_names_the_models_types_and_budgets(path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=IDS)
+@pytest.mark.parametrize("name", ["pretrain", "fine_tune"])
+def test_the_recipes_of_the_pretrained_study_say_what_they_need(name: str) -> None:
+    comment = (PRETRAINED / f"{name}.yml").read_text(encoding="utf-8").split("\n\n")[0]
+    for word in ("Prerequisites:", "Launch:", "Hardware:", "Status:"):
+        assert word in comment
+    assert f"axolotl train recipes/pretrained_study/{name}.yml" in comment
+    assert (
+        load(PRETRAINED / "fine_tune.yml")["base_model"]
+        == load(PRETRAINED / "pretrain.yml")["output_dir"]
+    )
+
+
+@pytest.mark.parametrize(
+    "path", [*RECIPES, PRETRAINED / "fine_tune.yml"], ids=lambda path: path.stem
+)
 def test_axolotl_accepts_the_recipe(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

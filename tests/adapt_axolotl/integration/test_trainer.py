@@ -91,9 +91,9 @@ def test_the_shares_of_all_rows_add_up_to_the_gradient(
     directions: list[Sequence[torch.Tensor]] = []
     install = InBackward.__init__
 
-    def remembering(self: InBackward, model: Any, parameters: Any, v: Any) -> None:
+    def remembering(self: InBackward, model: Any, parameters: Any, v: Any, **options: Any) -> None:
         directions.append(v)
-        install(self, model, parameters, v)
+        install(self, model, parameters, v, **options)
 
     monkeypatch.setattr(InBackward, "__init__", remembering)
     config = recipe(
