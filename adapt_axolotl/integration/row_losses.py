@@ -1,8 +1,8 @@
 """The losses of the rows that a training forward has just seen, whether it gave logits or not.
 
 A fused loss (Liger's, cut cross-entropy) takes the head's weight and never makes the logits of all
-positions. What the head would have seen is there all the same, and the head is applied to it at
-supervised positions only, in chunks.
+positions; Liger's cross-entropy alone writes over them. What the head sees is there all the same,
+and the head is applied to it at supervised positions only, in chunks.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ class RowLosses:
         self._model = model
         self._asked_by = asked_by
         self._checked = False
+        self._logits_lost: bool | None = None
         self._states: Tensor | None = None
         decoder = getattr(model, "get_decoder", lambda: None)()
         if isinstance(decoder, nn.Module):
@@ -61,13 +62,26 @@ class RowLosses:
         """
         states, self._states = self._states, None
         logits = outputs.get("logits") if isinstance(outputs, dict) else None
-        if logits is not None:
+        if logits is not None and not self._written_over(logits):
             return row_losses_of(logits, batch)
         if states is None or states.shape[:2] != batch.labels.shape:
             raise self._without_logits()
         if not self._checked:
             self._check(inputs)
         return row_losses_of(states, batch, self._head())
+
+    def _written_over(self, logits: Tensor) -> bool:
+        """Whether the loss has put its gradient where the logits were, as Liger's cross-entropy
+        does with those of 32 bits: nothing is predicted from the last position, so it is all 0
+        there. Told by the first forward."""
+        if self._logits_lost is None:
+            self._logits_lost = not bool(logits[0, -1].any())
+            if self._logits_lost:
+                LOG.info(
+                    "the loss writes over its logits, so the losses of rows are taken from what "
+                    "the head sees"
+                )
+        return self._logits_lost
 
     def _head(self) -> Any:
         head = getattr(self._model, "get_output_embeddings", lambda: None)()
@@ -98,10 +112,11 @@ class RowLosses:
         if not torch.allclose(ours.float(), logits.float(), rtol=TOLERANCE, atol=TOLERANCE):
             raise self._without_logits()
         self._checked = True
-        LOG.info(
-            "a fused loss gives no logits, so the losses of rows are taken from "
-            "what the head would see"
-        )
+        if not self._logits_lost:
+            LOG.info(
+                "a fused loss gives no logits, so the losses of rows are taken from "
+                "what the head would see"
+            )
 
     def _keep(self, module: nn.Module, args: Any, output: Any) -> None:
         if not module.training:

@@ -73,16 +73,25 @@ def test_a_fused_loss_with_a_trained_head_is_read(tiny: Path, tmp_path: Path) ->
     assert same_scores(found[True], found[False])
 
 
-def test_a_fused_loss_leaves_the_losses_of_rows_what_they_are(tiny: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kernel", "says"),
+    [
+        ("liger_fused_linear_cross_entropy", "a fused loss gives no logits"),
+        ("liger_cross_entropy", "the loss writes over its logits"),
+    ],
+)
+def test_the_kernel_of_a_loss_leaves_the_losses_of_rows_what_they_are(
+    tiny: Path, tmp_path: Path, kernel: str, says: str
+) -> None:
     """The mixture is that of a run without it, to the rounding of its kernel."""
     shares = []
     for fused in (True, False):
         folder = tmp_path / str(fused)
         config = recipe(tiny, folder, adapt={"token_budget": 1200}, micro_batch_size=4)
         config["plugins"].append("axolotl.integrations.liger.LigerPlugin")
-        config["liger_fused_linear_cross_entropy"] = fused
+        config[kernel] = fused
         output = train(config, folder, environment={"TRITON_INTERPRET": "1"})
-        assert ("a fused loss gives no logits" in output) == fused
+        assert (says in output) == fused
         shares.append([list(line["proportions"].values()) for line in history(folder)])
     assert len(shares[0]) > 5
     np.testing.assert_allclose(shares[0], shares[1], rtol=1e-2)
