@@ -161,3 +161,8 @@ def read_in_backward(model, parameters, batches, v, scale=1.0, context=torch.ena
     tokens = torch.cat([batch.tokens_of_rows() for batch in batches])
     tasks = torch.cat([batch.task_of_row for batch in batches])
     return scores_from_rows(torch.cat(products), tokens, tasks, 4)
+
+
+def relative_error(found: torch.Tensor, expected: torch.Tensor) -> float:
+    """The largest difference over the largest of what is expected."""
+    return float((found - expected).abs().max() / expected.abs().max())

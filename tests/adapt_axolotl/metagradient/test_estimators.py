@@ -29,14 +29,11 @@ from tests.support.models import (
     padded,
     random_v,
     read_in_backward,
+    relative_error,
     trained,
 )
 
 TASKS = [0, 1, 2, 0, 3, 1]
-
-
-def relative_error(found: torch.Tensor, expected: torch.Tensor) -> float:
-    return float((found - expected).abs().max() / expected.abs().max())
 
 
 @pytest.mark.parametrize("layout", [padded, packed])

@@ -29,14 +29,11 @@ from tests.support.models import (
     packed,
     padded,
     random_v,
+    relative_error,
     trained,
 )
 
 TASKS = [0, 1, 2, 0, 3, 1]
-
-
-def relative_error(found: torch.Tensor, expected: torch.Tensor) -> float:
-    return float((found - expected).abs().max() / expected.abs().max())
 
 
 def go_around_the_head(model: Any) -> None:
