@@ -24,6 +24,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from collect_study import CELL_COLUMNS, CELLS, COMPARISON_COLUMNS, COMPARISONS, lines_of, write
 from pretrained_base import SIZES, write_base
@@ -43,6 +44,7 @@ def main() -> None:
     given = arguments()
     os.environ.update({"ADAPT_TEST_DATA": str(given.folder.parent), "STUDY_TEXT": str(given.text)})
     given.out.mkdir(parents=True, exist_ok=True)
+    check_base(given)
     base = pretrain(given)
     rate = float(recipe("fine_tune")["learning_rate"])
     chosen = dict.fromkeys(ARMS, rate)
@@ -75,6 +77,8 @@ def arguments() -> argparse.Namespace:
     given = parser.parse_args()
     if unknown := [arm for arm in given.arms if arm not in ARMS]:
         parser.error(f"--arms: there is no {unknown[0]}; choose from {', '.join(ARMS)}")
+    if without_run := [arm for arm in given.arms if ARMS[arm].needs and not ARMS[arm].key]:
+        parser.error(f"--arms: {without_run[0]} is of run_study.py alone; leave it out")
     for key in ("folder", "text", "out"):
         setattr(given, key, getattr(given, key).absolute())
     return given
@@ -89,13 +93,22 @@ def recipe(name: str) -> dict[str, Any]:
     """A recipe, with the environment's folders in it."""
     text = (RECIPES / f"{name}.yml").read_text(encoding="utf-8")
     read: dict[str, Any] = yaml.safe_load(os.path.expandvars(text))
-    return read | ({} if _on_gpu() else CPU)
+    return read | ({} if torch.cuda.is_available() else CPU)
 
 
-def _on_gpu() -> bool:
-    import torch
+def check_base(given: argparse.Namespace) -> None:
+    """Keep what the runs of a folder begin with.
 
-    return torch.cuda.is_available()
+    Raises:
+        SystemExit: those that are there began with another model.
+    """
+    asked = {key: str(getattr(given, key)) for key in ("size", "text", "pretrain_steps")}
+    file: Path = given.out / "base.json"
+    if not file.exists():
+        file.write_text(json.dumps(asked) + "\n", encoding="utf-8")
+    known = json.loads(file.read_text(encoding="utf-8"))
+    if known != asked:
+        sys.exit(f"{given.out}: holds runs of another model ({known}); give another --out")
 
 
 def pretrain(given: argparse.Namespace) -> Path:

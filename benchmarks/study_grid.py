@@ -157,14 +157,10 @@ def _better(arm: str, rate: float, other: float, losses: Mapping[Cell, float]) -
 def best_static(losses: Mapping[Cell, float], chosen: Mapping[str, float]) -> str | None:
     """The static arm, uniform mixing aside, of the lowest loss over the tuning seeds at its rate;
     None where not all of them were tuned."""
-    regime, budget = TUNED_ON
-    cells = {
-        arm: [Cell(regime, arm, budget, chosen[arm], seed) for seed in TUNING_SEEDS]
-        for arm in STATIC
-    }
-    if any(cell not in losses for own in cells.values() for cell in own):
+    own = {arm: _tuning_losses(arm, chosen[arm], losses) for arm in STATIC}
+    if any(len(found) < len(TUNING_SEEDS) for found in own.values()):
         return None
-    return min(cells, key=lambda arm: sum(losses[cell] for cell in cells[arm]))
+    return min(own, key=lambda arm: sum(own[arm]))
 
 
 def grid(wanted: Filter, chosen: Mapping[str, float], static: str | None) -> list[Cell]:

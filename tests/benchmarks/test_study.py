@@ -117,6 +117,8 @@ def test_a_model_is_trained_on_text_and_then_by_both_arms(
     assert told.count("exact match") == 2
     told = ran("pretrained_study", *command, "--budget", "4%", repository=repository)
     assert "axolotl train" not in told  # nothing is done twice
+    with pytest.raises(AssertionError, match="holds runs of another model"):
+        ran("pretrained_study", *command, "--pretrain-steps", 3, repository=repository)
 
     tables = runs / "tables"
     lines = pyarrow.parquet.read_table(tables / "study.parquet").to_pylist()

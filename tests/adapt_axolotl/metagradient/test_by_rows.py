@@ -31,6 +31,16 @@ from tests.support.models import (
 TASKS = [0, 1, 2, 0, 3, 1]
 
 
+def assert_read_exactly(model: Any) -> None:
+    """What is read of six rows is what one backward a task gives, to 1e-4 of the largest."""
+    parameters = trained(model)
+    batches = [padded(make_rows(6, 1), TASKS)]
+    v = random_v(parameters)
+    expected = per_task_scores(model, parameters, batches, v, 4).inner_products
+    found = read_in_backward(model, parameters, batches, v)
+    assert relative_error(found.inner_products, expected) < 1e-4
+
+
 def experts() -> Any:
     torch.manual_seed(0)
     config = MixtralConfig(
@@ -203,12 +213,7 @@ def test_the_output_may_be_changed_in_place() -> None:
     model = quantising()
     layer = model.model.layers[0]
     layer.mlp.down_proj = AddsInPlace(layer.mlp.down_proj)
-    parameters = trained(model)
-    batches = [padded(make_rows(6, 1), TASKS)]
-    v = random_v(parameters)
-    expected = per_task_scores(model, parameters, batches, v, 4).inner_products
-    found = read_in_backward(model, parameters, batches, v)
-    assert relative_error(found.inner_products, expected) < 1e-4
+    assert_read_exactly(model)
 
 
 class Pair(NamedTuple):
@@ -237,12 +242,7 @@ def test_the_output_may_be_a_named_tuple() -> None:
     layer = model.model.layers[0]
     layer.mlp.down_proj.__class__ = GivesAPair
     layer.mlp.down_proj = TakesThePair(layer.mlp.down_proj)
-    parameters = trained(model)
-    batches = [padded(make_rows(6, 1), TASKS)]
-    v = random_v(parameters)
-    expected = per_task_scores(model, parameters, batches, v, 4).inner_products
-    found = read_in_backward(model, parameters, batches, v)
-    assert relative_error(found.inner_products, expected) < 1e-4
+    assert_read_exactly(model)
 
 
 def test_an_argument_without_an_axis_of_tokens_is_told() -> None:
