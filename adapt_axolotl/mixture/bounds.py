@@ -17,6 +17,9 @@ A loss that falls through the whole run is above its bound until late, and a mul
 all that time would stay large long after there was a need. MOST (ours) keeps a bound that cannot be
 kept from taking everything. How near to its bound a task ends on curves of this form is tested in
 `tests/adapt_axolotl/mixture/test_bounds.py`.
+
+A bounded task keeps its initial share until its loss is known a first time (ours): with a
+multiplier of 0 it would lose share to the others all that while, unseen.
 """
 
 from __future__ import annotations
@@ -36,17 +39,23 @@ class Bounds:
         bounds: (K,) b, nats a supervised token; NaN for tasks without one.
 
     Attributes:
-        multipliers: (K,) mu; NaN for tasks without a bound.
+        multipliers: (K,) mu; NaN for tasks without a bound, and before their loss is known.
     """
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self.bounds = np.asarray(bounds, dtype=np.float64)
-        self.multipliers = np.where(np.isfinite(self.bounds), 0.0, np.nan)
+        self.multipliers = np.full(len(self.bounds), np.nan)
 
     @property
     def weights(self) -> np.ndarray:
         """(K,) mu_k / b_k, 0 for tasks without a bound."""
         return np.nan_to_num(self.multipliers / self.bounds)
+
+    @property
+    def unknown(self) -> np.ndarray:
+        """(K,) bool: bounded tasks that no loss has been told of since the first ones."""
+        unknown: np.ndarray = np.isfinite(self.bounds) & np.isnan(self.multipliers)
+        return unknown
 
     def over(self, losses: np.ndarray) -> np.ndarray:
         """(K,) g at these losses, (K,); NaN where there is no bound or no loss."""
@@ -54,7 +63,7 @@ class Bounds:
 
     def ascend(self, losses: np.ndarray, measured: np.ndarray) -> None:
         """A step of the multipliers. losses: (K,); measured: (K,) bool, those to go by."""
-        new = np.clip(self.multipliers + RATE * self.over(losses), 0.0, MOST)
+        new = np.clip(np.nan_to_num(self.multipliers) + RATE * self.over(losses), 0.0, MOST)
         self.multipliers = np.where(measured & np.isfinite(new), new, self.multipliers)
 
 

@@ -124,10 +124,16 @@ class LearnedMixture:
         """(K,) p = softmax(log p0 + logits), mixed with the floor."""
         learned = softmax(self._log_initial + self._logits)
         shares = with_floor(learned, self._initial, self._floor)
-        if not self._fixed.any():
+        stays, bounds = self._fixed, self.losses.bounds
+        if bounds is not None:
+            stays = stays | bounds.unknown
+        if not stays.any():
             return shares
-        rest = 1 - self._initial[self._fixed].sum()
-        return np.where(self._fixed, self._initial, shares / shares[~self._fixed].sum() * rest)
+        moving = float(shares[~stays].sum())
+        if not moving:
+            return self._initial
+        rest = 1 - self._initial[stays].sum()
+        return np.where(stays, self._initial, shares / moving * rest)
 
     @property
     def weights(self) -> np.ndarray:

@@ -76,10 +76,29 @@ def test_what_is_expected_at_the_end_counts_where_it_is_known() -> None:
 
 def test_the_end_is_that_of_a_line_over_the_tasks_own_tokens() -> None:
     trained = np.array([100.0, 400.0])
-    end = at_the_end(
-        np.array([2.0, 1.0]), np.array([0.5, 0.2]), trained, np.array([0.25, 0.75]), 1000.0
-    )
+    levels, falls, shares = np.array([2.0, 1.0]), np.array([0.5, 0.2]), np.array([0.25, 0.75])
+    end = at_the_end(levels, falls, trained, shares, 1000.0)
     assert end == pytest.approx([2 - 0.5 * np.log(350 / 100), 1 - 0.2 * np.log(1150 / 400)])
+
+
+def test_a_bounded_task_keeps_its_share_until_its_loss_is_known() -> None:
+    mixture = make([1.5, NONE, NONE], "mean")
+    mixture.observe(FIRST)
+    unknown = np.array([False, True, True])
+    for step in range(5):
+        mixture.observe(np.array([NONE, 1.0, 1.0]), unknown)
+        falls = np.array([NONE, 0.5, 0.01])
+        mixture.update_by_falls(falls, np.full(3, 1e-3), step=step, freedom=50)
+        assert mixture.proportions[0] == pytest.approx(1 / 3)
+    assert mixture.proportions[1] > 1.5 * mixture.proportions[2]
+    mixture.observe(np.array([0.5, 1.0, 1.0]))
+    assert mixture.proportions[0] != pytest.approx(1 / 3, abs=1e-3)
+
+
+def test_where_no_bounded_loss_is_known_and_targets_have_no_rows_nothing_moves() -> None:
+    mixture = make([1.5, 1.5, NONE], "mean", initial=np.array([0.25, 0.75, 0.0]))
+    mixture.observe(FIRST)
+    assert mixture.proportions.tolist() == [0.25, 0.75, 0.0]
 
 
 def test_a_restored_mixture_goes_on_with_its_multipliers() -> None:
