@@ -1,0 +1,107 @@
+"""What a meta step needs at the vocabularies of Qwen3 and Gemma 3, beside a training step whose loss
+never makes all logits.
+
+    python benchmarks/vocabulary_memory.py [--repeats 3]
+
+Memory is counted by the allocator (`allocated_bytes.py`), beyond the weights and the states of the
+optimizer, and less what a meta step is known to hold beside training: v, of the trained parameters'
+size (`finite_difference`: v and a copy of the parameters). Time is processor time over that of the
+training step with the fused loss, median of repeats that alternate with it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from allocated_bytes import peak_bytes
+from fused_loss import go_around_the_head
+from meta_steps import Bench, Shape
+from torch import Tensor
+
+from adapt_axolotl.integration.eval_mode import evaluation_mode
+from adapt_axolotl.integration.row_losses import RowLosses
+from adapt_axolotl.metagradient.in_backward import IN_BACKWARD, InBackward
+from adapt_axolotl.metagradient.losses import row_losses, task_losses
+from adapt_axolotl.metagradient.self_check import check_estimator
+from adapt_axolotl.metagradient.task_batch import TaskBatch
+
+SHAPE = Shape("Qwen3, 2 layers of 128", 128, 384, 2, 2, 1, 64, 0, 4, 128, 2)
+VOCABULARIES = (4096, 151_936, 262_144)
+KINDS = ("tied", "untied", "LoRA")
+MIB = 2**20
+
+
+class FusedBench(Bench):
+    """A training step with a fused loss, and all that a meta step may do beside it.
+
+    Args:
+        vocabulary: of the model.
+        kind: the head is that of the embeddings and trained, is its own and trained, or is frozen.
+        fused: train by the fused loss, and not by Transformers' own.
+    """
+
+    def __init__(
+        self, vocabulary: int, kind: str, *, fused: bool = True, device: str = "cpu"
+    ) -> None:
+        shape = replace(SHAPE, vocabulary=vocabulary, tied=kind != "untied")
+        super().__init__(shape, 2, lora=kind == "LoRA", dtype=torch.float32, device=device)
+        self.fused = fused
+        if fused:
+            go_around_the_head(self.model)
+
+    def loss(self, batch: TaskBatch) -> Any:
+        return self.model(**batch.inputs, labels=batch.labels)
+
+    def backward(self, batch: TaskBatch) -> None:
+        output = self.loss(batch)
+        (output if self.fused else output.loss).div(len(self.training)).backward()
+
+    def step(self, reader: InBackward | None = None) -> list[Tensor]:
+        """Without the optimizer's own step, whose temporaries are those of the vocabulary anyway."""
+        products = self.backwards(reader)
+        self.optimizer.zero_grad(set_to_none=True)
+        return products
+
+    def works(self) -> dict[str, Callable[[], object]]:
+        """What is measured, by name. Needs the memory of one more v, which is held before."""
+        model, parameters, v = self.model, self.parameters, self.v()
+        losses = RowLosses(model) if self.fused else None
+
+        def read() -> None:
+            reader = InBackward(model, parameters, v, fused_loss=self.fused)
+            self.step(reader)
+            reader.remove()
+
+        def with_row_losses() -> None:
+            assert losses is not None
+            for batch in self.training:
+                loss = self.loss(batch)
+                losses.take({}, batch.inputs, batch)
+                loss.div(len(self.training)).backward()
+            self.optimizer.zero_grad(set_to_none=True)
+
+        def check() -> None:
+            with evaluation_mode(model):
+                found = check_estimator(
+                    IN_BACKWARD, model, parameters, [self.training[0]], v, 2, fused_loss=self.fused
+                )
+            assert found.passed, found.reason
+
+        def validation() -> None:
+            with evaluation_mode(model):
+                task_losses(model, self.validation, 2)
+
+        return {
+            "training step": self.step,
+            "row losses": with_row_losses,
+            "v": self.v,
+            "read": read,
+            "fd": lambda: self.scores("finite_difference", v),
+            "check": check,
+            "validation": validation,
+        }
