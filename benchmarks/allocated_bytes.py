@@ -1,7 +1,7 @@
 """The bytes that a piece of work holds at its peak, counted and not estimated.
 
-On a CPU PyTorch's allocator tells its profiler of every block that it hands out and takes back, those
-inside of kernels too; on a GPU the allocator keeps its own peak.
+On a CPU PyTorch's allocator tells its profiler of every block that it hands out and takes back,
+those inside of kernels too; on a GPU the allocator keeps its own peak.
 """
 
 from __future__ import annotations

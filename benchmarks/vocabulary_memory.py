@@ -1,19 +1,19 @@
-"""What a meta step needs at the vocabularies of Qwen3 and Gemma 3, beside a training step whose loss
-never makes all logits.
+"""What a meta step needs at the vocabularies of Qwen3 and Gemma 3, beside a training step with a
+loss that never makes all logits.
 
     python benchmarks/vocabulary_memory.py [--repeats 3]
 
-Memory is counted by the allocator (`allocated_bytes.py`), beyond the weights and the states of the
-optimizer, and less what a meta step is known to hold beside training: v, of the trained parameters'
-size (`finite_difference`: v and a copy of the parameters). Time is processor time over that of the
-training step with the fused loss, median of repeats that alternate with it.
+Memory is the peak that the allocator counts (`allocated_bytes.py`), beyond what is held all the
+time: weights, states of the optimizer and, where it is used, v. Time is processor time over that of
+the training step with the fused loss, the median of repeats that alternate with it; all passes are
+over the same number of tokens.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -26,14 +26,50 @@ from torch import Tensor
 from adapt_axolotl.integration.eval_mode import evaluation_mode
 from adapt_axolotl.integration.row_losses import RowLosses
 from adapt_axolotl.metagradient.in_backward import IN_BACKWARD, InBackward
-from adapt_axolotl.metagradient.losses import row_losses, task_losses
+from adapt_axolotl.metagradient.losses import task_losses
 from adapt_axolotl.metagradient.self_check import check_estimator
 from adapt_axolotl.metagradient.task_batch import TaskBatch
 
 SHAPE = Shape("Qwen3, 2 layers of 128", 128, 384, 2, 2, 1, 64, 0, 4, 128, 2)
 VOCABULARIES = (4096, 151_936, 262_144)
 KINDS = ("tied", "untied", "LoRA")
+STEP = "training step"
 MIB = 2**20
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--kinds", default=",".join(KINDS))
+    arguments = parser.parse_args()
+    tokens = SHAPE.micro_batch * SHAPE.tokens
+    print(f"{SHAPE.name}; micro-batches of {tokens} tokens, float32, CPU")
+    print("| head | vocabulary | what | peak, MiB | beyond the step, MiB | time / step |")
+    print("| --- | ---: | --- | ---: | ---: | ---: |")
+    for kind in arguments.kinds.split(","):
+        for vocabulary in VOCABULARIES:
+            for line in lines_of(vocabulary, kind, arguments.repeats):
+                print(f"| {kind} | {vocabulary:,} | {line} |", flush=True)
+
+
+def lines_of(vocabulary: int, kind: str, repeats: int) -> Iterator[str]:
+    plain = FusedBench(vocabulary, kind, fused=False)
+    plain.step()
+    peak = peak_bytes(plain.step) / MIB
+    yield f"training step that makes all logits | {peak:.0f} | | "
+    bench = FusedBench(vocabulary, kind)
+    yield f"bytes of the trained parameters | {bench.parameter_bytes / MIB:.0f} | | "
+    works = bench.works()
+    training = 0.0
+    for name, work in works.items():
+        work()
+        peak = peak_bytes(work) / MIB
+        if name == STEP:
+            training = peak
+            yield f"{name}, fused loss | {peak:.0f} | 0 | 1"
+            continue
+        ratios = [bench.seconds(work) / bench.seconds(bench.step) for _ in range(repeats)]
+        yield f"{name} | {peak:.0f} | {peak - training:+.0f} | {statistics.median(ratios):.2f}"
 
 
 class FusedBench(Bench):
@@ -62,13 +98,13 @@ class FusedBench(Bench):
         (output if self.fused else output.loss).div(len(self.training)).backward()
 
     def step(self, reader: InBackward | None = None) -> list[Tensor]:
-        """Without the optimizer's own step, whose temporaries are those of the vocabulary anyway."""
+        """Without the optimizer's own, which holds the same whatever was measured."""
         products = self.backwards(reader)
         self.optimizer.zero_grad(set_to_none=True)
         return products
 
     def works(self) -> dict[str, Callable[[], object]]:
-        """What is measured, by name. Needs the memory of one more v, which is held before."""
+        """What is measured, by name."""
         model, parameters, v = self.model, self.parameters, self.v()
         losses = RowLosses(model) if self.fused else None
 
@@ -97,11 +133,15 @@ class FusedBench(Bench):
                 task_losses(model, self.validation, 2)
 
         return {
-            "training step": self.step,
-            "row losses": with_row_losses,
+            STEP: self.step,
+            "the step with the losses of its rows": with_row_losses,
+            "validation losses": validation,
             "v": self.v,
-            "read": read,
-            "fd": lambda: self.scores("finite_difference", v),
-            "check": check,
-            "validation": validation,
+            "the step, read by in_backward": read,
+            "finite_difference": lambda: self.scores("finite_difference", v),
+            "the check at the start": check,
         }
+
+
+if __name__ == "__main__":
+    main()
