@@ -21,10 +21,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
-from torch.nn.functional import cross_entropy, linear
+from torch.nn.functional import linear
 
 from adapt_axolotl.metagradient.supervised_head import (
     CHUNK,
+    LossOverLogits,
     after_the_head,
     head_of,
     head_sees,
@@ -32,7 +33,7 @@ from adapt_axolotl.metagradient.supervised_head import (
 )
 from adapt_axolotl.metagradient.task_batch import TaskBatch
 
-# Five tensors of a chunk's logits are held: 32 MiB each.
+# Three tensors of a chunk's logits are held: 32 MiB each.
 LOGITS_AT_ONCE = CHUNK // 2
 
 # Of the model's logits to ours, which are to differ by rounding only.
@@ -109,9 +110,10 @@ class FusedHead:
             logits = wide(self._head.forward(states.to(self._head.weight.dtype)))
         with torch.enable_grad():
             logits = logits.requires_grad_()
-            losses = cross_entropy(self._after(logits), tokens, reduction="sum")
-        (gradient,) = torch.autograd.grad(losses, logits)
-        return (gradient * along).sum(-1)
+            # The head made them for us, so they may be written over.
+            losses = LossOverLogits.apply(self._after(logits), tokens)
+        (gradient,) = torch.autograd.grad(losses.sum(), logits)
+        return along.mul_(gradient).sum(-1)
 
     def _keep(self, module: nn.Module, args: Any, output: Any) -> None:
         if torch.is_grad_enabled():

@@ -132,7 +132,7 @@ def _in_chunks(
     """(N,) losses; a chunk's logits are dropped and computed again by the backward."""
 
     def chunk(states: Tensor, tokens: Tensor) -> Tensor:
-        losses: Tensor = _LossOverLogits.apply(after(wide(head(states))), tokens)
+        losses: Tensor = LossOverLogits.apply(after(wide(head(states))), tokens)
         return losses
 
     parts = []
@@ -147,7 +147,7 @@ def _in_chunks(
     return torch.cat(parts)
 
 
-class _LossOverLogits(torch.autograd.Function):
+class LossOverLogits(torch.autograd.Function):
     """(N,) cross-entropy of (N, V) logits that nothing else needs: the gradient takes their place,
     where `cross_entropy` holds three more tensors of their size."""
 
@@ -158,12 +158,13 @@ class _LossOverLogits(torch.autograd.Function):
         return (norms - logits.gather(1, labels[:, None])).squeeze(1)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[misc]
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         logits, labels, norms = ctx.saved_tensors
-        logits.sub_(norms).exp_()
-        logits.scatter_add_(1, labels, torch.full_like(norms, -1))
-        return logits.mul_(gradient[:, None]), None
+        by_logits = logits.detach()  # which may be a leaf, and a gradient must not require one
+        by_logits.sub_(norms).exp_()
+        by_logits.scatter_add_(1, labels, torch.full_like(norms, -1))
+        return by_logits.mul_(gradient[:, None]), None
 
 
 def _losses(logits: Tensor, labels: Tensor) -> Tensor:

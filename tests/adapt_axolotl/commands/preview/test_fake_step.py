@@ -1,0 +1,98 @@
+"""What is counted on tensors without data is what the allocator hands out in a real step.
+
+Tolerance: 10 %, and with a fused loss 15 %: Liger's holds one tensor more than the stand-in for it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from allocated_bytes import peak_bytes
+from fused_loss import go_around_the_head
+from transformers import Gemma3TextConfig, LlamaConfig, PretrainedConfig, Qwen3Config
+
+from adapt_axolotl.commands.preview.fake_step import StepShape, step_bytes
+
+SIZES: dict[str, Any] = {
+    "vocab_size": 2048,
+    "hidden_size": 128,
+    "intermediate_size": 384,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 32,
+}
+LORA = {"r": 8, "target_modules": "all-linear"}
+CONFIGS = {
+    "qwen3": Qwen3Config(tie_word_embeddings=True, **SIZES),
+    "llama": LlamaConfig(tie_word_embeddings=False, **SIZES),
+    "gemma3": Gemma3TextConfig(**SIZES),
+}
+
+
+def counted(config: PretrainedConfig, shape: StepShape) -> int:
+    """Of a step with data, beyond the weights."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(
+        config, attn_implementation=shape.attention, dtype=shape.dtype
+    )
+    model.config.use_cache = False
+    if shape.checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+        model.enable_input_require_grads()
+    if shape.lora is not None:
+        model = get_peft_model(model, LoraConfig(**shape.lora))
+    if shape.fused_loss:
+        go_around_the_head(model)
+    model.train()
+    ids = torch.randint(3, 2048, (shape.sequences, shape.tokens))
+
+    def step() -> None:
+        loss = model(input_ids=ids, labels=ids)
+        if not shape.fused_loss:
+            loss = loss.loss  # and the logits are let go, as Trainer does
+        loss.backward()
+
+    step()
+    if shape.accumulates:
+        held = sum(one.grad.nbytes for one in model.parameters() if one.grad is not None)
+        return held + peak_bytes(step)
+    model.zero_grad(set_to_none=True)
+    return peak_bytes(step)
+
+
+@pytest.mark.parametrize("family", CONFIGS)
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {},
+        {"checkpointing": True},
+        {"lora": LORA, "checkpointing": True},
+        {"fused_loss": True, "checkpointing": True},
+        {"dtype": torch.bfloat16, "accumulates": True},
+    ],
+    ids=["full", "checkpointed", "lora", "fused", "bfloat16, accumulates"],
+)
+def test_a_step_without_data_holds_what_a_real_one_does(family: str, keys: dict[str, Any]) -> None:
+    shape = StepShape(4, 256, **{"dtype": torch.float32, **keys})
+    expected = counted(CONFIGS[family], shape)
+    tolerance = 0.15 if shape.fused_loss else 0.1
+    assert step_bytes(CONFIGS[family], shape).step == pytest.approx(expected, rel=tolerance)
+
+
+def test_the_weights_are_those_of_the_model_and_tied_ones_are_one() -> None:
+    shape = StepShape(1, 8, torch.float32)
+    tied, untied = (step_bytes(CONFIGS[name], shape) for name in ("qwen3", "llama"))
+    head = 4 * 2048 * 128
+    assert untied.trained - tied.trained == pytest.approx(head, rel=0.01)
+    adapted = step_bytes(CONFIGS["qwen3"], StepShape(1, 8, torch.bfloat16, lora=LORA))
+    assert adapted.trained == 4 * adapted.trained_weights  # PEFT keeps adapters in float32
+    linear = 2 * adapted.frozen_linear_weights
+    assert adapted.frozen_linear == linear
+    assert linear + adapted.other_frozen == pytest.approx(tied.trained / 2, rel=0.01)
+    assert tied.largest_layer == head
