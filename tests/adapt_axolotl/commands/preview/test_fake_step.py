@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-from allocated_bytes import peak_bytes
-from fused_loss import go_around_the_head
-from transformers import Gemma3TextConfig, LlamaConfig, PretrainedConfig, Qwen3Config
+from plan_memory import LORA, counted
+from transformers import Gemma3TextConfig, LlamaConfig, Qwen3Config
 
 from adapt_axolotl.commands.preview.fake_step import StepShape, step_bytes
 
@@ -24,46 +23,11 @@ SIZES: dict[str, Any] = {
     "num_key_value_heads": 2,
     "head_dim": 32,
 }
-LORA = {"r": 8, "target_modules": "all-linear"}
 CONFIGS = {
     "qwen3": Qwen3Config(tie_word_embeddings=True, **SIZES),
     "llama": LlamaConfig(tie_word_embeddings=False, **SIZES),
     "gemma3": Gemma3TextConfig(**SIZES),
 }
-
-
-def counted(config: PretrainedConfig, shape: StepShape) -> int:
-    """Of a step with data, beyond the weights."""
-    from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM
-
-    torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(
-        config, attn_implementation=shape.attention, dtype=shape.dtype
-    )
-    model.config.use_cache = False
-    if shape.checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
-        model.enable_input_require_grads()
-    if shape.lora is not None:
-        model = get_peft_model(model, LoraConfig(**shape.lora))
-    if shape.fused_loss:
-        go_around_the_head(model)
-    model.train()
-    ids = torch.randint(3, 2048, (shape.sequences, shape.tokens))
-
-    def step() -> None:
-        loss = model(input_ids=ids, labels=ids)
-        if not shape.fused_loss:
-            loss = loss.loss  # and the logits are let go, as Trainer does
-        loss.backward()
-
-    step()
-    if shape.accumulates:
-        held = sum(one.grad.nbytes for one in model.parameters() if one.grad is not None)
-        return held + peak_bytes(step)
-    model.zero_grad(set_to_none=True)
-    return peak_bytes(step)
 
 
 @pytest.mark.parametrize("family", CONFIGS)
