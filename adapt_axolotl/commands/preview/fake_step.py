@@ -201,7 +201,7 @@ class _FusedLoss(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, states: Tensor, weight: Tensor) -> Tensor:
         weight = weight.to(states.dtype)
-        logits = states.new_empty(FUSED_AT_ONCE, weight.shape[0])
+        logits = states.new_empty(2 * FUSED_AT_ONCE, weight.shape[0])  # and their softmax
         by_weight = None
         if ctx.needs_input_grad[1]:
             by_weight = torch.empty_like(weight)
