@@ -82,11 +82,13 @@ once.
 
 `adapt-axolotl plan RECIPE --gpu 24` counts what a training step holds on tensors that have a shape
 and no data. Below, the same step with data on a CPU, counted by the allocator; both beyond the
-weights. It is within 2 % without a fused loss. With one it is too high by up to one gradient of
-tied embeddings, which shows where they are most of the model. On top of it come weights and states
-of the optimizer by their types, and 0.5 GiB for CUDA; fragmentation and kernels that hold more than
-PyTorch's own are not in it, and it was not compared with a GPU. So `plan` tells it with a margin of
-20 %.
+weights. It is within 2 % without a fused loss and with a frozen head. With a fused loss and a
+trained head it is too high by up to one gradient of the head, which shows where the head is most of
+the model: Liger's kernel makes one anew for each chunk of tokens, which the stand-in does not, and
+on tensors without data gradients of tied embeddings are not added in place. On top of it come
+weights and states of the optimizer by their types, and 0.5 GiB for CUDA; fragmentation and kernels
+that hold more than PyTorch's own are not in it, and it was not compared with a GPU. So `plan` tells
+it with a margin of 20 %.
 
 {plan_memory}
 

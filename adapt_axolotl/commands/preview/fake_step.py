@@ -205,7 +205,7 @@ class _FusedLoss(torch.autograd.Function):
         by_weight = None
         if ctx.needs_input_grad[1]:
             by_weight = torch.empty_like(weight)
-            torch.empty_like(weight)  # of a chunk, before it is added
+            torch.empty_like(weight).float()  # of a chunk, before Liger adds it
         ctx.gradients = torch.empty_like(states), by_weight
         return logits.new_empty(())
 

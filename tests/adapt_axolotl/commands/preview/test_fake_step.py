@@ -1,6 +1,7 @@
 """What is counted on tensors without data is what the allocator hands out in a real step.
 
-Tolerance: 10 %, and with a fused loss 15 %: Liger's holds one tensor more than the stand-in for it.
+Tolerance: 10 %. With a fused loss it may be too high by three gradients of the head: Liger's makes
+one anew for each chunk of tokens, and the stand-in for it does not.
 """
 
 from __future__ import annotations
@@ -45,8 +46,9 @@ CONFIGS = {
 def test_a_step_without_data_holds_what_a_real_one_does(family: str, keys: dict[str, Any]) -> None:
     shape = StepShape(4, 256, **{"dtype": torch.float32, **keys})
     expected = counted(CONFIGS[family], shape)
-    tolerance = 0.15 if shape.fused_loss else 0.1
-    assert step_bytes(CONFIGS[family], shape).step == pytest.approx(expected, rel=tolerance)
+    found = step_bytes(CONFIGS[family], shape).step
+    more = 3 * 4 * 2048 * 128 if shape.fused_loss else 0
+    assert 0.9 * expected < found < 1.1 * expected + more
 
 
 def test_the_weights_are_those_of_the_model_and_tied_ones_are_one() -> None:
