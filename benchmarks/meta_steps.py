@@ -35,6 +35,7 @@ class Shape:
         tokens: of a row, all but the first supervised.
         micro_batch: rows that go through the model at once.
         lora_rank: of the adapters of all linear layers but the head.
+        tied: the head is the embeddings.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Shape:
     tokens: int
     micro_batch: int
     lora_rank: int = 8
+    tied: bool = True
 
 
 SMALL = Shape("Qwen3, 4 layers of 192", 192, 576, 4, 6, 3, 32, 4096, 256, 16, 32)
@@ -68,7 +70,7 @@ def make_model(shape: Shape, *, lora: bool, dtype: torch.dtype, device: str) -> 
         num_attention_heads=shape.heads,
         num_key_value_heads=shape.key_heads,
         head_dim=shape.head_dim,
-        tie_word_embeddings=True,
+        tie_word_embeddings=shape.tied,
         use_cache=False,
         attn_implementation="sdpa",
     )

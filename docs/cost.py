@@ -56,6 +56,41 @@ trained (LoRA), each process holds v whole instead, which is little and gathers 
 
 {fsdp_memory}
 
+## Large vocabularies
+
+At the vocabularies of Qwen3 (151,936) and Gemma 3 (262,144) the logits of all tokens are the
+largest tensor of a training step, and a fused loss (Liger's, cut cross-entropy) never makes them.
+Nor does anything that measures for the mixture: the head sees supervised tokens, in chunks of 2^24
+logits (64 MiB), of which two or three tensors are held at once, whatever the vocabulary and the
+micro-batch. Where the head is trained, v holds one gradient of it more than training does. `beyond
+the step` is over the training step with the fused loss; v itself, of the trained parameters' size,
+is in the row `v` and is held beside the two that use it.
+
+The body is next to nothing here, so these are the worst ratios of time: all is the head's. Losses
+of rows under a fused loss apply the head once more, half of what a fused loss takes; v computes the
+logits twice, and reading a trained head once more along v. In Qwen3-0.6B the head is about a
+quarter of a step, in larger models less. The check runs once a run. The fused loss is a stand-in in
+plain PyTorch ([fused_loss.py](../benchmarks/fused_loss.py)), which holds less than Liger's kernel
+did under Triton's interpreter. Not on a GPU yet. Under FSDP2 a head's weight is whole only within
+the model's own forward, so there the logits of all supervised tokens of a micro-batch are held at
+once.
+
+{vocabulary_memory}
+
+## The memory that a plan tells
+
+`adapt-axolotl plan RECIPE --gpu 24` counts what a training step holds on tensors that have a shape
+and no data. Below, the same step with data on a CPU, counted by the allocator; both beyond the
+weights. It is within 2 % without a fused loss and with a frozen head. With a fused loss and a
+trained head it is too high by up to one gradient of the head, which shows where the head is most of
+the model: Liger's kernel makes one anew for each chunk of tokens, which the stand-in does not, and
+on tensors without data gradients of tied embeddings are not added in place. On top of it come
+weights and states of the optimizer by their types, and 0.5 GiB for CUDA; fragmentation and kernels
+that hold more than PyTorch's own are not in it, and it was not compared with a GPU. So `plan` tells
+it with a margin of 20 %.
+
+{plan_memory}
+
 ## A whole run by gradient products
 
 Processor time a supervised token of a learned run at the default schedule, over that of a uniform

@@ -74,10 +74,14 @@ def plan(
     processes: Annotated[
         int, typer.Option(min=1, help="Number of processes (GPUs) that will train together.")
     ] = 1,
+    gpu: Annotated[
+        float | None,
+        typer.Option(min=0, help="Memory of a GPU in GiB: estimate whether a process fits it."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Forecast a run: tasks, tokens, optimizer steps, how often rows repeat, what meta steps and
-    validation losses cost, and warnings.
+    validation losses cost, and warnings; with --gpu also the memory of a process.
 
     Tokenises the data and keeps it for training; loads no model and needs no GPU. `validate` is
     quicker and lists all mistakes; this command stops at the first.
@@ -98,8 +102,17 @@ def plan(
         run = forecast(planned.plan, planned.tasks, planned.spec.adapt, planned.meta)
     told = notes(run, planned.spec.sequence_len)
     found = [*planned.here, *warnings(run, planned.spec.sequence_len)]
+    content = {**asdict(run), "notes": told, "warnings": found}
+    if gpu is not None:
+        from adapt_axolotl.commands.preview.memory import estimated_memory, step_shape
+        from adapt_axolotl.commands.preview.memory_note import memory_note
+
+        with contextlib.redirect_stdout(sys.stderr):
+            memory = estimated_memory(planned, processes)
+        told.append(memory_note(memory, gpu, step_shape(planned)))
+        content["memory"] = asdict(memory)
     if as_json:
-        typer.echo(json.dumps({**asdict(run), "notes": told, "warnings": found}, indent=2))
+        typer.echo(json.dumps(content, indent=2))
         return
     from rich.console import Console
 

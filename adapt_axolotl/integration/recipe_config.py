@@ -41,7 +41,8 @@ class PlannedRun:
     """Everything about a run that is known before its model is loaded.
 
     Attributes:
-        spec: the recipe.
+        config: Axolotl's, of the recipe.
+        spec: what is read of it.
         tasks: the data, tokenised.
         plan: the draws.
         meta: when and how meta steps run; None for a static mixture.
@@ -49,6 +50,7 @@ class PlannedRun:
         tokenizer: Axolotl's.
     """
 
+    config: Any
     spec: TrainingSpec
     tasks: Tasks
     plan: RunPlan
@@ -84,6 +86,7 @@ def planned_run(recipe: Path, processes: int) -> PlannedRun:
     learned = spec.adapt.takes_meta_steps
     obstacle = lora_kernel_obstacle(cfg.lora_mlp_kernel)
     return PlannedRun(
+        cfg,
         spec,
         tasks,
         plan,

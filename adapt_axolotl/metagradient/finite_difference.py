@@ -75,7 +75,7 @@ def _losses_at(
 ) -> list[Tensor]:
     """(R,) float64 row losses of each batch at copies + scale v."""
     for parameter, copy, part in zip(parameters, copies, v, strict=True):
-        parameter.copy_(copy + scale * part)
+        parameter.copy_(copy).add_(part, alpha=scale)  # in place: the largest is a vocabulary's
     try:
         return [row_losses(model, batch)[0].double() for batch in batches]
     finally:
@@ -85,7 +85,9 @@ def _losses_at(
 def norm(tensors: Sequence[Tensor]) -> float:
     """Euclidean length over all tensors together; where processes hold parts of them, all of these
     at once."""
-    return float(summed([tensor.detach().double().pow(2).sum() for tensor in tensors]).sqrt())
+    # In float64 the squares of a vocabulary's weights would be the largest tensor of a meta step.
+    squares = [tensor.detach().square().sum().double() for tensor in tensors]
+    return float(summed(squares).sqrt())
 
 
 FINITE_DIFFERENCE = Estimator(

@@ -21,12 +21,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
-from torch.nn.functional import cross_entropy, linear
+from torch.nn.functional import linear
 
-from adapt_axolotl.metagradient.supervised_head import CHUNK, head_of, head_sees
+from adapt_axolotl.metagradient.supervised_head import (
+    CHUNK,
+    LossOverLogits,
+    after_the_head,
+    head_of,
+    head_sees,
+    wide,
+)
 from adapt_axolotl.metagradient.task_batch import TaskBatch
 
-# Five tensors of a chunk's logits are held: 64 MiB each.
+# Three tensors of a chunk's logits are held: 32 MiB each.
 LOGITS_AT_ONCE = CHUNK // 2
 
 # Of the model's logits to ours, which are to differ by rounding only.
@@ -99,13 +106,14 @@ class FusedHead:
         part = self._parts["weight"]
         # Its own type on each side: a copy of so large a weight would be the largest tensor here.
         with torch.no_grad():
-            along = _wide(linear(states.to(part.dtype), part, self._parts.get("bias")))
-            logits = _wide(self._head.forward(states.to(self._head.weight.dtype)))
+            along = wide(linear(states.to(part.dtype), part, self._parts.get("bias")))
+            logits = wide(self._head.forward(states.to(self._head.weight.dtype)))
         with torch.enable_grad():
             logits = logits.requires_grad_()
-            losses = cross_entropy(self._after(logits), tokens, reduction="sum")
-        (gradient,) = torch.autograd.grad(losses, logits)
-        return (gradient * along).sum(-1)
+            # The head made them for us, so they may be written over.
+            losses = LossOverLogits.apply(self._after(logits), tokens)
+        (gradient,) = torch.autograd.grad(losses.sum(), logits)
+        return along.mul_(gradient).sum(-1)
 
     def _keep(self, module: nn.Module, args: Any, output: Any) -> None:
         if torch.is_grad_enabled():
@@ -146,22 +154,6 @@ def fused_head(
     return name, FusedHead(decoder, owner, parts, after_the_head(model))
 
 
-def after_the_head(model: nn.Module) -> Callable[[Tensor], Tensor]:
-    """What the model's config says that it does to the logits of its head: a scale (Cohere,
-    Granite), a soft cap (Gemma)."""
-    config: Any = getattr(model, "config", None)
-    config = config.get_text_config() if hasattr(config, "get_text_config") else config
-    scale = float(getattr(config, "logit_scale", None) or 1.0)
-    scale /= float(getattr(config, "logits_scaling", None) or 1.0)
-    cap = getattr(config, "final_logit_softcapping", None)
-
-    def after(logits: Tensor) -> Tensor:
-        logits = logits if scale == 1.0 else logits * scale
-        return logits if not cap else cap * torch.tanh(logits / cap)
-
-    return after
-
-
 @torch.no_grad()
 def changes_logits_otherwise(model: nn.Module, batch: TaskBatch) -> bool:
     """Whether the model does something to its head's logits that `after_the_head` does not know.
@@ -179,15 +171,11 @@ def changes_logits_otherwise(model: nn.Module, batch: TaskBatch) -> bool:
 
     with head_sees(head, enlarge):
         logits = model(**{name: value[:1] for name, value in batch.inputs.items()}).logits
-    ours = after_the_head(model)(_wide(logits_of_head[0]))
-    return not torch.allclose(ours, _wide(logits), rtol=TOLERANCE, atol=TOLERANCE * LARGE / 10)
+    ours = after_the_head(model)(wide(logits_of_head[0]))
+    return not torch.allclose(ours, wide(logits), rtol=TOLERANCE, atol=TOLERANCE * LARGE / 10)
 
 
 def decoder_states(output: Any) -> Tensor | None:
     """(B, T, H) of what a decoder gives."""
     states = output[0] if isinstance(output, tuple) else getattr(output, "last_hidden_state", None)
     return states if isinstance(states, Tensor) else None
-
-
-def _wide(values: Tensor) -> Tensor:
-    return values if values.dtype == torch.float64 else values.float()

@@ -41,6 +41,7 @@ from adapt_axolotl.metagradient.sharded import (
     whole,
     whole_where_small,
 )
+from adapt_axolotl.metagradient.supervised_head import head_of
 from adapt_axolotl.metagradient.task_batch import TaskBatch
 
 
@@ -83,6 +84,7 @@ class InBackward:
         sharded = is_sharded(v)
         held = whole_where_small(v, model)
         part_of = {id(p): part for p, part in zip(parameters, held, strict=True)}
+        self._model = model
         self._owners = owners_of(model, parameters)
         self._parts_of: dict[str, list[tuple[nn.Parameter, Tensor]]] = {}
         self._differentiating = False
@@ -147,6 +149,13 @@ class InBackward:
     def computes_the_head(self) -> bool:
         """Whether the share of the head is computed and not read."""
         return self._head is not None
+
+    @property
+    def reads_the_head(self) -> bool:
+        """Whether hooks are on the head or its adapters, which must then see every position."""
+        head = head_of(self._model)
+        inside = set() if head is None else set(head.modules())
+        return not inside.isdisjoint(self._owners.values())
 
     def begin(self, row_of_token: Tensor, labels: Tensor) -> None:
         """Before the forward of a micro-batch.
@@ -367,8 +376,8 @@ def in_backward_scores(
             )
         for batch in batches:
             reader.begin(batch.row_of_token, batch.labels)
-            # As in training: the shares of the head are read at every position.
-            sums, _ = row_losses(model, batch, whole_logits=True)
+            # The logits of every position only where training has them too.
+            sums, _ = row_losses(model, batch, whole_logits=reader.reads_the_head)
             gradients_of(sums.sum(), parameters)
             products.append(reader.collect(1.0, len(batch.task_of_row)))
     finally:

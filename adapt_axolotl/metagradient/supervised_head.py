@@ -23,8 +23,9 @@ from adapt_axolotl.metagradient.sharded import has_shards
 
 LOG = logging.getLogger("axolotl.adapt.meta_step")
 
-# Logits that are held at once, in float32: 128 MiB.
-CHUNK = 2**25
+# Logits of a chunk, in float32: 64 MiB. Two tensors of them are held at once. Of a vocabulary of
+# 262,144 that is 64 tokens; with fewer, a GPU would wait for the weight of the head.
+CHUNK = 2**24
 
 
 def supervised_token_losses(
@@ -56,11 +57,13 @@ def supervised_token_losses(
     # FSDP has the head's weight whole only while the model's own forward runs. Not asked of the
     # weight, which a forward may leave whole: all processes must go the same way.
     if len(labels) * vocabulary > CHUNK and not has_shards(model):
+        after = after_the_head(model)
         hidden, first = _hidden(model, head, inputs, predicts)
         with torch.no_grad():
-            plain = torch.allclose(head(hidden[:1]).float(), first.float(), rtol=1e-2, atol=1e-3)
-        if plain:
-            return _in_chunks(head, hidden, labels, max(1, CHUNK // vocabulary))
+            ours = after(head(hidden[:1]).float())
+            known = torch.allclose(ours, first.float(), rtol=1e-2, atol=1e-3)
+        if known:
+            return _in_chunks(head, after, hidden, labels, max(1, CHUNK // vocabulary))
         _say_once(model)
     with head_sees(head, lambda states: states[:, :-1][predicts]):
         return _losses(model(**inputs).logits, labels)
@@ -71,6 +74,22 @@ def head_of(model: nn.Module) -> Any:
     find = getattr(model, "get_output_embeddings", None)
     head = None if find is None else find()
     return head if isinstance(getattr(head, "weight", None), Tensor) else None
+
+
+def after_the_head(model: nn.Module) -> Callable[[Tensor], Tensor]:
+    """What the model's config says that it does to the logits of its head: a scale (Cohere,
+    Granite), a soft cap (Gemma)."""
+    config: Any = getattr(model, "config", None)
+    config = config.get_text_config() if hasattr(config, "get_text_config") else config
+    scale = float(getattr(config, "logit_scale", None) or 1.0)
+    scale /= float(getattr(config, "logits_scaling", None) or 1.0)
+    cap = getattr(config, "final_logit_softcapping", None)
+
+    def after(logits: Tensor) -> Tensor:
+        logits = logits if scale == 1.0 else logits * scale
+        return logits if not cap else cap * torch.tanh(logits / cap)
+
+    return after
 
 
 @contextlib.contextmanager
@@ -103,11 +122,18 @@ def _hidden(
     return kept[0], first
 
 
-def _in_chunks(head: nn.Module, hidden: Tensor, labels: Tensor, size: int) -> Tensor:
+def _in_chunks(
+    head: nn.Module,
+    after: Callable[[Tensor], Tensor],
+    hidden: Tensor,
+    labels: Tensor,
+    size: int,
+) -> Tensor:
     """(N,) losses; a chunk's logits are dropped and computed again by the backward."""
 
     def chunk(states: Tensor, tokens: Tensor) -> Tensor:
-        return _losses(head(states), tokens)
+        losses: Tensor = LossOverLogits.apply(after(wide(head(states))), tokens)
+        return losses
 
     parts = []
     for states, tokens in zip(hidden.split(size), labels.split(size), strict=True):
@@ -121,9 +147,33 @@ def _in_chunks(head: nn.Module, hidden: Tensor, labels: Tensor, size: int) -> Te
     return torch.cat(parts)
 
 
+class LossOverLogits(torch.autograd.Function):
+    """(N,) cross-entropy of (N, V) logits that nothing else needs: the gradient takes their place,
+    where `cross_entropy` holds three more tensors of their size."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, labels: Tensor) -> Tensor:
+        norms = logits.logsumexp(1, keepdim=True)
+        ctx.save_for_backward(logits, labels[:, None], norms)
+        return (norms - logits.gather(1, labels[:, None])).squeeze(1)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        logits, labels, norms = ctx.saved_tensors
+        by_logits = logits.detach()  # which may be a leaf, and a gradient must not require one
+        by_logits.sub_(norms).exp_()
+        by_logits.scatter_add_(1, labels, torch.full_like(norms, -1))
+        return by_logits.mul_(gradient[:, None]), None
+
+
 def _losses(logits: Tensor, labels: Tensor) -> Tensor:
-    wide = logits if logits.dtype == torch.float64 else logits.float()
-    return cross_entropy(wide, labels, reduction="none")
+    return cross_entropy(wide(logits), labels, reduction="none")
+
+
+def wide(values: Tensor) -> Tensor:
+    """In which losses are computed: float32, float64 where they are it."""
+    return values if values.dtype == torch.float64 else values.float()
 
 
 _said: set[str] = set()

@@ -16,11 +16,12 @@ from transformers import CohereConfig, CohereForCausalLM, Gemma2Config, Gemma2Fo
 
 from adapt_axolotl.metagradient import fused_head as fused
 from adapt_axolotl.metagradient.direction import direction
-from adapt_axolotl.metagradient.fused_head import FusedHead, after_the_head
+from adapt_axolotl.metagradient.fused_head import FusedHead
 from adapt_axolotl.metagradient.in_backward import IN_BACKWARD, BypassedModule, InBackward
 from adapt_axolotl.metagradient.per_task import per_task_scores
 from adapt_axolotl.metagradient.scores import scores_from_rows
 from adapt_axolotl.metagradient.self_check import check_estimator
+from adapt_axolotl.metagradient.supervised_head import after_the_head
 from tests.support.models import (
     _COMMON,
     FAMILIES,

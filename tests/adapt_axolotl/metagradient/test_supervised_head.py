@@ -51,10 +51,36 @@ def test_the_head_sees_no_more_than_it_must(
     assert max(seen) == (most or supervised)
 
 
-def test_a_model_that_changes_its_logits_is_noticed_and_said_once(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_logits_that_are_capped_after_the_head_come_in_chunks_too(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model = make_model("gemma3", final_logit_softcapping=0.5)
+    batch = padded(make_rows(6, 1), TASKS)
+    expected, by_all = gradients(model, batch, whole_logits=True)
+    monkeypatch.setattr(supervised_head, "CHUNK", 61 * 7)
+    seen: list[int] = []
+    model.lm_head.register_forward_hook(
+        lambda module, args, output: seen.append(output[..., 0].numel())
+    )
+    found, by_some = gradients(model, batch, whole_logits=False)
+    assert max(seen) == 7
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+    for one, other in zip(by_some, by_all, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_a_model_that_changes_its_logits_in_another_way_is_noticed_and_said_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = make_model("llama")
+    plain = model.forward
+
+    def capped(**inputs):
+        output = plain(**inputs)
+        output.logits = 0.5 * torch.tanh(output.logits / 0.5)
+        return output
+
+    model.forward = capped
     batch = padded(make_rows(6, 1), TASKS)
     expected, by_all = gradients(model, batch, whole_logits=True)
     monkeypatch.setattr(supervised_head, "CHUNK", 61 * 7)

@@ -318,11 +318,14 @@ def test_the_plan_of_a_recipe_is_what_its_training_does(
     file = tmp_path / "recipe.yml"
     file.write_text(yaml.safe_dump({**config, "bf16": True, "tf32": True}))
     call = [sys.executable, "-m", "adapt_axolotl.commands.cli", "plan", str(file), "--json"]
+    call += ["--gpu", "24"]
     done = subprocess.run(call, capture_output=True, text=True, check=True)
     told = json.loads(done.stdout)
 
     train(config, tmp_path / "run")
     report = ledger(tmp_path / "run")
+    assert told["memory"]["obstacle"] is None
+    assert "It fits a GPU of 24 GiB." in told["notes"][-1]
     assert told["steps"] == report["steps"]
     for task in told["tasks"]:
         drawn = report["tasks"][task["name"]]
