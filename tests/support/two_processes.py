@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from peft import LoraConfig, get_peft_model
 from torch.distributed.fsdp import fully_shard
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from adapt_axolotl.metagradient.owners import PARAM_WRAPPER
 from adapt_axolotl.metagradient.ranks import Ranks
 from tests.support.launch import free_port
 from tests.support.models import make_model
@@ -51,10 +52,27 @@ def make_lora_model(rank: int) -> torch.nn.Module:
     return model
 
 
-def shard(model: torch.nn.Module, reshard_after_forward: bool = True) -> None:
-    """As accelerate and Axolotl do: adapters, layers and the whole are modules of their own, inner
-    ones first."""
+def shard(
+    model: torch.nn.Module,
+    reshard_after_forward: bool = True,
+    also: Sequence[torch.nn.Module] = (),
+    **options: Any,
+) -> None:
+    """As accelerate and Axolotl do: adapters of linear layers, layers and the whole are modules of
+    their own, inner ones first.
+
+    Args:
+        also: other modules that are.
+        options: of `fully_shard`.
+    """
+    of_experts = {
+        id(inner)
+        for module in model.modules()
+        if type(module).__name__ == PARAM_WRAPPER
+        for inner in module.modules()
+    }
     for name, module in reversed([*model.named_modules()]):
         adapter = ".lora_" in name and isinstance(module, torch.nn.Linear)
-        if adapter or isinstance(module, GradientCheckpointingLayer) or module is model:
-            fully_shard(module, reshard_after_forward=reshard_after_forward)
+        alone = (adapter and id(module) not in of_experts) or module is model or module in also
+        if alone or isinstance(module, GradientCheckpointingLayer):
+            fully_shard(module, reshard_after_forward=reshard_after_forward, **options)
