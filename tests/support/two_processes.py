@@ -1,19 +1,16 @@
-"""Run a function on two processes that talk by gloo, and shard small models over them."""
+"""Run a function on two processes that talk by gloo."""
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.multiprocessing
 from peft import LoraConfig, get_peft_model
-from torch.distributed.fsdp import fully_shard
-from transformers.modeling_layers import GradientCheckpointingLayer
 
-from adapt_axolotl.metagradient.owners import PARAM_WRAPPER
 from adapt_axolotl.metagradient.ranks import Ranks
 from tests.support.launch import free_port
 from tests.support.models import make_model
@@ -50,29 +47,3 @@ def make_lora_model(rank: int) -> torch.nn.Module:
             if parameter.requires_grad:
                 parameter += 0.1 * torch.randn_like(parameter)
     return model
-
-
-def shard(
-    model: torch.nn.Module,
-    reshard_after_forward: bool = True,
-    also: Sequence[torch.nn.Module] = (),
-    **options: Any,
-) -> None:
-    """As accelerate and Axolotl do: adapters of linear layers, layers and the whole are modules of
-    their own, inner ones first.
-
-    Args:
-        also: other modules that are.
-        options: of `fully_shard`.
-    """
-    of_experts = {
-        id(inner)
-        for module in model.modules()
-        if type(module).__name__ == PARAM_WRAPPER
-        for inner in module.modules()
-    }
-    for name, module in reversed([*model.named_modules()]):
-        adapter = ".lora_" in name and isinstance(module, torch.nn.Linear)
-        alone = (adapter and id(module) not in of_experts) or module is model or module in also
-        if alone or isinstance(module, GradientCheckpointingLayer):
-            fully_shard(module, reshard_after_forward=reshard_after_forward, **options)

@@ -13,9 +13,10 @@ from adapt_axolotl.metagradient import losses
 from adapt_axolotl.metagradient.losses import row_losses
 from adapt_axolotl.metagradient.ranks import Ranks
 from adapt_axolotl.metagradient.sharded import trained_parameters, whole
+from benchmarks.fsdp_modules import shard
 from tests.support.fused_loss import go_around_the_head
 from tests.support.models import make_model, make_rows, padded, relative_error
-from tests.support.two_processes import in_two_processes, shard
+from tests.support.two_processes import in_two_processes
 
 CPU = torch.device("cpu")
 # Of each process, of unlike numbers of rows.

@@ -27,11 +27,12 @@ from adapt_axolotl.metagradient.ranks import Ranks
 from adapt_axolotl.metagradient.self_check import check_estimator
 from adapt_axolotl.metagradient.sharded import trained_parameters
 from adapt_axolotl.metagradient.task_batch import TaskBatch
+from benchmarks.fsdp_modules import shard
 from benchmarks.tiny_families import tiny_model
 from tests.support.by_rows import MAKE
 from tests.support.fused_loss import go_around_the_head
 from tests.support.models import make_model, make_rows, padded, relative_error
-from tests.support.two_processes import in_two_processes, shard
+from tests.support.two_processes import in_two_processes
 
 NUM_TASKS = 3
 TASK_WEIGHTS = torch.tensor([0.5, 0.2, 0.3], dtype=torch.float64)

@@ -15,6 +15,7 @@ import torch
 from adapt_axolotl.meta_step.validation import validation_losses
 from adapt_axolotl.metagradient import supervised_head
 from adapt_axolotl.metagradient.ranks import Ranks
+from benchmarks.fsdp_modules import shard
 from tests.support.launch import (
     PRODUCTS,
     history,
@@ -28,7 +29,7 @@ from tests.support.launch import TASKS as TINY_TASKS
 from tests.support.measuring_rows import TASKS, make_measuring_rows
 from tests.support.models import make_model
 from tests.support.same_run import assert_as_if_not_stopped, assert_same_run
-from tests.support.two_processes import in_two_processes, shard
+from tests.support.two_processes import in_two_processes
 
 # Of a single row one process has none; without one, none has a forward.
 COUNTS = (17, 1, 0)
