@@ -143,6 +143,6 @@ class RowLosses:
         key, remedy = self._asked_by
         return ValueError(
             f"{key} needs the logits of the training forward; this model's fused loss gives none, "
-            "and its head alone, or a part of it where ZeRO-3 shards parameters, does not make "
-            f"them; {remedy}, or switch the fused loss off"
+            "and its head alone does not make them, or is not whole in the forward (ZeRO-3, or a "
+            f"head that FSDP2 wraps by itself); {remedy}, or switch the fused loss off"
         )

@@ -169,7 +169,7 @@ class InBackward:
         self._unplaced = set()
 
     def collect(self, loss_weight: float, num_rows: int) -> Tensor:
-        """After the backward of a micro-batch.
+        """After the backward of a micro-batch. Where v is sharded, all processes.
 
         Args:
             loss_weight: d(what was differentiated) / d(one token's loss).

@@ -108,7 +108,8 @@ def whole(tensor: Tensor, device: torch.device) -> Tensor:
 
 def are_zero(tensors: Sequence[Tensor]) -> list[bool]:
     """Of each whether all of its numbers are 0, on every process. All processes."""
-    others = torch.stack([held_here(one).any() for one in tensors]).float()
+    device = tensors[0].device
+    others = torch.stack([held_here(one).any().to(device) for one in tensors]).float()
     if is_sharded(tensors):
         torch.distributed.all_reduce(others)
     return [not one for one in others.tolist()]

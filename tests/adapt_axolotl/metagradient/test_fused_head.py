@@ -53,11 +53,20 @@ def read(model: Any, batches: Any, v: Any, *, scale: float = 0.37) -> torch.Tens
     return scores_from_rows(torch.cat(products), tokens, tasks, 4).inner_products
 
 
+def nine_words_at_a_time(matrices: Any, *_: Any) -> Any:
+    """As the rows of a sharded head come in."""
+    for first in range(0, 61, 9):
+        yield first, {name: one[first : first + 9] for name, one in matrices.items()}
+
+
 @pytest.mark.parametrize("cap", [None, 1.5])
 @pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("in_turns", [False, True])
 def test_the_share_of_the_head_is_its_gradients_product_with_v(
-    cap: float | None, bias: bool, monkeypatch: pytest.MonkeyPatch
+    cap: float | None, bias: bool, in_turns: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if in_turns:
+        monkeypatch.setattr(fused, "rows_in_turn", nine_words_at_a_time)
     # Several chunks, the last one smaller.
     monkeypatch.setattr(fused, "LOGITS_AT_ONCE", 7 * 61)
     torch.manual_seed(3)
