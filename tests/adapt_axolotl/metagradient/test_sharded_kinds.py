@@ -59,6 +59,7 @@ class Kind:
         bfloat16: it computes in bfloat16.
         head_apart: FSDP2 wraps its head by itself.
         reshard: its layers give up their whole parameters after a forward.
+        checkpointing: of its layers in training: reentrant, not so, or none.
     """
 
     make: Callable[[], Any]
@@ -66,6 +67,7 @@ class Kind:
     bfloat16: bool = False
     head_apart: bool = False
     reshard: bool = True
+    checkpointing: bool | None = None
 
 
 UNTIED = partial(make_model, "llama", tie_word_embeddings=False)
@@ -80,6 +82,12 @@ KINDS = {
     "image tower and a fused loss": Kind(image_tower, fused=True),
     **{name: Kind(make) for name, make in MAKE.items()},
     "experts that stay whole": Kind(MAKE["experts"], reshard=False),
+    **{
+        f"{name}, checkpointed, reentrant: {reentrant}": Kind(make, checkpointing=reentrant)
+        for name, make in MAKE.items()
+        for reentrant in (True, False)
+    },
+    "tied head, checkpointed": Kind(partial(make_model, "qwen3"), fused=True, checkpointing=False),
 }
 
 
@@ -135,6 +143,10 @@ def read(name: str, ranks: Ranks) -> dict[str, Any]:
     )
     found["reason"] = check.reason
     if not kind.head_apart:  # its weight is not whole where a fused loss takes it
+        if kind.checkpointing is not None:
+            model.gradient_checkpointing_enable({"use_reentrant": kind.checkpointing})
+            model.enable_input_require_grads()
+            model.train()
         found["training"] = read_training(model, kind.fused, parameters, v, ranks)
     return found
 
