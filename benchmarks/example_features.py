@@ -21,6 +21,7 @@ from adapt_axolotl.recipe.refusals import (
     refuse_fsdp1,
     refuse_layers_in_turns,
     refuse_offloaded_parameters,
+    refuse_spread_experts,
 )
 
 # A pattern of base_model's name -> Transformers' name of the family; the first that is found.
@@ -140,7 +141,8 @@ def refused(raw: Mapping[str, Any]) -> str | None:
 
 def products_refused(raw: Mapping[str, Any]) -> str | None:
     """The key for which gradient products are refused, and other measures are not."""
-    return _key_of(refuse_offloaded_parameters, raw) or _key_of(refuse_layers_in_turns, raw)
+    refuses = (refuse_offloaded_parameters, refuse_layers_in_turns, refuse_spread_experts)
+    return next((key for one in refuses if (key := _key_of(one, raw))), None)
 
 
 def _key_of(refuse: Callable[[Mapping[str, Any]], None], raw: Mapping[str, Any]) -> str | None:

@@ -7,8 +7,8 @@ training step that is read included.
 FOLDER is `examples` of Axolotl's source distribution (`pip download --no-deps --no-binary :all:
 axolotl==VERSION`). Writes docs/measured/example_yamls.jsonl, a line for each YAML.
 
-Not as in training: one process, so of parameters that FSDP2 shards what cannot be read is told by a
-rule (`not_read_sharded`); text rows; frozen 4-bit and 8-bit weights are plain ones; the
+Models of YAMLs that shard by FSDP2 are sharded over two processes by gloo. Not as in training: all
+others are on one process; text rows; frozen 4-bit and 8-bit weights are plain ones; the
 activation inside Axolotl's MLP kernel, which needs CUDA, is torch's; kernels that fuse the norms of
 queries and keys with their rotation, and those of experts, are left out.
 """
@@ -16,6 +16,7 @@ queries and keys with their rotation, and those of experts, are left out.
 from __future__ import annotations
 
 import contextlib
+import datetime
 import json
 import logging
 import multiprocessing
@@ -41,15 +42,10 @@ from adapt_axolotl.integration.spec import TrainingSpec
 from adapt_axolotl.meta_step.choice import EstimatorChoice
 from adapt_axolotl.meta_step.reader import BackwardReader
 from adapt_axolotl.meta_step.rows import MeasuringRows
-from adapt_axolotl.metagradient.backward_rules import rule_of
-from adapt_axolotl.metagradient.by_rows import acts_on_tokens
 from adapt_axolotl.metagradient.direction import direction
-from adapt_axolotl.metagradient.estimators import ESTIMATORS
-from adapt_axolotl.metagradient.fused_head import fused_head
 from adapt_axolotl.metagradient.in_backward import IN_BACKWARD, BypassedModule
-from adapt_axolotl.metagradient.owners import owners_of
 from adapt_axolotl.metagradient.ranks import Ranks
-from adapt_axolotl.metagradient.supervised_head import head_of
+from adapt_axolotl.metagradient.sharded import trained_parameters
 from adapt_axolotl.run.plan import Estimate
 from benchmarks.example_features import (
     features,
@@ -59,6 +55,7 @@ from benchmarks.example_features import (
     refused,
     sharding,
 )
+from benchmarks.fsdp_modules import shard
 from benchmarks.tiny_families import VOCABULARY, tiny_config, tiny_model
 
 MEASURED = Path(__file__).resolve().parents[1] / "docs" / "measured" / "example_yamls.jsonl"
@@ -92,21 +89,44 @@ def all_lines(folder: Path) -> list[dict[str, Any]]:
 
 
 def in_a_process(what: dict[str, Any]) -> tuple[str, str]:
-    """`estimator_of` in a process of its own: Axolotl's kernels patch classes for good."""
+    """`estimator_of` in a process of its own, since Axolotl's kernels patch classes for good; in
+    two where parameters are sharded."""
     context = multiprocessing.get_context("fork")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=lambda: theirs.send(estimator_of(what)))
-    process.start()
-    theirs.close()
-    try:
-        found: tuple[str, str] = ours.recv()
-    except EOFError:
-        found = ("", "not built: the process ended without an answer")
-    process.join()
-    return found
+    count = 2 if what.get("sharded") else 1
+    with tempfile.TemporaryDirectory() as folder:
+        ends, processes = [], []
+        for rank in range(count):
+            ours, theirs = context.Pipe()
+            answer = partial(_answer, theirs, what, Ranks(rank, count), Path(folder) / "meet")
+            processes.append(context.Process(target=answer))
+            processes[-1].start()
+            theirs.close()
+            ends.append(ours)
+        found: set[tuple[str, str]] = set()
+        for end, process in zip(ends, processes, strict=True):
+            try:
+                found.add(end.recv())
+            except EOFError:
+                found.add(("", "not built: the process ended without an answer"))
+            process.join()
+    assert len({name for name, _ in found}) == 1, found
+    return min(found)
 
 
-def estimator_of(what: dict[str, Any]) -> tuple[str, str]:
+def _answer(end: Any, what: dict[str, Any], ranks: Ranks, meet: Path) -> None:
+    if ranks.count > 1:
+        torch.distributed.init_process_group(
+            "gloo",
+            init_method=f"file://{meet}",
+            rank=ranks.rank,
+            world_size=ranks.count,
+            # Processes that wait for each other end the measurement.
+            timeout=datetime.timedelta(minutes=3),
+        )
+    end.send(estimator_of(what, ranks))
+
+
+def estimator_of(what: dict[str, Any], ranks: Ranks) -> tuple[str, str]:
     """(its name, why none before it was taken) of a model with these features; the name is empty
     where no such model can be built."""
     logging.disable(logging.INFO)
@@ -122,11 +142,9 @@ def estimator_of(what: dict[str, Any]) -> tuple[str, str]:
     spec = spec_of(what)
     with _instead("adapt_axolotl.integration.build.LOG", say):
         candidates = candidate_estimators(spec, Estimate(100, 8.0), len(TASKS), trainer)
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    lost = not_read_sharded(model, parameters, spec.fused_loss) if what.get("sharded") else None
-    if lost is not None and candidates[0] is IN_BACKWARD:
-        reasons.append(f"task scores: not {IN_BACKWARD.name}, because {lost}")
-        candidates = list(ESTIMATORS[1:])
+    if ranks.count > 1:
+        shard(model)
+    parameters = trained_parameters(model)
     rows = measuring_rows()
     readable = partial(plain_forms, model, compiled=spec.compiled)
     choice = EstimatorChoice(
@@ -134,16 +152,17 @@ def estimator_of(what: dict[str, Any]) -> tuple[str, str]:
         model,
         rows,
         len(TASKS),
-        Ranks(),
+        ranks,
         seed=0,
         half_precision=False,
         fused_loss=spec.fused_loss,
         readable=readable,
     )
-    batches = rows.batches(np.arange(8))
+    batches = rows.batches(np.arange(8), rank=ranks.rank, ranks=ranks.count)
     with _instead("adapt_axolotl.meta_step.choice.LOG", say):
         with evaluation_mode(model):
-            v = direction(model, parameters, batches, torch.tensor([0.5, 0.5])).v
+            weights = torch.tensor([0.5, 0.5])
+            v = direction(model, parameters, batches, weights, reduce=ranks.sum).v
             choice.settle(v)
         if choice.current is IN_BACKWARD:
             reader = BackwardReader(
@@ -151,7 +170,7 @@ def estimator_of(what: dict[str, Any]) -> tuple[str, str]:
                 parameters,
                 v,
                 len(TASKS),
-                Ranks(),
+                ranks,
                 fused_loss=spec.fused_loss,
                 readable=readable,
             )
@@ -163,22 +182,6 @@ def estimator_of(what: dict[str, Any]) -> tuple[str, str]:
                     choice.settle(v)
     dropped = [one for one in reasons if " not " in one and "agrees" not in one]
     return choice.current.name, "; ".join(dropped)
-
-
-def not_read_sharded(model: Any, parameters: Any, fused_loss: bool) -> str | None:
-    """What of this model `in_backward` does not read where FSDP2 shards it; None if nothing."""
-    owners = owners_of(model, parameters)
-    if any(rule_of(one) is None and acts_on_tokens(one) for one in owners.values()):
-        return "experts and layers that quantise are not read where FSDP2 shards them"
-    parts = [part for part in (model.get_decoder(), head_of(model)) if part is not None]
-    known = {id(one) for part in parts for one in part.modules()}
-    if any(id(one) not in known for one in owners.values()):
-        return "a trained image or sound tower has no part in text, which is not told under FSDP2"
-    head = fused_head(model, owners, {id(one): one for one in parameters}) if fused_loss else None
-    if head is None:
-        return None
-    head[1].remove()
-    return "FSDP2 shards a trained head that the fused loss goes around"
 
 
 def read_a_step(model: Any, reader: BackwardReader, batches: Any) -> None:

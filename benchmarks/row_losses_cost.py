@@ -66,9 +66,10 @@ def measured(layers: int, width: int, vocabulary: int, repeats: int) -> list[flo
 
     def step() -> float:
         moments = [time.process_time()]
+        losses.before(batch)
         outputs = model(**inputs, labels=labels)
         moments.append(time.process_time())
-        losses.take(outputs, inputs, batch)
+        losses.take(outputs, inputs)
         moments.append(time.process_time())
         outputs.loss.backward()
         optimizer.step()

@@ -34,18 +34,18 @@ from training. Two tasks, eight rows a step.
 
 {summary}
 
-Nothing was measured on sharded parameters. YAMLs that shard by FSDP2 follow a rule: what is not
-read of sharded parameters (a trained head under a fused loss; experts and layers that quantise; a
-trained image tower, which text does not reach) is looked for in the model, and where it is found,
-`in_backward` is left out of the choice of one process.
+The models of YAMLs that shard by FSDP2 were sharded over two processes, with the modules that
+Axolotl makes units of it.
 {sharded}
-ZeRO-3 has the first two of these limits; the one YAML that trains under it and gets `in_backward`
-trains adapters of linear layers only.
+Nothing was measured under ZeRO-3, where a trained head under a fused loss, experts and layers that
+quantise are not read; the one YAML that trains under it and gets `in_backward` trains adapters of
+linear layers only.
 
-FSDP1 is refused for every task mixture. Parameters on the CPU under FSDP2, and LISA, are refused
-for gradient products only ([what is refused](yaml_keys.md#what-is-refused)); their YAMLs stand as
-`refused`, and count as accepted, not as `in_backward`. "Not built" is not known, and counts as not
-`in_backward` but in the last line.
+FSDP1 is refused for every task mixture. Parameters on the CPU under FSDP2, experts that are spread
+over processes, and LISA, are refused for gradient products only
+([what is refused](yaml_keys.md#what-is-refused)); their YAMLs stand as `refused`, and count as
+accepted, not as `in_backward`. "Not built" is not known, and counts as not `in_backward` but in the
+last line.
 
 ## Why not
 
@@ -82,8 +82,8 @@ def page(lines: list[dict[str, Any]]) -> str:
             right=(1, 2),
         ),
         sharded=(
-            f"So {_read(sharded)} of the {len(sharded)} of them that are accepted and could be "
-            "built here get `in_backward`."
+            f"{_read(sharded)} of the {len(sharded)} of them that are accepted and could be built "
+            "here get `in_backward`."
         ),
         reasons=table(
             ("reason", "YAMLs"),

@@ -145,6 +145,9 @@ class AdaptTrainer(AxolotlTrainer):
                 model, inputs, return_outputs=return_outputs, num_items_in_batch=num_items_in_batch
             )
         wanted = return_outputs or self._row_losses is not None
+        if self._row_losses is not None:
+            assert self._rows is not None
+            self._row_losses.before(self._rows)
         result = super().compute_loss(
             model, inputs, return_outputs=wanted, num_items_in_batch=num_items_in_batch
         )
@@ -159,7 +162,7 @@ class AdaptTrainer(AxolotlTrainer):
 
     def _take_row_losses(self, losses: RowLosses, outputs: Any, inputs: Any) -> None:
         assert self._rows is not None
-        sums, tokens = (one.cpu().numpy() for one in losses.take(outputs, inputs, self._rows))
+        sums, tokens = (one.cpu().numpy() for one in losses.take(outputs, inputs))
         if self._task_losses is not None:
             self._task_losses.add(self._rows.task_of_row.cpu().numpy(), sums, tokens)
         self.run.take_losses(self._row_numbers, sums, tokens)

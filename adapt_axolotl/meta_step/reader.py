@@ -79,11 +79,12 @@ class BackwardReader:
         with self._readable():
             yield
         try:
+            # Whatever else one process meets: the share of a sharded head takes all of them.
+            products = self._hooks.collect(loss_weight(), len(task_of_row))
             if _learns_across_rows(labels, row_of_token):
                 raise BypassedModule(
                     "packed rows whose first token is supervised: it is predicted from another row"
                 )
-            products = self._hooks.collect(loss_weight(), len(task_of_row))
         except BypassedModule as error:
             self._failure = str(error)
             # The hooks of other processes, which may have failed at nothing, go on gathering v.

@@ -72,7 +72,7 @@ def differentiable(output: Any) -> list[Tensor]:
 
 def shares_of_rows(
     module: nn.Module,
-    parts: Sequence[tuple[nn.Parameter, Tensor]],
+    parts: Mapping[str, Tensor],
     call: Call,
     inputs: Sequence[Tensor],
     gradients: Sequence[Tensor],
@@ -82,8 +82,8 @@ def shares_of_rows(
     tokens, or a weight is not whole.
 
     Args:
-        module: called.
-        parts: its trained parameters, each with its part of v.
+        module: called. Where FSDP2 shards it, this is within its backward, where it is whole.
+        parts: the whole parts of v of its trained parameters, by name.
         call: how it was called.
         inputs: the tensors that it was called with.
         gradients: of `differentiable` of its output.
@@ -92,8 +92,8 @@ def shares_of_rows(
     if not all(_has_tokens(one, row_of_token) for one in (*inputs, *gradients)):
         return None
     if any(isinstance(one, DTensor) or hasattr(one, "ds_id") for one in module.parameters()):
-        return None  # DeepSpeed and FSDP have it whole, if at all, as another tensor
-    parameters = [parameter for parameter, _ in parts]
+        return None  # DeepSpeed has it whole, if at all, as another tensor
+    parameters = [module.get_parameter(name) for name in parts]
     shares = torch.zeros(row_of_token.shape, dtype=torch.float32, device=row_of_token.device)
     if any(gradient.dtype == torch.float64 for gradient in gradients):
         shares = shares.double()
@@ -112,7 +112,7 @@ def shares_of_rows(
                 allow_unused=True,
             )
         first = of_row.flatten().nonzero()[0]
-        for gradient, (_, part) in zip(found, parts, strict=True):
+        for gradient, part in zip(found, parts.values(), strict=True):
             if gradient is not None:
                 shares.view(-1)[first] += (gradient.to(shares.dtype) * part.to(shares.dtype)).sum()
     return shares

@@ -8,7 +8,9 @@ cross-entropy by the logits is known. For a token y predicted from the state h t
     (softmax(z) - 1_y) . dz/du . V h        with u = W h and z what the model makes of u
 
 where V is the head's part of v. It is taken in chunks of tokens, so that no more logits are held at
-once than the loss itself would.
+once than the loss itself would. Where W or V is sharded (FSDP2), it is taken in chunks of the
+vocabulary too, and after the backward, when nothing else needs memory: the softmax is over what was
+seen so far and is corrected with each chunk, so that each part of W and V is sent once and dropped.
 
 Dimensions: B sequences, T tokens, N supervised tokens, R rows, V vocabulary, H features.
 """
@@ -20,12 +22,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
 from torch.nn.functional import linear
 
+from adapt_axolotl.metagradient.sharded import rows_in_turn
 from adapt_axolotl.metagradient.supervised_head import (
     CHUNK,
-    LossOverLogits,
     after_the_head,
     head_of,
     head_sees,
@@ -35,6 +36,9 @@ from adapt_axolotl.metagradient.task_batch import TaskBatch
 
 # Three tensors of a chunk's logits are held: 32 MiB each.
 LOGITS_AT_ONCE = CHUNK // 2
+
+# Of a head that is sharded, numbers that are whole at once: 64 MiB in bfloat16.
+WEIGHTS_AT_ONCE = 2 * CHUNK
 
 # Of the model's logits to ours, which are to differ by rounding only.
 TOLERANCE = 1e-2
@@ -48,9 +52,9 @@ class FusedHead:
 
     Args:
         decoder: gives the states that the head would see; hooked until `remove`.
-        head: owns the weight.
+        head: owns the weight. Where it is sharded, it is so now.
         parts: its parameters' parts of v, by name; the weight's is among them.
-        after: what the model does to the head's logits.
+        after: what the model does to each of the head's logits.
     """
 
     def __init__(
@@ -60,7 +64,9 @@ class FusedHead:
         parts: Mapping[str, Tensor],
         after: Callable[[Tensor], Tensor],
     ) -> None:
-        self._head = head
+        # Kept, because a forward may leave the head with whole parameters in their place.
+        self._weights = dict(head.named_parameters())
+        self._whole = not any(hasattr(one, "ds_id") for one in head.parameters())
         self._parts = dict(parts)
         self._after = after
         self._states: Tensor | None = None
@@ -72,7 +78,7 @@ class FusedHead:
 
     def products(self, labels: Tensor, row_of_token: Tensor, num_rows: int) -> Tensor | None:
         """(R,) float64: <v's part, gradient of the sum of the row's token losses by the head>; None
-        where the states or the whole weight are not to be had.
+        where the states or the weight are not to be had. Of a sharded head, all processes.
 
         Args:
             labels: (B, T).
@@ -80,45 +86,88 @@ class FusedHead:
             num_rows: R.
         """
         states, self._states = self._states, None
-        weight = self._head.weight
-        # Sharded, it is whole within the model's own forward only.
-        sharded = isinstance(weight, DTensor) or hasattr(weight, "ds_id")
-        if states is None or states.shape[:2] != labels.shape or sharded:
+        if states is None or states.shape[:2] != labels.shape or not self._whole:
             return None
         inside = (labels[:, 1:] != -100) & (row_of_token[:, 1:] >= 0)
         sequences, positions = inside.nonzero(as_tuple=True)
         tokens = labels[sequences, positions + 1]
         rows = row_of_token[sequences, positions + 1]
-        sums = torch.zeros(num_rows, dtype=torch.float64, device=states.device)
+        shares = _Shares(tokens, states.dtype)
         every = torch.arange(len(tokens), device=states.device)
-        for part in every.split(max(1, LOGITS_AT_ONCE // weight.shape[0])):
-            shares = self._shares(states[sequences[part], positions[part]], tokens[part])
-            sums.index_add_(0, rows[part], shares.double())
-        return sums
+        both = {**self._weights, **{f"v.{name}": part for name, part in self._parts.items()}}
+        # float16 would lose small numbers of v.
+        dtype = torch.bfloat16 if states.dtype == torch.bfloat16 else None
+        width = max(1, WEIGHTS_AT_ONCE // states.shape[-1])
+        for first, some in rows_in_turn(both, width, states.device, dtype):
+            for part in every.split(max(1, LOGITS_AT_ONCE // len(some["weight"]))):
+                seen = states[sequences[part], positions[part]]
+                shares.add(part, first, *self._logits(seen, some))
+        sums = torch.zeros(num_rows, dtype=torch.float64, device=states.device)
+        return sums.index_add_(0, rows, shares.result().double())
 
     def remove(self) -> None:
         """Remove the hook and let go of v."""
         self._handle.remove()
-        self._states, self._parts = None, {}
+        self._states, self._parts, self._weights = None, {}, {}
 
-    def _shares(self, states: Tensor, tokens: Tensor) -> Tensor:
-        """(N,) from (N, H) states and the tokens predicted from them."""
-        part = self._parts["weight"]
+    def _logits(self, states: Tensor, some: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """(N, vocabulary of this turn), the logits that (N, H) states make and how fast they move
+        along v."""
+        part = some["v.weight"]
         # Its own type on each side: a copy of so large a weight would be the largest tensor here.
         with torch.no_grad():
-            along = wide(linear(states.to(part.dtype), part, self._parts.get("bias")))
-            logits = wide(self._head.forward(states.to(self._head.weight.dtype)))
+            along = wide(linear(states.to(part.dtype), part, some.get("v.bias")))
+            weight = some["weight"]
+            logits = wide(linear(states.to(weight.dtype), weight, some.get("bias")))
         with torch.enable_grad():
-            logits = logits.requires_grad_()
-            # The head made them for us, so they may be written over.
-            losses = LossOverLogits.apply(self._after(logits), tokens)
-        (gradient,) = torch.autograd.grad(losses.sum(), logits)
-        return along.mul_(gradient).sum(-1)
+            changed = self._after(logits.requires_grad_())
+        # Each logit is changed by itself, so the slopes are a gradient.
+        (along,) = torch.autograd.grad(changed, logits, along)
+        return changed.detach(), along
 
     def _keep(self, module: nn.Module, args: Any, output: Any) -> None:
         if torch.is_grad_enabled():
             states = decoder_states(output)
             self._states = None if states is None else states.detach()
+
+
+class _Shares:
+    """Of each token its share, as chunks of its logits come in.
+
+    Args:
+        tokens: (N,) predicted.
+        dtype: of the states.
+    """
+
+    def __init__(self, tokens: Tensor, dtype: torch.dtype) -> None:
+        summed = torch.float64 if dtype == torch.float64 else torch.float32
+        self._tokens = tokens
+        self._largest = torch.full(tokens.shape, -torch.inf, dtype=summed, device=tokens.device)
+        # By e^(logit - largest so far): their sum, and that of what moves along v.
+        self._total, self._moving, self._own = torch.zeros_like(self._largest).repeat(3, 1)
+
+    def add(self, part: Tensor, first: int, logits: Tensor, along: Tensor) -> None:
+        """Some of the logits of some tokens, which are written over.
+
+        Args:
+            part: (n,) which tokens.
+            first: number of the first logit.
+            logits: (n, w).
+            along: (n, w) how fast they move along v.
+        """
+        place = self._tokens[part] - first
+        here = (place >= 0) & (place < logits.shape[-1])
+        self._own[part[here]] = along[here, place[here]]
+        largest = torch.maximum(self._largest[part], logits.max(-1).values)
+        smaller = (self._largest[part] - largest).exp()
+        weights = logits.sub_(largest[:, None]).exp_()
+        self._largest[part] = largest
+        self._total[part] = self._total[part] * smaller + weights.sum(-1)
+        self._moving[part] = self._moving[part] * smaller + along.mul_(weights).sum(-1)
+
+    def result(self) -> Tensor:
+        """(N,)"""
+        return self._moving / self._total - self._own
 
 
 def fused_head(

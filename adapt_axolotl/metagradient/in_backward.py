@@ -35,6 +35,7 @@ from adapt_axolotl.metagradient.owners import own_parameters, owners_of
 from adapt_axolotl.metagradient.ranks import Reduce, single_process
 from adapt_axolotl.metagradient.scores import TaskScores, scores_from_rows
 from adapt_axolotl.metagradient.sharded import (
+    are_zero,
     gradients_of,
     is_sharded,
     reshard,
@@ -83,10 +84,17 @@ class InBackward:
         reshard(model)  # or modules own whole parameters that a forward has left, and not these
         sharded = is_sharded(v)
         held = whole_where_small(v, model)
-        part_of = {id(p): part for p, part in zip(parameters, held, strict=True)}
+        # Where v is 0 there is no share, whatever the backward does: an image tower, which text
+        # does not reach. Under FSDP2 nothing else tells that a module took no part.
+        rest = [
+            (parameter, part)
+            for parameter, part, nothing in zip(parameters, held, are_zero(v), strict=True)
+            if not nothing
+        ]
+        part_of = {id(parameter): part for parameter, part in rest}
         self._model = model
-        self._owners = owners_of(model, parameters)
-        self._parts_of: dict[str, list[tuple[nn.Parameter, Tensor]]] = {}
+        self._owners = owners_of(model, [parameter for parameter, _ in rest])
+        self._parts_of: dict[str, dict[str, Tensor]] = {}
         self._differentiating = False
         self._head = None
         self._handles: list[Any] = []
@@ -98,20 +106,16 @@ class InBackward:
         self._with_gradient: set[str] = set()
         self._unplaced: set[str] = set()
         for name, module in self._owners.items():
-            own = {
-                key: parameter
+            parts = {
+                key: part_of[id(parameter)]
                 for key, parameter in own_parameters(module)
                 if id(parameter) in part_of
             }
             rule = rule_of(module)
-            if rule is None:
-                # Once more for each row, sharded weights would not be whole.
-                if sharded or not acts_on_tokens(module):
-                    continue
-                self._parts_of[name] = [(one, part_of[id(one)]) for one in own.values()]
-            else:
-                parts = {key: part_of[id(one)] for key, one in own.items()}
+            if rule is not None:
                 self._shares_of[name] = _shares_by(rule, module, parts)
+            elif acts_on_tokens(module):
+                self._parts_of[name] = parts
         # Hooks come last, so that none is left behind where a rule fails.
         found = fused_head(model, self._owners, part_of) if fused_loss else None
         if found is not None:
@@ -174,7 +178,7 @@ class InBackward:
         self._unplaced = set()
 
     def collect(self, loss_weight: float, num_rows: int) -> Tensor:
-        """After the backward of a micro-batch.
+        """After the backward of a micro-batch. Where v is sharded, all processes.
 
         Args:
             loss_weight: d(what was differentiated) / d(one token's loss).
@@ -186,6 +190,7 @@ class InBackward:
         Raises:
             BypassedModule: the backward did not reach the hook of a module.
         """
+        of_head = self._products_of_head(num_rows)  # first: all processes take part in it
         missing = [name for name in self._owners if name not in self._read]
         if self._with_gradient & self._read:
             # What got no gradient took no part: an image tower on text, an expert without a token.
@@ -205,7 +210,7 @@ class InBackward:
         if self._shares is not None:
             inside = self._row_of_token >= 0
             sums.index_add_(0, self._row_of_token[inside], self._shares[inside].double())
-        return sums / loss_weight + self._products_of_head(num_rows)
+        return sums / loss_weight + of_head
 
     def _products_of_head(self, num_rows: int) -> Tensor | float:
         if self._head is None:
@@ -215,8 +220,8 @@ class InBackward:
         products = self._head.products(self._labels, self._row_of_token, num_rows)
         if products is None:
             raise BypassedModule(
-                "the fused loss goes around the head, and what the head would see, or its whole "
-                "weight, is not to be had"
+                "the fused loss goes around the head, and what the head would see, or its weight, "
+                "is not to be had"
             )
         return products
 
@@ -267,11 +272,14 @@ class InBackward:
     ) -> None:
         """Add the shares of a module that is differentiated again."""
         assert self._row_of_token is not None, "begin() comes before the forward"
+        device = gradients[0].device
+        # All processes gather, whatever becomes of the rows of one.
+        parts = {key: whole(part, device) for key, part in self._parts_of[name].items()}
         self._differentiating = True  # the hooks of modules inside are not to read it
         try:
             shares = shares_of_rows(
                 self._owners[name],
-                self._parts_of[name],
+                parts,
                 call,
                 inputs,
                 gradients,

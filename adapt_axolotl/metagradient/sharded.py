@@ -11,9 +11,10 @@ Every function here that says "all processes" must be called by all of them at o
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
+import torch.distributed
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
@@ -103,6 +104,57 @@ def whole(tensor: Tensor, device: torch.device) -> Tensor:
         stride=tensor.stride(),
     )
     return here.full_tensor()
+
+
+def are_zero(tensors: Sequence[Tensor]) -> list[bool]:
+    """Of each whether all of its numbers are 0, on every process. All processes."""
+    device = tensors[0].device
+    others = torch.stack([held_here(one).any().to(device) for one in tensors]).float()
+    if is_sharded(tensors):
+        torch.distributed.all_reduce(others)
+    return [not one for one in others.tolist()]
+
+
+def rows_in_turn(
+    matrices: Mapping[str, Tensor], count: int, device: torch.device, dtype: torch.dtype | None
+) -> Iterator[tuple[int, dict[str, Tensor]]]:
+    """The rows of tensors of equal length, of which processes hold parts, `count` at a time: sent
+    to all by the process that holds them, so that no more is whole at once. Where all are whole,
+    one turn with all rows as they are. All processes.
+
+    Args:
+        matrices: each (rows, ...), sharded along the first axis, or whole.
+        count: most rows at a time.
+        device: where they are wanted.
+        dtype: of what is sent; None for that of each.
+
+    Yields:
+        The number of the first row, and the rows of each.
+    """
+    sharded = [one for one in matrices.values() if isinstance(one, DTensor)]
+    if not sharded:
+        yield 0, dict(matrices)
+        return
+    mesh, placements, rows = sharded[0].device_mesh, sharded[0].placements, sharded[0].shape[0]
+    # With replicas of the model (HSDP) each has the rows in its own part of the mesh.
+    (axis,) = (number for number, one in enumerate(placements) if one.is_shard(0))
+    each = -(-rows // mesh.size(axis))
+    for owner in range(mesh.size(axis)):
+        end = min(rows, (owner + 1) * each)
+        for first in range(owner * each, end, count):
+            last = min(end, first + count)
+            turn = {}
+            for name, one in matrices.items():
+                if not isinstance(one, DTensor):
+                    turn[name] = one[first:last]
+                    continue
+                shape = (last - first, *one.shape[1:])
+                sent = torch.empty(shape, dtype=dtype or one.dtype, device=device)
+                if mesh.get_local_rank(axis) == owner:
+                    sent.copy_(held_here(one)[first - owner * each : last - owner * each])
+                torch.distributed.broadcast(sent, group=mesh.get_group(axis), group_src=owner)
+                turn[name] = sent
+            yield first, turn
 
 
 def summed(scalars: Sequence[Tensor]) -> Tensor:

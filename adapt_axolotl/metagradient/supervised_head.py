@@ -2,7 +2,9 @@
 
 With a vocabulary of 150,000 the logits of every position are the largest tensor of a forward, and
 training with a fused loss never makes them. So the head sees supervised positions only, and where
-even these are many, it sees them chunk by chunk and a backward computes each chunk again.
+even these are many, it sees them chunk by chunk and a backward computes each chunk again. A head
+that FSDP2 shards sees them at once; there the loss of its logits is in chunks, so that they are
+held in the type that the model gives them and not in float32.
 
 Dimensions: B sequences, T tokens, N supervised tokens, V vocabulary, H features.
 """
@@ -131,20 +133,11 @@ def _in_chunks(
 ) -> Tensor:
     """(N,) losses; a chunk's logits are dropped and computed again by the backward."""
 
-    def chunk(states: Tensor, tokens: Tensor) -> Tensor:
-        losses: Tensor = LossOverLogits.apply(after(wide(head(states))), tokens)
-        return losses
+    def losses(states: Tensor, tokens: Tensor) -> Tensor:
+        found: Tensor = LossOverLogits.apply(after(wide(head(states))), tokens)
+        return found
 
-    parts = []
-    for states, tokens in zip(hidden.split(size), labels.split(size), strict=True):
-        if torch.is_grad_enabled():
-            # Nothing random happens in a head, so the random streams need not be kept.
-            parts.append(
-                checkpoint(chunk, states, tokens, use_reentrant=False, preserve_rng_state=False)
-            )
-        else:
-            parts.append(chunk(states, tokens))
-    return torch.cat(parts)
+    return _chunk_by_chunk(losses, hidden, labels, size)
 
 
 class LossOverLogits(torch.autograd.Function):
@@ -168,12 +161,35 @@ class LossOverLogits(torch.autograd.Function):
 
 
 def _losses(logits: Tensor, labels: Tensor) -> Tensor:
+    """(N,) of (N, V) logits; no more than a chunk of them is in float32 at once."""
+    return _chunk_by_chunk(_wide_losses, logits, labels, max(1, CHUNK // logits.shape[-1]))
+
+
+def _wide_losses(logits: Tensor, labels: Tensor) -> Tensor:
     return cross_entropy(wide(logits), labels, reduction="none")
 
 
 def wide(values: Tensor) -> Tensor:
     """In which losses are computed: float32, float64 where they are it."""
     return values if values.dtype == torch.float64 else values.float()
+
+
+def _chunk_by_chunk(
+    losses: Callable[[Tensor, Tensor], Tensor], of: Tensor, labels: Tensor, size: int
+) -> Tensor:
+    """(N,) losses of (N, ...) and (N,) labels, `size` tokens at a time."""
+    if len(labels) <= size:
+        return losses(of, labels)
+    parts = []
+    for part, tokens in zip(of.split(size), labels.split(size), strict=True):
+        if torch.is_grad_enabled():
+            # Nothing random happens here, so the random streams need not be kept.
+            parts.append(
+                checkpoint(losses, part, tokens, use_reentrant=False, preserve_rng_state=False)
+            )
+        else:
+            parts.append(losses(part, tokens))
+    return torch.cat(parts)
 
 
 _said: set[str] = set()

@@ -152,6 +152,11 @@ REFUSALS = (
         "where the model computes.",
     ),
     Refusal(
+        ("expert_parallel_size",),
+        "Above 1 with `adapt.learned.measure: products` or `mixture: doge`: each process then has "
+        "other experts. The default, `training_losses`, takes no gradients.",
+    ),
+    Refusal(
         ("lisa_n_layers", "lisa_step_interval"),
         "Both together with `adapt.learned.measure: products` or `mixture: doge`: LISA trains "
         "other layers every few steps. The default, `training_losses`, works with it.",

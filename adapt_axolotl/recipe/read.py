@@ -38,6 +38,7 @@ from adapt_axolotl.recipe.refusals import (
     refuse_offloaded_parameters,
     refuse_other_trainers,
     refuse_resume_without_optimizer,
+    refuse_spread_experts,
     refuse_unsupported,
 )
 from adapt_common.plain_values import plain
@@ -103,7 +104,7 @@ def wrong_kinds(cfg: Mapping[str, Any]) -> list[str]:
     for key in ("plugins", "datasets", "test_datasets"):
         if not isinstance(cfg.get(key) or [], list):
             found.append(f"{key}: must be a list; got {cfg[key]!r}")
-    for key in ("val_set_size", *SPLITS_OF_A_ROW):
+    for key in ("val_set_size", "expert_parallel_size", *SPLITS_OF_A_ROW):
         if not isinstance(cfg.get(key) or 0, int | float):
             found.append(f"{key}: must be a number; got {cfg[key]!r}")
     return found
@@ -118,6 +119,7 @@ def _checks(cfg: MutableMapping[str, Any], adapt: AdaptConfig) -> Iterator[Calla
     if adapt.takes_gradient_products:
         yield lambda: refuse_offloaded_parameters(cfg)
         yield lambda: refuse_layers_in_turns(cfg)
+        yield lambda: refuse_spread_experts(cfg)
     for key in ("datasets", "test_datasets"):
         for index, entry in enumerate(cfg.get(key) or []):
             yield partial(_expand_paths, entry, f"{key}[{index}]")

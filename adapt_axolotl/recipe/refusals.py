@@ -109,6 +109,16 @@ def offloaded_parameters(switch: str) -> str:
     )
 
 
+def refuse_spread_experts(cfg: Mapping[str, Any]) -> None:
+    """Gradient products are summed over processes parameter by parameter."""
+    if (cfg.get("expert_parallel_size") or 1) > 1:
+        raise ValueError(
+            f"expert_parallel_size: {cfg['expert_parallel_size']} gives each process other "
+            "experts, and gradient products take the parameters of all processes for the same; set "
+            "expert_parallel_size: 1, or remove adapt.learned.measure: products or mixture: doge"
+        )
+
+
 def refuse_layers_in_turns(cfg: Mapping[str, Any]) -> None:
     """Gradient products are over the parameters that are trained in the first step."""
     if cfg.get("lisa_n_layers") and cfg.get("lisa_step_interval"):

@@ -1,4 +1,4 @@
-"""Run a function on two processes that talk by gloo, and shard small models over them."""
+"""Run a function on two processes that talk by gloo."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from typing import Any
 import torch
 import torch.multiprocessing
 from peft import LoraConfig, get_peft_model
-from torch.distributed.fsdp import fully_shard
-from transformers.modeling_layers import GradientCheckpointingLayer
 
 from adapt_axolotl.metagradient.ranks import Ranks
 from tests.support.launch import free_port
@@ -49,12 +47,3 @@ def make_lora_model(rank: int) -> torch.nn.Module:
             if parameter.requires_grad:
                 parameter += 0.1 * torch.randn_like(parameter)
     return model
-
-
-def shard(model: torch.nn.Module, reshard_after_forward: bool = True) -> None:
-    """As accelerate and Axolotl do: adapters, layers and the whole are modules of their own, inner
-    ones first."""
-    for name, module in reversed([*model.named_modules()]):
-        adapter = ".lora_" in name and isinstance(module, torch.nn.Linear)
-        if adapter or isinstance(module, GradientCheckpointingLayer) or module is model:
-            fully_shard(module, reshard_after_forward=reshard_after_forward)

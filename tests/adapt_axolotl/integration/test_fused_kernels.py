@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.support.launch import PRODUCTS, history, recipe, train
+from tests.support.launch import FSDP2, PRODUCTS, history, recipe, train
 
 pytestmark = pytest.mark.slow
 
@@ -96,6 +96,41 @@ def test_the_kernel_of_a_loss_leaves_the_losses_of_rows_what_they_are(
     assert len(shares[0]) > 5
     np.testing.assert_allclose(shares[0], shares[1], rtol=1e-2)
     assert max(shares[0][-1]) > 0.22
+
+
+@pytest.mark.parametrize("measure", ["training_losses", "products"])
+def test_a_fused_loss_whose_head_fsdp_shards_gives_the_mixture_of_one_process(
+    measure: str, tiny: Path, tmp_path: Path
+) -> None:
+    """What it measures is that of a run on one process, to the rounding of the kernel."""
+    products = measure == "products"
+    lines = []
+    for processes in (1, 2):
+        folder = tmp_path / str(processes)
+        config = recipe(
+            tiny,
+            folder,
+            adapt=ADAPT if products else {"token_budget": 600},
+            micro_batch_size=4,
+            gradient_accumulation_steps=2 // processes,
+            liger_fused_linear_cross_entropy=True,
+            **(FSDP2 if processes == 2 else {}),
+        )
+        config["plugins"].append("axolotl.integrations.liger.LigerPlugin")
+        shim = "fsdp_on_cpu.py" if processes == 2 else None
+        interpreted = {"TRITON_INTERPRET": "1"}
+        output = train(config, folder, processes=processes, shim=shim, environment=interpreted)
+        assert TAKES_OVER not in output
+        assert ("a fused loss gives no logits" in output) != products
+        lines.append(history(folder))
+    alone, together = lines
+    assert len(alone) > 2
+    if products:
+        assert {line["estimator"] for line in together} == {"in_backward"}
+        assert same_scores(together, alone)
+    else:
+        shares = [[list(line["proportions"].values()) for line in one] for one in lines]
+        np.testing.assert_allclose(*shares, rtol=1e-3)
 
 
 def test_the_adapters_under_lora_kernels_are_read(tiny: Path, tmp_path: Path) -> None:

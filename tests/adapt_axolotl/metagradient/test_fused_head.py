@@ -21,7 +21,7 @@ from adapt_axolotl.metagradient.in_backward import IN_BACKWARD, BypassedModule, 
 from adapt_axolotl.metagradient.per_task import per_task_scores
 from adapt_axolotl.metagradient.scores import scores_from_rows
 from adapt_axolotl.metagradient.self_check import check_estimator
-from adapt_axolotl.metagradient.supervised_head import after_the_head
+from tests.support.fused_loss import go_around_the_head
 from tests.support.models import (
     _COMMON,
     FAMILIES,
@@ -35,24 +35,6 @@ from tests.support.models import (
 )
 
 TASKS = [0, 1, 2, 0, 3, 1]
-
-
-def go_around_the_head(model: Any) -> None:
-    """What a fused loss does: the weight is taken, the head is not called, there are no logits."""
-    plain = model.forward
-
-    def forward(labels: torch.Tensor | None = None, **inputs: Any) -> Any:
-        if labels is None:
-            return plain(**inputs)
-        states = model.model(**inputs).last_hidden_state[:, :-1]
-        head = getattr(model.lm_head, "modules_to_save", {"default": model.lm_head})["default"]
-        logits = states @ head.weight.T
-        logits = logits if head.bias is None else logits + head.bias
-        logits = after_the_head(model)(logits)
-        wide = logits if logits.dtype == torch.float64 else logits.float()
-        return cross_entropy(wide.flatten(0, 1), labels[:, 1:].flatten(), ignore_index=-100)
-
-    model.forward = forward
 
 
 def read(model: Any, batches: Any, v: Any, *, scale: float = 0.37) -> torch.Tensor:
@@ -71,11 +53,20 @@ def read(model: Any, batches: Any, v: Any, *, scale: float = 0.37) -> torch.Tens
     return scores_from_rows(torch.cat(products), tokens, tasks, 4).inner_products
 
 
+def nine_words_at_a_time(matrices: Any, *_: Any) -> Any:
+    """As the rows of a sharded head come in."""
+    for first in range(0, 61, 9):
+        yield first, {name: one[first : first + 9] for name, one in matrices.items()}
+
+
 @pytest.mark.parametrize("cap", [None, 1.5])
 @pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("in_turns", [False, True])
 def test_the_share_of_the_head_is_its_gradients_product_with_v(
-    cap: float | None, bias: bool, monkeypatch: pytest.MonkeyPatch
+    cap: float | None, bias: bool, in_turns: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if in_turns:
+        monkeypatch.setattr(fused, "rows_in_turn", nine_words_at_a_time)
     # Several chunks, the last one smaller.
     monkeypatch.setattr(fused, "LOGITS_AT_ONCE", 7 * 61)
     torch.manual_seed(3)
@@ -221,7 +212,7 @@ def test_a_head_whose_weight_is_not_whole_is_told() -> None:
     model.lm_head.weight.ds_id = 0  # as DeepSpeed marks what it shards
     batches = [padded(make_rows(6, 1), TASKS)]
     go_around_the_head(model)
-    with pytest.raises(BypassedModule, match="its whole weight"):
+    with pytest.raises(BypassedModule, match="or its weight"):
         read(model, batches, random_v(trained(model)))
 
 

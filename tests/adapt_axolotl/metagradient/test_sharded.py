@@ -31,9 +31,10 @@ from adapt_axolotl.metagradient.sharded import (
     trained_parameters,
     whole,
 )
+from benchmarks.fsdp_modules import shard
 from tests.support.measuring_rows import TASKS, make_measuring_rows
 from tests.support.models import make_model, make_rows, packed
-from tests.support.two_processes import in_two_processes, make_lora_model, shard
+from tests.support.two_processes import in_two_processes, make_lora_model
 
 CPU = torch.device("cpu")
 MODELS = {

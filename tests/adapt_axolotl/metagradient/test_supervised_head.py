@@ -24,10 +24,10 @@ def gradients(model: torch.nn.Module, batch, *, whole_logits: bool):
 def test_losses_and_gradients_are_those_of_all_positions(
     family: str, layout, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervised_head, "CHUNK", chunk)
     model = make_model(family)
     batch = layout(make_rows(6, 1), TASKS)
     expected, by_all = gradients(model, batch, whole_logits=True)
+    monkeypatch.setattr(supervised_head, "CHUNK", chunk)
     found, by_some = gradients(model, batch, whole_logits=False)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
     for one, other in zip(by_some, by_all, strict=True):

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+from axolotl.integrations.expert_parallel.args import ExpertParallelArgs
 from axolotl.utils.schemas.config import AxolotlInputConfig
 
 from adapt_axolotl.commands.init import adapt_recipe
@@ -43,6 +44,7 @@ REFUSED: dict[tuple[str, ...], list[dict[str, Any]]] = {
         {"fsdp_config": {"reshard_after_forward": True}},
         {"fsdp_config": {"fsdp_version": 1}},
     ],
+    ("expert_parallel_size",): [{"expert_parallel_size": 2}],
     ("lisa_n_layers", "lisa_step_interval"): [{"lisa_n_layers": 2, "lisa_step_interval": 5}],
     ("save_only_model", "auto_resume_from_checkpoints"): [
         {"save_only_model": True, "auto_resume_from_checkpoints": True}
@@ -57,7 +59,7 @@ AT_THE_START = {
     ("resume_from_checkpoint",),
     ("lora_mlp_kernel",),
 }
-WITH_A_STATIC_MIXTURE_TOO = {"lisa_n_layers"}.isdisjoint
+WITH_A_STATIC_MIXTURE_TOO = {"lisa_n_layers", "expert_parallel_size"}.isdisjoint
 
 
 def recipe(mixture: str, **keys: Any) -> dict[str, Any]:
@@ -75,7 +77,7 @@ def recipe(mixture: str, **keys: Any) -> dict[str, Any]:
 def test_each_key_is_listed_once_and_is_one_of_axolotls(listed: tuple[Any, ...]) -> None:
     keys = [key for one in listed for key in one.keys]
     assert len(keys) == len(set(keys))
-    assert set(keys) <= {*AxolotlInputConfig.model_fields}
+    assert set(keys) <= {*AxolotlInputConfig.model_fields, *ExpertParallelArgs.model_fields}
 
 
 def test_what_is_listed_as_refused_is_refused() -> None:

@@ -110,6 +110,7 @@ def test_a_task_that_is_no_name_is_refused(raw: dict[str, Any], name: object, sa
             },
             "lisa_n_layers: LISA trains other",
         ),
+        ({"expert_parallel_size": 2, "adapt": BY_PRODUCTS}, "expert_parallel_size: 2 gives each"),
         ({"trainer_cls": "my.Trainer"}, "trainer_cls: my.Trainer would never run"),
         (
             {"plugins": ["axolotl.integrations.kd.KDPlugin"], "kd_trainer": True},
@@ -146,6 +147,8 @@ def test_a_recipe_that_cannot_work_says_why(
             "lisa_n_layers": 2,
             "lisa_step_interval": 5,
         },
+        {"expert_parallel_size": 2},
+        {"expert_parallel_size": 1, "adapt": BY_PRODUCTS},
         {"lisa_n_layers": 2},  # without an interval Axolotl leaves it off
         {"plugins": ["axolotl.integrations.kd.KDPlugin"]},  # without kd_trainer the usual one runs
         {"save_only_model": True},
