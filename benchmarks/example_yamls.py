@@ -34,7 +34,7 @@ from torch.nn.functional import gelu, silu
 
 from adapt_axolotl.config.adapt import AdaptConfig
 from adapt_axolotl.data.pools import TaskPools
-from adapt_axolotl.integration.build import candidate_estimators
+from adapt_axolotl.integration.candidates import candidate_estimators
 from adapt_axolotl.integration.eval_mode import evaluation_mode
 from adapt_axolotl.integration.plain_forms import plain_forms
 from adapt_axolotl.integration.spec import TrainingSpec
@@ -120,7 +120,7 @@ def estimator_of(what: dict[str, Any]) -> tuple[str, str]:
     trainer: Any = SimpleNamespace(model=model, compute_loss_func=loss, label_smoother=None)
     trainer.args = SimpleNamespace(bf16=False, fp16=False)
     spec = spec_of(what)
-    with _instead("adapt_axolotl.integration.build.LOG", say):
+    with _instead("adapt_axolotl.integration.candidates.LOG", say):
         candidates = candidate_estimators(spec, Estimate(100, 8.0), len(TASKS), trainer)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     lost = not_read_sharded(model, parameters, spec.fused_loss) if what.get("sharded") else None

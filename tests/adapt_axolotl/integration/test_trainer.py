@@ -185,8 +185,16 @@ class TokensOfTasks(TrainerCallback):
                 "learned": {**PRODUCTS, "update_every": 2, "estimator": "in_backward"},
             },
         ),
+        (
+            True,
+            {
+                "mixture": "learned",
+                "log_task_losses": True,
+                "learned": {**PRODUCTS, "update_every": 2, "estimator": "split_batches"},
+            },
+        ),
     ],
-    ids=["uniform", "packed", "by_losses", "products"],
+    ids=["uniform", "packed", "by_losses", "products", "split"],
 )
 def test_the_logged_losses_of_the_tasks_add_up_to_the_training_loss(
     tiny: Path, tmp_path: Path, packed: bool, adapt: dict[str, Any]

@@ -1,0 +1,94 @@
+"""<v, gradient> of a backward, whatever kernels computed it: nothing is kept but a number.
+
+A parameter's hook sees the gradient of this process before it is added to `.grad`, reduced over the
+processes or given to an optimizer's shards; the product is taken there. On parameters that FSDP2
+shards no hook fires, and their product is what a backward adds to <v, .grad>.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+
+# Numbers that are multiplied at once: what this needs beside v and the gradient.
+CHUNK = 2**24
+
+
+class GradientProducts:
+    """Takes them: `begin` before a backward, `collect` after it.
+
+    Args:
+        parameters: the trained ones.
+        v: the direction, a tensor for each parameter, sharded as it is.
+    """
+
+    def __init__(self, parameters: Sequence[nn.Parameter], v: Sequence[Tensor]) -> None:
+        self._sharded: list[tuple[nn.Parameter, DTensor]] = []
+        self._handles: list[Any] = []
+        self._product: Tensor | None = None
+        self._before = 0.0
+        self._device = parameters[0].device
+        for parameter, part in zip(parameters, v, strict=True):
+            if isinstance(part, DTensor):
+                self._sharded.append((parameter, part))
+            else:
+                self._handles.append(parameter.register_hook(self._hook(part)))
+
+    def begin(self) -> None:
+        """Before the forward."""
+        self._product = -self._of_shards()
+
+    def collect(self) -> Tensor:
+        """After the backward.
+
+        Returns:
+            float64; over the processes these add up to <v, gradient of all that they
+            differentiated>. One of sharded parameters says nothing by itself.
+        """
+        assert self._product is not None, "begin() comes before the forward"
+        product, self._product = self._product + self._of_shards(), None
+        return product
+
+    def remove(self) -> None:
+        """Remove the hooks and let go of v."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles, self._sharded = [], []
+
+    def _hook(self, part: Tensor) -> Callable[[Tensor], None]:
+        def hook(gradient: Tensor) -> None:
+            if self._product is not None:
+                self._product = self._product + inner_product(part, gradient)
+
+        return hook
+
+    def _of_shards(self) -> Tensor:
+        total = torch.zeros((), dtype=torch.float64, device=self._device)
+        for parameter, part in self._sharded:
+            gradient = parameter.grad
+            if gradient is None:
+                continue
+            assert isinstance(gradient, DTensor)
+            # FSDP leaves the mean over all processes, each holding one of so many shards (and,
+            # where it replicates them, others the same one).
+            mesh = part.device_mesh
+            shards = 1
+            for size, placement in zip(mesh.shape, part.placements, strict=True):
+                shards *= size if placement.is_shard() else 1
+            total = total + shards * inner_product(part.to_local(), gradient.to_local())
+        return total
+
+
+@torch.no_grad()
+def inner_product(part: Tensor, gradient: Tensor) -> Tensor:
+    """<part, gradient>, added up in float64; the products themselves need no more than float32."""
+    wide = torch.float64 if gradient.dtype == torch.float64 else torch.float32
+    total = torch.zeros((), dtype=torch.float64, device=gradient.device)
+    chunks = zip(part.reshape(-1).split(CHUNK), gradient.reshape(-1).split(CHUNK), strict=True)
+    for one, other in chunks:
+        total += (one.to(wide) * other.to(wide)).sum(dtype=torch.float64)
+    return total
