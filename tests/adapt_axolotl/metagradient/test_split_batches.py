@@ -20,7 +20,7 @@ from adapt_axolotl.metagradient.self_check import check_estimator
 from adapt_axolotl.metagradient.split_batches import SPLIT_BATCHES, split_batches_scores
 from adapt_axolotl.metagradient.task_batch import TaskBatch
 from tests.support.models import (
-    make_model,
+    make_exact_model,
     make_rows,
     packed,
     padded,
@@ -30,8 +30,6 @@ from tests.support.models import (
 )
 
 TASKS = [0, 1, 2, 0, 3, 1]
-# Eager attention takes its softmax in float32.
-EXACT = {"dtype": torch.float64, "attn_implementation": "sdpa"}
 
 
 def in_two_bins(rows: list[Tensor], tasks: list[int]) -> TaskBatch:
@@ -77,7 +75,7 @@ class Convolved(nn.Module):
 
 
 def convolution() -> nn.Module:
-    model = make_model("llama", **EXACT)
+    model = make_exact_model("llama")
     torch.manual_seed(3)
     model.model.layers[0].mlp = Convolved(model.model.layers[0].mlp, 32).double()
     return model
@@ -104,7 +102,7 @@ def experts() -> nn.Module:
 def dora() -> nn.Module:
     torch.manual_seed(5)
     config = LoraConfig(r=4, target_modules=["q_proj", "down_proj"], use_dora=True)
-    model = get_peft_model(make_model("qwen3", **EXACT), config).eval()
+    model = get_peft_model(make_exact_model("qwen3"), config).eval()
     with torch.no_grad():
         for parameter in trained(model):
             parameter += 0.05 * torch.randn_like(parameter)
@@ -112,7 +110,7 @@ def dora() -> nn.Module:
 
 
 MODELS = {
-    "tied": lambda: make_model("qwen3", **EXACT),
+    "tied": lambda: make_exact_model("qwen3"),
     "convolution": convolution,
     "experts": experts,
     "dora": dora,
@@ -167,7 +165,7 @@ def test_it_fits_where_a_backward_cannot_be_read_off_modules() -> None:
 
 @pytest.mark.parametrize("reentrant", [True, False])
 def test_layers_that_run_again_in_the_backward_count_once(reentrant: bool) -> None:
-    model = make_model("qwen3", **EXACT)
+    model = make_exact_model("qwen3")
     parameters = trained(model)
     batch, v = padded(make_rows(6, 1), TASKS), random_v(parameters)
     expected = per_task_scores(model, parameters, [batch], v, 4).inner_products
@@ -187,7 +185,7 @@ def test_layers_that_run_again_in_the_backward_count_once(reentrant: bool) -> No
 
 
 def test_hooks_hear_nothing_beside_a_part_and_leave_nothing() -> None:
-    model = make_model("llama", **EXACT)
+    model = make_exact_model("llama")
     parameters = trained(model)
     batch = padded(make_rows(6, 1), TASKS)
     products = GradientProducts(parameters, random_v(parameters))
