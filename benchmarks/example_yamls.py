@@ -44,7 +44,6 @@ from adapt_axolotl.meta_step.rows import MeasuringRows
 from adapt_axolotl.metagradient.backward_rules import rule_of
 from adapt_axolotl.metagradient.by_rows import acts_on_tokens
 from adapt_axolotl.metagradient.direction import direction
-from adapt_axolotl.metagradient.estimators import ESTIMATORS
 from adapt_axolotl.metagradient.fused_head import fused_head
 from adapt_axolotl.metagradient.in_backward import IN_BACKWARD, BypassedModule
 from adapt_axolotl.metagradient.owners import owners_of
@@ -118,7 +117,7 @@ def estimator_of(what: dict[str, Any]) -> tuple[str, str]:
         return "", str(error)
     loss = torch.sum if what.get("other_loss") else None
     trainer: Any = SimpleNamespace(model=model, compute_loss_func=loss, label_smoother=None)
-    trainer.args = SimpleNamespace(bf16=False, fp16=False)
+    trainer.args = SimpleNamespace(bf16=False, fp16=False, optim="adamw_torch", world_size=1)
     spec = spec_of(what)
     with _instead("adapt_axolotl.integration.candidates.LOG", say):
         candidates = candidate_estimators(spec, Estimate(100, 8.0), len(TASKS), trainer)
@@ -126,7 +125,7 @@ def estimator_of(what: dict[str, Any]) -> tuple[str, str]:
     lost = not_read_sharded(model, parameters, spec.fused_loss) if what.get("sharded") else None
     if lost is not None and candidates[0] is IN_BACKWARD:
         reasons.append(f"task scores: not {IN_BACKWARD.name}, because {lost}")
-        candidates = list(ESTIMATORS[1:])
+        candidates = [one for one in candidates if one is not IN_BACKWARD]
     rows = measuring_rows()
     readable = partial(plain_forms, model, compiled=spec.compiled)
     choice = EstimatorChoice(

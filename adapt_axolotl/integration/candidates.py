@@ -5,11 +5,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from adapt_axolotl.integration.compat import get_logger
+from adapt_axolotl.integration.batch_layout import launched_processes
+from adapt_axolotl.integration.compat import get_logger, is_deepspeed_zero3_enabled
 from adapt_axolotl.integration.spec import TrainingSpec
 from adapt_axolotl.metagradient.estimator import Estimator
 from adapt_axolotl.metagradient.estimators import ESTIMATORS, estimator
+from adapt_axolotl.metagradient.finite_difference import FINITE_DIFFERENCE
 from adapt_axolotl.metagradient.in_backward import IN_BACKWARD, InBackward
+from adapt_axolotl.metagradient.per_task import PER_TASK
 from adapt_axolotl.metagradient.split_batches import SPLIT_BATCHES
 from adapt_axolotl.run.plan import Estimate
 
@@ -21,6 +24,11 @@ LOG = get_logger("axolotl.adapt")
 # With fewer training rows a task in a step, the step says too little about the tasks.
 ROWS_PER_TASK_IN_A_STEP = 1.0
 
+# Of one task in a micro-batch. On fewer, a forward costs much as one on more: on a CPU, parts of 32
+# tokens cost 1.7 of a training step, those of 128 .4 (docs/cost.md). A GPU, which was not measured,
+# has more units to keep busy.
+LEAST_TOKENS_OF_A_PART = 512
+
 
 def candidate_estimators(
     spec: TrainingSpec, estimate: Estimate, num_tasks: int, trainer: AdaptTrainer | None
@@ -31,20 +39,30 @@ def candidate_estimators(
         for one in ESTIMATORS
         if (obstacle := obstacle_to(one, spec, estimate, num_tasks, trainer)) is not None
     }
+    order = list(ESTIMATORS)
+    dear = _splitting_is_dear(spec, estimate, num_tasks, trainer)
+    if dear is not None:
+        order.remove(SPLIT_BATCHES)
+        order.insert(order.index(FINITE_DIFFERENCE) + 1, SPLIT_BATCHES)
     wanted = spec.adapt.learned.estimator
+    fitting = [one for one in order if one.name not in obstacles]
     if wanted == "auto":
         for reason in dict.fromkeys(obstacles.values()):
             names = " and ".join(name for name, why in obstacles.items() if why == reason)
             LOG.info(f"task scores: not {names}, because {reason}")
-        return [one for one in ESTIMATORS if one.name not in obstacles]
+        if dear is not None and fitting[:2] == [FINITE_DIFFERENCE, SPLIT_BATCHES]:
+            LOG.info(f"task scores: {fitting[1].name} after {fitting[0].name}, because {dear}")
+        return fitting
     chosen = estimator(wanted)
-    after = [one for one in ESTIMATORS[ESTIMATORS.index(chosen) + 1 :] if one.name not in obstacles]
+    if chosen is PER_TASK:
+        return [PER_TASK]
+    others = [one for one in fitting if one not in (chosen, IN_BACKWARD)]
     if wanted in obstacles:
         LOG.warning(
             f"adapt.learned.estimator: {wanted}, as the recipe says, although "
-            f"{obstacles[wanted]}; auto would take {after[0].name}"
+            f"{obstacles[wanted]}; auto would take {fitting[0].name}"
         )
-    return [chosen, *after]
+    return [chosen, *others]
 
 
 def obstacle_to(
@@ -105,4 +123,21 @@ def _obstacle_to_splitting(trainer: AdaptTrainer | None) -> str | None:
     optimizer = str(getattr(trainer.args.optim, "value", trainer.args.optim))
     if "lomo" in optimizer or "layerwise" in optimizer:
         return f"optimizer: {optimizer} steps within each backward"
+    return None
+
+
+def _splitting_is_dear(
+    spec: TrainingSpec, estimate: Estimate, num_tasks: int, trainer: AdaptTrainer | None
+) -> str | None:
+    """Why micro-batches of one task would cost more here than two forwards on other rows, or
+    None."""
+    if getattr(trainer, "is_fsdp_enabled", False) or is_deepspeed_zero3_enabled():
+        return "parameters that are sharded are gathered for each task"
+    processes = launched_processes() if trainer is None else trainer.args.world_size
+    micro_batches = spec.gradient_accumulation_steps * processes
+    rows = estimate.rows_per_step / micro_batches
+    tasks = num_tasks * (1 - (1 - 1 / num_tasks) ** rows)  # of so many drawn with equal shares
+    tokens = estimate.step_tokens / micro_batches / tasks
+    if tokens < LEAST_TOKENS_OF_A_PART:
+        return f"a micro-batch holds about {tokens:.0f} tokens of a task"
     return None

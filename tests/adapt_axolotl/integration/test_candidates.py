@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,12 +18,12 @@ from adapt_axolotl.run.plan import Estimate
 from tests.support.models import make_model
 from tests.support.specs import make_spec
 
-EIGHT_ROWS = Estimate(steps=100, rows_per_step=8.0)
+EIGHT_ROWS = Estimate(steps=100, rows_per_step=8.0, step_tokens=8000.0)
 
 
 def trainer_of(model: PreTrainedModel, **more: Any) -> Any:
     loss = {"compute_loss_func": None, "label_smoother": None}
-    arguments = SimpleNamespace(optim="adamw_torch")
+    arguments = SimpleNamespace(optim="adamw_torch", world_size=1)
     return SimpleNamespace(model=model, **({"args": arguments} | loss | more))
 
 
@@ -74,7 +75,11 @@ def test_a_loss_of_the_router_is_not_taken_for_one_of_a_task() -> None:
 
 
 def candidates(
-    asked: str, num_tasks: int, trainer: Any, monkeypatch: pytest.MonkeyPatch
+    asked: str,
+    num_tasks: int,
+    trainer: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    estimate: Estimate = EIGHT_ROWS,
 ) -> tuple[list[str], list[str], list[str]]:
     """(names of the estimators, what is said, what is warned of)."""
     said: list[str] = []
@@ -84,7 +89,7 @@ def candidates(
     monkeypatch.setattr(f"{log}.warning", warned.append)
     learned = {"measure": "products", "estimator": asked}
     spec = make_spec(adapt={"token_budget": 100, "learned": learned})
-    found = candidate_estimators(spec, EIGHT_ROWS, num_tasks, trainer)
+    found = candidate_estimators(spec, estimate, num_tasks, trainer)
     return [one.name for one in found], said, warned
 
 
@@ -117,9 +122,37 @@ def test_what_has_no_rule_is_split_by_task(monkeypatch: pytest.MonkeyPatch) -> N
     ]
 
 
+@pytest.mark.parametrize(
+    ("tokens", "more", "said"),
+    [
+        # Eight rows, two micro-batches: four rows of about three and a half of eight tasks.
+        (4000, {}, "a micro-batch holds about 604 tokens of a task"),
+        (3000, {}, "a micro-batch holds about 453 tokens of a task"),
+        (8000, {"is_fsdp_enabled": True}, "parameters that are sharded are gathered for each task"),
+    ],
+)
+def test_splitting_comes_after_a_finite_difference_where_it_costs_more(
+    tokens: float, more: dict[str, Any], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make_model("llama")
+    model.model.layers[0].mlp.short = Conv1d(4, 4, 2)
+    estimate = Estimate(steps=100, rows_per_step=8.0, step_tokens=tokens)
+    spec_of = partial(make_spec, gradient_accumulation_steps=2)
+    monkeypatch.setattr(f"{__name__}.make_spec", spec_of)
+    names, logs, _ = candidates("auto", 8, trainer_of(model, **more), monkeypatch, estimate)
+    behind = tokens < 4000 or bool(more)
+    assert names == (
+        ["finite_difference", "split_batches", "per_task"]
+        if behind
+        else ["split_batches", "finite_difference", "per_task"]
+    )
+    after = f"task scores: split_batches after finite_difference, because {said}"
+    assert (after in logs) == behind
+
+
 @pytest.mark.parametrize("optimizer", ["lomo", "galore_adamw_layerwise"])
 def test_an_optimizer_that_steps_in_each_backward_sees_whole_micro_batches(optimizer: str) -> None:
-    trainer = trainer_of(make_model("llama"), args=SimpleNamespace(optim=optimizer))
+    trainer = trainer_of(make_model("llama"), args=SimpleNamespace(optim=optimizer, world_size=1))
     obstacle = obstacle_to(SPLIT_BATCHES, make_spec(), EIGHT_ROWS, 8, trainer)
     assert obstacle == f"optimizer: {optimizer} steps within each backward"
     assert obstacle_to(FINITE_DIFFERENCE, make_spec(), EIGHT_ROWS, 8, trainer) is None

@@ -19,6 +19,7 @@ from adapt_axolotl.metagradient.rows_apart import obstacle_to_cutting, rows_apar
 from adapt_axolotl.metagradient.self_check import check_estimator
 from adapt_axolotl.metagradient.split_batches import SPLIT_BATCHES, split_batches_scores
 from adapt_axolotl.metagradient.task_batch import TaskBatch
+from benchmarks.tiny_families import tiny_model
 from tests.support.models import (
     make_exact_model,
     make_rows,
@@ -161,6 +162,29 @@ def test_it_fits_where_a_backward_cannot_be_read_off_modules() -> None:
     check = check_estimator(SPLIT_BATCHES, model, parameters, batches, random_v(parameters), 2)
     assert check.passed
     assert check.max_relative_error < 1e-9
+
+
+@pytest.mark.parametrize(
+    "family",
+    [
+        "lfm2",  # short convolutions
+        "granitemoehybrid",  # Mamba
+        "qwen3_5",  # linear attention
+        "gpt_oss",  # attention with sinks, experts
+    ],
+)
+def test_families_of_which_a_module_has_no_rule_are_split(family: str) -> None:
+    """float32: to 1e-4."""
+    torch.manual_seed(6)
+    model = tiny_model(family).eval()
+    model.config.use_cache = False
+    parameters = trained(model)
+    batches = [padded(make_rows(6, 1), TASKS)]
+    v = random_v(parameters)
+    expected = per_task_scores(model, parameters, batches, v, 4).inner_products
+    found = split_batches_scores(model, parameters, batches, v, 4).inner_products
+    assert InBackward.uncovered(model, parameters)
+    assert relative_error(found, expected) < 1e-4
 
 
 @pytest.mark.parametrize("reentrant", [True, False])

@@ -108,6 +108,7 @@ def train_with_deepspeed(
     folder: Path,
     stage: int,
     environment: Mapping[str, str] | None = None,
+    estimator: str = "in_backward",
     **changes: Any,
 ) -> None:
     """Two processes, two micro-batches each."""
@@ -125,13 +126,12 @@ def train_with_deepspeed(
     config = recipe(
         tiny,
         folder,
-        **GLOBAL_BATCH,
         gradient_accumulation_steps=2,
         deepspeed=deepspeed,
-        **changes,
+        **{**GLOBAL_BATCH, **changes},
     )
     train(config, folder, processes=2, shim="deepspeed_on_cpu.py", environment=environment)
-    assert all(line["estimator"] == "in_backward" for line in history(folder))
+    assert all(line["estimator"] == estimator for line in history(folder))
 
 
 @pytest.mark.slow
