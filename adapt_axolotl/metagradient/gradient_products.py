@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.tensor import DTensor, Partial, Replicate
 
 # Numbers that are multiplied at once: what this needs beside v and the gradient.
 CHUNK = 2**24
@@ -30,7 +31,7 @@ class GradientProducts:
         self._sharded: list[tuple[nn.Parameter, DTensor]] = []
         self._handles: list[Any] = []
         self._product: Tensor | None = None
-        self._before = 0.0
+        self._before: dict[tuple[DeviceMesh, tuple[bool, ...]], Tensor] = {}
         self._device = parameters[0].device
         for parameter, part in zip(parameters, v, strict=True):
             if isinstance(part, DTensor):
@@ -40,17 +41,20 @@ class GradientProducts:
 
     def begin(self) -> None:
         """Before the forward."""
-        self._product = -self._of_shards()
+        self._before = self._held_here()
+        self._product = torch.zeros((), dtype=torch.float64, device=self._device)
 
     def collect(self) -> Tensor:
-        """After the backward.
+        """After the backward; where parameters are sharded, on all processes.
 
         Returns:
             float64; over the processes these add up to <v, gradient of all that they
-            differentiated>. One of sharded parameters says nothing by itself.
+            differentiated>. That of sharded parameters is the mean over them, the same on each.
         """
         assert self._product is not None, "begin() comes before the forward"
-        product, self._product = self._product + self._of_shards(), None
+        product, self._product = self._product, None
+        for (mesh, sharded), after in self._held_here().items():
+            product = product + _whole(after - self._before[mesh, sharded], mesh, sharded)
         return product
 
     def remove(self) -> None:
@@ -66,21 +70,24 @@ class GradientProducts:
 
         return hook
 
-    def _of_shards(self) -> Tensor:
-        total = torch.zeros((), dtype=torch.float64, device=self._device)
+    def _held_here(self) -> dict[tuple[DeviceMesh, tuple[bool, ...]], Tensor]:
+        """The part of <v, .grad> that this process holds, by how parameters are sharded."""
+        totals = {}
         for parameter, part in self._sharded:
+            kind = (part.device_mesh, tuple(one.is_shard() for one in part.placements))
+            total = totals.get(kind, torch.zeros((), dtype=torch.float64, device=self._device))
             gradient = parameter.grad
-            if gradient is None:
-                continue
-            assert isinstance(gradient, DTensor)
-            # FSDP leaves the mean over all processes, each holding one of so many shards (and,
-            # where it replicates them, others the same one).
-            mesh = part.device_mesh
-            shards = 1
-            for size, placement in zip(mesh.shape, part.placements, strict=True):
-                shards *= size if placement.is_shard() else 1
-            total = total + shards * inner_product(part.to_local(), gradient.to_local())
-        return total
+            if gradient is not None:
+                assert isinstance(gradient, DTensor)
+                total = total + inner_product(part.to_local(), gradient.to_local())
+            totals[kind] = total
+        return totals
+
+
+def _whole(held: Tensor, mesh: DeviceMesh, sharded: Sequence[bool]) -> Tensor:
+    """The sum over the processes that hold a part of it."""
+    placements = [Partial() if one else Replicate() for one in sharded]
+    return DTensor.from_local(held, mesh, placements, run_check=False).full_tensor()
 
 
 @torch.no_grad()
