@@ -292,4 +292,4 @@ class Bench:
             torch.cuda.synchronize()
 
 
-LOOPS = ("in_backward", "split_batches", "finite_difference", "per_task", "doge", "doge_port")
+LOOPS = ("in_backward", "finite_difference", "per_task", "doge", "doge_port")

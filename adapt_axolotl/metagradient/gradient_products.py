@@ -18,6 +18,9 @@ from torch.distributed.tensor import DTensor, Partial, Replicate
 # Numbers that are multiplied at once: what this needs beside v and the gradient.
 CHUNK = 2**24
 
+Parts = dict[tuple[DeviceMesh, tuple[bool, ...]], Tensor]
+"""By mesh, and by which of its dimensions parameters are sharded."""
+
 
 class GradientProducts:
     """Takes them: `begin` before a backward, `collect` after it.
@@ -31,7 +34,7 @@ class GradientProducts:
         self._sharded: list[tuple[nn.Parameter, DTensor]] = []
         self._handles: list[Any] = []
         self._product: Tensor | None = None
-        self._before: dict[tuple[DeviceMesh, tuple[bool, ...]], Tensor] = {}
+        self._before: Parts = {}
         self._device = parameters[0].device
         for parameter, part in zip(parameters, v, strict=True):
             if isinstance(part, DTensor):
@@ -70,9 +73,9 @@ class GradientProducts:
 
         return hook
 
-    def _held_here(self) -> dict[tuple[DeviceMesh, tuple[bool, ...]], Tensor]:
+    def _held_here(self) -> Parts:
         """The part of <v, .grad> that this process holds, by how parameters are sharded."""
-        totals = {}
+        totals: Parts = {}
         for parameter, part in self._sharded:
             kind = (part.device_mesh, tuple(one.is_shard() for one in part.placements))
             total = totals.get(kind, torch.zeros((), dtype=torch.float64, device=self._device))

@@ -25,7 +25,7 @@ ADAPT: dict[str, Any] = {
     "val_examples": 4,
     "learned": {**PRODUCTS, "update_every": 2, "start_after": 0},
 }
-TAKES_OVER = "using finite_difference from here on"
+TAKES_OVER = "does not fit this model"
 
 
 def train_with_liger(
