@@ -45,7 +45,8 @@ class SplitReader:
 
     All processes run as many forwards, as trainers ask for. Those that hold whole parameters take
     their own tasks; sharded gradients are of all processes at once, so these take the same task at
-    the same time.
+    the same time. A sharded score is then a mean over tokens as the loss weighs them: where the
+    loss is the mean over a micro-batch, those of a small one count more.
 
     Args:
         parameters: the trained ones.

@@ -13,8 +13,8 @@ import pytest
 import torch
 from transformers import TrainerCallback
 
-from tests.adapt_axolotl.integration.test_trainer import make_trainer
 from tests.support.launch import PRODUCTS, TASKS, history, recipe
+from tests.support.trainers import make_trainer
 
 EXACT = 1e-9
 

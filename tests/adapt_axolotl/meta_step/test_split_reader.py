@@ -56,11 +56,17 @@ def accelerator_of(model: torch.nn.Module, sharded: bool) -> Any:
     return SimpleNamespace(is_fsdp2=sharded, gradient_state=state, no_sync=no_sync)
 
 
+# Weights of a token in the loss of each process; "unequal" where it is a mean over a micro-batch.
+WEIGHTS = {"unequal": (0.25, 0.5)}
+
+
 def trained_split(wrapping: str, layout: str, ranks: Ranks) -> dict[str, Any]:
     """One optimizer step: scores, the gradient over all processes, and how many forwards."""
     model: Any = make_exact_model("qwen3")
     directions = random_v(list(model.parameters()))
-    if wrapping == "fsdp2":
+    sharded = wrapping in ("fsdp2", "unequal")
+    weight = WEIGHTS.get(wrapping, (0.25, 0.25))[ranks.rank]
+    if sharded:
         shard(model)
         for module in model.modules():
             if hasattr(module, "inv_freq"):
@@ -71,7 +77,7 @@ def trained_split(wrapping: str, layout: str, ranks: Ranks) -> dict[str, Any]:
     v = [
         distributed(part, parameter) for part, parameter in zip(directions, parameters, strict=True)
     ]
-    accelerator = accelerator_of(model, wrapping == "fsdp2")
+    accelerator = accelerator_of(model, sharded)
     reader = SplitReader(parameters, v, NUM_TASKS, ranks)
     mine = range(ranks.rank, len(MICRO_BATCHES), ranks.count)
     forwards = 0
@@ -85,11 +91,11 @@ def trained_split(wrapping: str, layout: str, ranks: Ranks) -> dict[str, Any]:
             for place, part in enumerate(parts, start=1):
                 with (
                     part_of_micro_batch(accelerator, model, last=place == len(parts)),
-                    reader.part_backward(part, lambda: 0.25),
+                    reader.part_backward(part, lambda: weight),
                 ):
                     rows = replace_rows(part.batch) if not part.rows else part.batch
                     total = row_losses(model, rows)[0].sum()
-                    (0.25 * total * float(bool(part.rows))).backward()
+                    (weight * total * float(bool(part.rows))).backward()
                     forwards += 1
         assert accelerator.gradient_state.sync_gradients
     scores = reader.scores()
@@ -120,21 +126,29 @@ def error(found: list[torch.Tensor], expected: list[torch.Tensor]) -> float:
     return max(float((a - b).abs().max()) for a, b in zip(found, expected, strict=True)) / largest
 
 
+def products_and_tokens(number: int, layout: str) -> torch.Tensor:
+    """(K, 2) of each task in a micro-batch: <v, gradient of its token losses>, and how many."""
+    model = make_exact_model("qwen3")
+    parameters = trained_parameters(model)
+    v = random_v(parameters)
+    batch = micro_batch(number, layout)
+    found = torch.zeros(NUM_TASKS, 2, dtype=torch.float64)
+    for row, task in enumerate(batch.task_of_row.tolist()):
+        sums, tokens = row_losses(model, batch)
+        gradients = torch.autograd.grad(sums[row], parameters)
+        product = sum(float((a * b).sum()) for a, b in zip(v, gradients, strict=True))
+        found[task] += torch.tensor([product, float(tokens[row])], dtype=torch.float64)
+    return found
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_one_process_scores_its_tasks_and_adds_up_their_gradients(layout: str) -> None:
     found = alone(layout)
     model = make_exact_model("qwen3")
     parameters = trained_parameters(model)
-    v = random_v(parameters)
-    expected = torch.zeros(NUM_TASKS, 2, dtype=torch.float64)
+    expected = sum(products_and_tokens(number, layout) for number in range(len(MICRO_BATCHES)))
     for number in range(len(MICRO_BATCHES)):
-        batch = micro_batch(number, layout)
-        for row, task in enumerate(batch.task_of_row.tolist()):
-            sums, tokens = row_losses(model, batch)
-            gradients = torch.autograd.grad(sums[row], parameters, retain_graph=True)
-            product = sum(float((a * b).sum()) for a, b in zip(v, gradients, strict=True))
-            expected[task] += torch.tensor([product, float(tokens[row])], dtype=torch.float64)
-        (0.25 * row_losses(model, batch)[0].sum()).backward()
+        (0.25 * row_losses(model, micro_batch(number, layout))[0].sum()).backward()
     scores = found["scores"]
     assert error([scores.inner_products[:4]], [expected[:4, 0] / expected[:4, 1]]) < EXACT
     assert torch.isnan(scores.inner_products[4])
@@ -148,7 +162,10 @@ def both(ranks: Ranks) -> dict[Any, Any]:
         (wrapping, layout): trained_split(wrapping, layout, ranks)
         for wrapping in ("ddp", "fsdp2")
         for layout in LAYOUTS
-    } | {"failure": failure_on_one(ranks)}
+    } | {
+        "failure": failure_on_one(ranks),
+        "unequal": trained_split("unequal", "padded", ranks)["scores"],
+    }
 
 
 def failure_on_one(ranks: Ranks) -> Any:
@@ -189,6 +206,17 @@ def test_two_processes_give_the_scores_and_the_gradient_of_one(
             assert error([scores.standard_errors[known]], [others.standard_errors[known]]) < 1e-6
     # What trainers add up over processes at each forward is added up by both.
     assert on_two[0][wrapping, layout]["forwards"] == on_two[1][wrapping, layout]["forwards"]
+
+
+@pytest.mark.slow
+def test_sharded_scores_are_over_tokens_as_the_loss_weighs_them(on_two: Any) -> None:
+    expected = sum(
+        WEIGHTS["unequal"][number % 2] * products_and_tokens(number, "padded")
+        for number in range(len(MICRO_BATCHES))
+    )
+    for one in on_two:
+        found = one["unequal"].inner_products[:4]
+        assert error([found], [expected[:4, 0] / expected[:4, 1]]) < EXACT
 
 
 @pytest.mark.slow

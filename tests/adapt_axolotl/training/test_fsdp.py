@@ -28,6 +28,7 @@ from tests.support.launch import TASKS as TINY_TASKS
 from tests.support.measuring_rows import TASKS, make_measuring_rows
 from tests.support.models import make_model
 from tests.support.same_run import assert_as_if_not_stopped, assert_same_run
+from tests.support.sharded_runs import FSDP2, LORA
 from tests.support.two_processes import in_two_processes, shard
 
 # Of a single row one process has none; without one, none has a forward.
@@ -56,17 +57,6 @@ def test_processes_measure_sharded_parameters_in_step(chunk: int, tmp_path: Path
     expected = measure(make_model("llama"), Ranks())
     for found in in_two_processes(partial(measure_sharded, chunk), tmp_path):
         assert found == pytest.approx(np.array(expected), rel=1e-6, nan_ok=True)
-
-
-FSDP2 = {
-    "fsdp_version": 2,
-    "fsdp_config": {
-        "auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
-        "transformer_layer_cls_to_wrap": "Qwen3DecoderLayer",
-        "state_dict_type": "FULL_STATE_DICT",
-        "reshard_after_forward": True,
-    },
-}
 
 
 def static_recipe(tiny: Path, folder: Path, accumulation: int, **changes: Any) -> dict[str, Any]:
@@ -135,16 +125,6 @@ BY_PRODUCTS = {
     "eval_steps": 10,
     "gradient_checkpointing": True,
     **BATCH,
-}
-LORA = {
-    "adapter": "lora",
-    "lora_r": 4,
-    "lora_alpha": 8,
-    "lora_target_linear": True,
-    # These need CUDA.
-    "lora_mlp_kernel": False,
-    "lora_qkv_kernel": False,
-    "lora_o_kernel": False,
 }
 
 
