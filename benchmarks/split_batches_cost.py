@@ -25,8 +25,6 @@ CASES = (
     (LONGER, 20, True),
     (SMALL, 4, False),
     (SMALL, 20, False),
-    (SMALL, 20, True),
-    (SMALL, 64, False),
 )
 
 
