@@ -81,7 +81,8 @@ def test_a_split_step_trains_as_a_whole_one_and_gives_the_scores_of_its_backward
     assert min(len(split.seen), len(whole.seen)) > 3
     # The first step is read; what follows differs by the rounding of those before it.
     difference = (split.seen[0] - whole.seen[0]).abs().max()
-    assert difference < EXACT * whole.seen[0].abs().max()
+    # The loss is of float32, and so is its product with a part's share of a mean.
+    assert difference < (EXACT if sums else 1e-6) * whole.seen[0].abs().max()
     found, expected = (
         np.array([history(tmp_path / name)[0]["scores"][task] for task in TASKS], dtype=float)
         for name in ("split_batches", "in_backward")
