@@ -17,7 +17,7 @@ import yaml
 from adapt_axolotl.integration.compat import AxolotlConfigWCapabilities
 from adapt_axolotl.recipe.refusals import (
     BRING_A_TRAINER,
-    SPLITS_OF_A_ROW,
+    SHARED_ROWS,
     refuse_fsdp1,
     refuse_layers_in_turns,
     refuse_offloaded_parameters,
@@ -126,7 +126,7 @@ def other_than_sft(raw: Mapping[str, Any]) -> str | None:
 
 def refused(raw: Mapping[str, Any]) -> str | None:
     """The key for which any task mixture is refused."""
-    for key in SPLITS_OF_A_ROW:
+    for key in SHARED_ROWS:
         if (raw.get(key) or 1) > 1:
             return key
     for key in ("streaming", "group_by_length", "curriculum_sampling"):

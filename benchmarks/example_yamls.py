@@ -35,7 +35,7 @@ from torch.nn.functional import gelu, silu
 
 from adapt_axolotl.config.adapt import AdaptConfig
 from adapt_axolotl.data.pools import TaskPools
-from adapt_axolotl.integration.build import candidate_estimators
+from adapt_axolotl.integration.candidates import candidate_estimators
 from adapt_axolotl.integration.eval_mode import evaluation_mode
 from adapt_axolotl.integration.plain_forms import plain_forms
 from adapt_axolotl.integration.spec import TrainingSpec
@@ -138,9 +138,9 @@ def estimator_of(what: dict[str, Any], ranks: Ranks) -> tuple[str, str]:
         return "", str(error)
     loss = torch.sum if what.get("other_loss") else None
     trainer: Any = SimpleNamespace(model=model, compute_loss_func=loss, label_smoother=None)
-    trainer.args = SimpleNamespace(bf16=False, fp16=False)
+    trainer.args = SimpleNamespace(bf16=False, fp16=False, optim="adamw_torch", world_size=1)
     spec = spec_of(what)
-    with _instead("adapt_axolotl.integration.build.LOG", say):
+    with _instead("adapt_axolotl.integration.candidates.LOG", say):
         candidates = candidate_estimators(spec, Estimate(100, 8.0), len(TASKS), trainer)
     if ranks.count > 1:
         shard(model)

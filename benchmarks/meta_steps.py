@@ -16,9 +16,11 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 from adapt_axolotl.integration.eval_mode import evaluation_mode
 from adapt_axolotl.metagradient.direction import direction
 from adapt_axolotl.metagradient.finite_difference import finite_difference_scores
+from adapt_axolotl.metagradient.gradient_products import GradientProducts
 from adapt_axolotl.metagradient.in_backward import InBackward
 from adapt_axolotl.metagradient.losses import row_losses
 from adapt_axolotl.metagradient.per_task import per_task_scores
+from adapt_axolotl.metagradient.rows_apart import rows_apart
 from adapt_axolotl.metagradient.scores import scores_from_rows
 from adapt_axolotl.metagradient.task_batch import TaskBatch
 
@@ -183,6 +185,32 @@ class Bench:
         tokens = torch.cat([batch.tokens_of_rows() for batch in self.training])
         tasks = torch.cat([batch.task_of_row for batch in self.training])
         return scores_from_rows(products, tokens, tasks, self.num_tasks).inner_products
+
+    def split_batches(self) -> Tensor:
+        """v, then a training step whose micro-batches are split by task."""
+        scores = self.split_scores(self.v())
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return scores
+
+    def split_scores(self, v: list[Tensor]) -> Tensor:
+        """(K,) of the training rows, whose gradients are left in `.grad`."""
+        found = GradientProducts(self.parameters, v)
+        products, tokens, tasks = [], [], []
+        for batch in self.training:
+            weight = 1.0 / float(batch.tokens_of_rows().sum()) / len(self.training)
+            for task in batch.task_of_row.unique().tolist():
+                part = rows_apart(batch, batch.task_of_row == task)
+                found.begin()
+                sums, counts = row_losses(self.model, part, whole_logits=True)  # as Trainer does
+                (sums.sum() * weight).backward()
+                products.append(found.collect() / weight)
+                tokens.append(counts.sum())
+                tasks.append(task)
+        found.remove()
+        where = torch.tensor(tasks, device=self.device)
+        scores = scores_from_rows(torch.stack(products), torch.stack(tokens), where, self.num_tasks)
+        return scores.inner_products
 
     def finite_difference(self) -> Tensor:
         scores = self.scores("finite_difference", self.v())

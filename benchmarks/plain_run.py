@@ -172,6 +172,7 @@ def train_one_step(
     for part, batch in zip(parts, batches, strict=True):
         reading: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
         if run.meta_step is not None and run.meta_step.reading:
+            assert not run.meta_step.splits, "every module of this model has a rule"
             reading = run.meta_step.training_backward(
                 batch.labels, batch.row_of_token, batch.task_of_row, lambda: weight
             )

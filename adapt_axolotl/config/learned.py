@@ -18,7 +18,7 @@ from adapt_axolotl.mixture.objectives.cvar import LEVEL
 from adapt_axolotl.mixture.objectives.named import OBJECTIVES, READ_BY
 
 Measure = Literal["training_losses", "loss_falls", "products"]
-EstimatorName = Literal["auto", "in_backward", "finite_difference", "per_task"]
+EstimatorName = Literal["auto", "in_backward", "split_batches", "finite_difference", "per_task"]
 
 # Of the time of a run that meta steps may take.
 OVERHEAD = 0.04
@@ -122,8 +122,8 @@ class LearnedConfig(Block):
     estimator: EstimatorName = Field(
         default="auto",
         description="For `measure: products`: how they are measured. `in_backward` reads them off "
-        "the training backward; `finite_difference` and `per_task` (the reference) use rows of "
-        "their own. "
+        "the training backward; `split_batches` takes the rows of one task at a time in the steps "
+        "that are read; `finite_difference` and `per_task` (the reference) use rows of their own. "
         "`auto` takes the cheapest that fits the model and the batch, and says which.",
     )
     update_every: int | None = Field(

@@ -19,6 +19,7 @@ from adapt_axolotl.integration.batch_layout import (
     check_processes,
     launched_processes,
 )
+from adapt_axolotl.integration.candidates import candidate_estimators
 from adapt_axolotl.integration.compat import get_logger
 from adapt_axolotl.integration.eval_mode import evaluation_mode
 from adapt_axolotl.integration.plain_forms import plain_forms
@@ -33,10 +34,6 @@ from adapt_axolotl.meta_step.rows import MeasuringRows
 from adapt_axolotl.meta_step.schedule import fall_row_cost, fall_schedule, meta_schedule
 from adapt_axolotl.meta_step.training_losses import CurveLearner, CurveSettings
 from adapt_axolotl.meta_step.validation import validation_losses
-from adapt_axolotl.metagradient.estimator import Estimator
-from adapt_axolotl.metagradient.estimators import ESTIMATORS, estimator
-from adapt_axolotl.metagradient.finite_difference import FINITE_DIFFERENCE
-from adapt_axolotl.metagradient.in_backward import IN_BACKWARD, InBackward
 from adapt_axolotl.metagradient.ranks import Ranks
 from adapt_axolotl.recipe.earlier_run import earlier_run, warn_of_other_rows
 from adapt_axolotl.recipe.keep import spent_on_kept
@@ -52,9 +49,6 @@ if TYPE_CHECKING:
     from adapt_axolotl.integration.trainer import AdaptTrainer
 
 LOG = get_logger("axolotl.adapt")
-
-# With fewer training rows a task in a step, the step says too little about the tasks.
-ROWS_PER_TASK_IN_BACKWARD = 1.0
 
 
 def run_plan(spec: TrainingSpec, tasks: Tasks, processes: int | None = None) -> RunPlan:
@@ -312,50 +306,3 @@ def product_settings(
         float16=trainer is not None and trainer.args.fp16,
         fused_loss=spec.fused_loss,
     )
-
-
-def candidate_estimators(
-    spec: TrainingSpec, estimate: Estimate, num_tasks: int, trainer: AdaptTrainer | None
-) -> list[Estimator]:
-    """The estimators to try in order; the last one, the reference, always fits."""
-    wanted = spec.adapt.learned.estimator
-    if wanted in ("auto", IN_BACKWARD.name):
-        obstacle = in_backward_obstacle(spec, estimate, num_tasks, trainer)
-        chosen = IN_BACKWARD
-        if obstacle is not None and wanted == "auto":
-            LOG.info(f"task scores: not {IN_BACKWARD.name}, because {obstacle}")
-            chosen = FINITE_DIFFERENCE
-        elif obstacle is not None:
-            LOG.warning(
-                f"adapt.learned.estimator: {wanted}, as the recipe says, although {obstacle}; "
-                f"auto would take {FINITE_DIFFERENCE.name}"
-            )
-    else:
-        chosen = estimator(wanted)
-    return list(ESTIMATORS[ESTIMATORS.index(chosen) :])
-
-
-def in_backward_obstacle(
-    spec: TrainingSpec, estimate: Estimate, num_tasks: int, trainer: AdaptTrainer | None
-) -> str | None:
-    """Why the training backward cannot be read here, or None."""
-    if estimate.rows_per_step < ROWS_PER_TASK_IN_BACKWARD * num_tasks:
-        return (
-            f"an optimizer step holds about {estimate.rows_per_step:.0f} rows for {num_tasks} "
-            "tasks, too few of each"
-        )
-    if spec.compiled and spec.flex_attention:
-        return "flex attention that is not compiled holds all of its scores at once"
-    if spec.weighs_tokens:
-        return "the training loss is not the plain token cross-entropy"
-    if trainer is None:
-        return None
-    if trainer.compute_loss_func is not None or trainer.label_smoother is not None:
-        return "the training loss is not the plain token cross-entropy"
-    if getattr(trainer.model.config, "output_router_logits", False):
-        return "the router's auxiliary loss is part of the training loss"
-    parameters = [p for p in trainer.model.parameters() if p.requires_grad]
-    uncovered = InBackward.uncovered(trainer.model, parameters)
-    if uncovered:
-        return f"it has no rule for {', '.join(uncovered[:3])}"
-    return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,10 @@ from adapt_axolotl.integration.batch_layout import check_tokens, row_of_token
 from adapt_axolotl.integration.callback import BudgetCallback
 from adapt_axolotl.integration.compat import AxolotlTrainer, EarlyStoppingCallback
 from adapt_axolotl.integration.mistakes import show_mistakes_alone
+from adapt_axolotl.integration.part_of_micro_batch import part_of_micro_batch
 from adapt_axolotl.integration.row_losses import BY_LOGS, BY_MEASURE, BY_ROWS, RowLosses
+from adapt_axolotl.meta_step.learning import BegunStep
+from adapt_axolotl.meta_step.split_reader import Part
 from adapt_axolotl.metagradient.ranks import Ranks
 from adapt_axolotl.metagradient.task_batch import TaskBatch
 from adapt_axolotl.mixture.by_losses import LossMixture
@@ -45,6 +49,7 @@ class AdaptTrainer(AxolotlTrainer):
         self._loss_gradient = 1.0
         self._token_weight = 0.0
         self._rows: TaskBatch | None = None  # of the micro-batch that trains
+        self._part: Part | None = None  # of it, where it is split by task
         self._row_numbers: list[int] = []
         self._row_losses: RowLosses | None = None
         self._task_losses: TaskLosses | None = None
@@ -128,10 +133,37 @@ class AdaptTrainer(AxolotlTrainer):
         self._rows, self._row_numbers = TaskBatch({}, labels, places, tasks), rows
         if run.meta_step is None or not reading:
             return super().training_step(model, inputs, num_items_in_batch)
+        if run.meta_step.splits:
+            return self._train_in_parts(run.meta_step, model, inputs, num_items_in_batch)
         with run.meta_step.training_backward(
             labels, places, tasks, lambda: self._loss_gradient * self._token_weight
         ):
             return super().training_step(model, inputs, num_items_in_batch)
+
+    def _train_in_parts(
+        self, meta_step: BegunStep, model: nn.Module, inputs: Any, num_items_in_batch: Any
+    ) -> Tensor:
+        """Train on the rows of one task after the other; the gradient and the loss are those of the
+        micro-batch."""
+        whole, numbers = self._rows, self._row_numbers
+        assert whole is not None
+        given = self._prepare_inputs(inputs)
+        taken = {name: value for name, value in given.items() if name != "labels"}
+        parts = meta_step.parts(replace(whole, inputs=taken))
+        if parts is None:
+            return super().training_step(model, inputs, num_items_in_batch)
+        loss = torch.zeros((), device=self.args.device)
+        for number, part in enumerate(parts, start=1):
+            self._part, self._rows = part, part.batch
+            self._row_numbers = [numbers[row] for row in part.rows]
+            some = {**part.batch.inputs, "labels": part.batch.labels}
+            with (
+                part_of_micro_batch(self.accelerator, model, last=number == len(parts)),
+                meta_step.part_backward(part, lambda: self._loss_gradient * self._token_weight),
+            ):
+                loss += super().training_step(model, some, num_items_in_batch)
+        self._part = None
+        return loss
 
     def compute_loss(
         self,
@@ -157,6 +189,8 @@ class AdaptTrainer(AxolotlTrainer):
         meta_step = self._run.meta_step
         if meta_step is not None and meta_step.reading:
             self._token_weight = self._weight_of_a_token(inputs["labels"], num_items_in_batch)
+            if self._part is not None:
+                loss = loss * self._weight_of_the_part(self._part, num_items_in_batch)
             loss.register_hook(self._keep_loss_gradient)
         return (loss, outputs) if return_outputs else loss
 
@@ -179,10 +213,21 @@ class AdaptTrainer(AxolotlTrainer):
 
     def _weight_of_a_token(self, labels: Tensor, num_items_in_batch: Any) -> float:
         """d(compute_loss) / d(loss of one token), as Trainer and the model normalise it."""
-        if num_items_in_batch is None or not self.model_accepts_loss_kwargs:
-            return 1.0 / max(1, int((labels[..., 1:] != -100).sum()))
+        if not self._sums_over(num_items_in_batch):
+            share = 1.0 if self._part is None else self._part.share
+            return share / max(1, int((labels[..., 1:] != -100).sum()))
         scale = self.accelerator.num_processes if self.args.average_tokens_across_devices else 1
         return scale / float(num_items_in_batch)
+
+    def _weight_of_the_part(self, part: Part, num_items_in_batch: Any) -> float:
+        """What its loss is multiplied by in that of the micro-batch: a sum, or else a mean."""
+        if self._sums_over(num_items_in_batch):
+            return 1.0 if part.rows else 0.0
+        return part.share
+
+    def _sums_over(self, num_items_in_batch: Any) -> bool:
+        """Whether the loss is a sum over tokens, over those of the step."""
+        return num_items_in_batch is not None and bool(self.model_accepts_loss_kwargs)
 
     def _next_micro_batch(self) -> MicroBatch:
         """This rank's rows of the micro-batch that is about to train."""

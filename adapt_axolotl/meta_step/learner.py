@@ -26,6 +26,7 @@ from adapt_axolotl.meta_step.choice import EstimatorChoice
 from adapt_axolotl.meta_step.reader import BackwardReader
 from adapt_axolotl.meta_step.rows import MeasuringRows, tasks_in_turn
 from adapt_axolotl.meta_step.schedule import LEAST_TASKS
+from adapt_axolotl.meta_step.split_reader import SplitReader
 from adapt_axolotl.meta_step.step import MetaStep
 from adapt_axolotl.meta_step.validation import warn_of_unusable
 from adapt_axolotl.metagradient.direction import Direction, direction
@@ -33,6 +34,7 @@ from adapt_axolotl.metagradient.estimator import Estimator
 from adapt_axolotl.metagradient.look_ahead import look_ahead
 from adapt_axolotl.metagradient.ranks import Ranks
 from adapt_axolotl.metagradient.sharded import trained_parameters
+from adapt_axolotl.metagradient.split_batches import SPLIT_BATCHES
 from adapt_axolotl.metagradient.task_batch import TaskBatch
 from adapt_axolotl.mixture.learned import LearnedMixture
 
@@ -204,18 +206,23 @@ class MetaLearner:
                         reduce=self._ranks.sum,
                     )
                 return begun
-        count = len(self.mixture.tasks)
-        begun.reader = BackwardReader(
+        begun.reader = self._reader(v)
+        begun.last = step + self._settings.read_steps - 1
+        return begun
+
+    def _reader(self, v: list[Tensor]) -> BackwardReader | SplitReader:
+        parameters, count = trained_parameters(self._model), len(self.mixture.tasks)
+        if self.estimator is SPLIT_BATCHES:
+            return SplitReader(parameters, v, count, self._ranks)
+        return BackwardReader(
             self._model,
-            trained_parameters(self._model),
+            parameters,
             v,
             count,
             self._ranks,
             fused_loss=self._settings.fused_loss,
             readable=self._readable,
         )
-        begun.last = step + self._settings.read_steps - 1
-        return begun
 
     def _batches(self, source: MeasuringRows, rows: np.ndarray) -> list[TaskBatch]:
         return source.batches(rows, rank=self._ranks.rank, ranks=self._ranks.count)

@@ -9,6 +9,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from torch import Tensor
 
+from adapt_axolotl.meta_step.split_reader import Part
+from adapt_axolotl.metagradient.task_batch import TaskBatch
 from adapt_axolotl.mixture.meta_update import MetaUpdate
 from adapt_axolotl.mixture.mixture import Mixture
 
@@ -27,7 +29,19 @@ class BegunStep(Protocol):
         task_of_row: Tensor,
         loss_weight: Callable[[], float],
     ) -> contextlib.AbstractContextManager[None]:
-        """As `BackwardReader.micro_batch`; only while `reading`."""
+        """As `BackwardReader.micro_batch`; only while `reading`, and not where it `splits`."""
+
+    @property
+    def splits(self) -> bool:
+        """Whether the micro-batches of training are split by task while `reading`."""
+
+    def parts(self, batch: TaskBatch) -> list[Part] | None:
+        """As `SplitReader.parts`; only where it `splits`."""
+
+    def part_backward(
+        self, part: Part, loss_weight: Callable[[], float]
+    ) -> contextlib.AbstractContextManager[None]:
+        """As `SplitReader.part_backward`; only where it `splits`."""
 
     def goes_on(self, step: int) -> bool:
         """Whether it reads on after optimizer step `step`."""

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from adapt_axolotl.metagradient.in_backward import BypassedModule, InBackward
 from adapt_axolotl.metagradient.ranks import Ranks
+from adapt_axolotl.metagradient.rows_apart import learns_across_rows
 from adapt_axolotl.metagradient.scores import TaskScores, scores_from_rows
 from adapt_axolotl.metagradient.sharded import is_sharded
 
@@ -81,7 +82,7 @@ class BackwardReader:
         try:
             # Whatever else one process meets: the share of a sharded head takes all of them.
             products = self._hooks.collect(loss_weight(), len(task_of_row))
-            if _learns_across_rows(labels, row_of_token):
+            if learns_across_rows(labels, row_of_token):
                 raise BypassedModule(
                     "packed rows whose first token is supervised: it is predicted from another row"
                 )
@@ -111,10 +112,3 @@ class BackwardReader:
         if self._hooks is not None:
             self._hooks.remove()
             self._hooks = None
-
-
-def _learns_across_rows(labels: Tensor, row_of_token: Tensor) -> bool:
-    """Whether a supervised token, (B, T), is predicted from a token of another row."""
-    before, after = row_of_token[:, :-1], row_of_token[:, 1:]
-    crossing = (before != after) & (before >= 0) & (after >= 0)
-    return bool((crossing & (labels[:, 1:] != -100)).any())

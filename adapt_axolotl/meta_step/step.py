@@ -16,17 +16,19 @@ from torch import Tensor
 
 from adapt_axolotl.meta_step.choice import EstimatorChoice
 from adapt_axolotl.meta_step.reader import BackwardReader
-from adapt_axolotl.metagradient.in_backward import BypassedModule
+from adapt_axolotl.meta_step.split_reader import Part, SplitReader
+from adapt_axolotl.metagradient.estimator import Unreadable
 from adapt_axolotl.metagradient.ranks import Ranks
 from adapt_axolotl.metagradient.scores import TaskScores
+from adapt_axolotl.metagradient.task_batch import TaskBatch
 from adapt_axolotl.mixture.learned import LearnedMixture
 from adapt_axolotl.mixture.meta_update import MetaUpdate
 
 
 @dataclass
 class MetaStep:
-    """A meta step that has begun: `training_backward` around each micro-batch while `reading`, then
-    `finish`, once.
+    """A meta step that has begun: while `reading`, `training_backward` around each micro-batch or,
+    if it `splits`, `part_backward` around each of the `parts` of one; then `finish`, once.
 
     Attributes:
         step: the optimizer step that it belongs to, from 0.
@@ -44,7 +46,7 @@ class MetaStep:
     choice: EstimatorChoice
     ranks: Ranks
     device: torch.device
-    reader: BackwardReader | None = None
+    reader: BackwardReader | SplitReader | None = None
     scores: TaskScores | None = None
     last: int = 0
 
@@ -66,8 +68,25 @@ class MetaStep:
         loss_weight: Callable[[], float],
     ) -> contextlib.AbstractContextManager[None]:
         """As `BackwardReader.micro_batch`."""
-        assert self.reader is not None
+        assert isinstance(self.reader, BackwardReader)
         return self.reader.micro_batch(labels, row_of_token, task_of_row, loss_weight)
+
+    @property
+    def splits(self) -> bool:
+        """Whether the micro-batches of training are split by task."""
+        return isinstance(self.reader, SplitReader)
+
+    def parts(self, batch: TaskBatch) -> list[Part] | None:
+        """As `SplitReader.parts`."""
+        assert isinstance(self.reader, SplitReader)
+        return self.reader.parts(batch)
+
+    def part_backward(
+        self, part: Part, loss_weight: Callable[[], float]
+    ) -> contextlib.AbstractContextManager[None]:
+        """As `SplitReader.part_backward`."""
+        assert isinstance(self.reader, SplitReader)
+        return self.reader.part_backward(part, loss_weight)
 
     def finish(self) -> MetaUpdate:
         """Move the mixture by what was measured; it stays where nothing was.
@@ -87,12 +106,12 @@ class MetaStep:
         return on_all_ranks(update, self.step, self.ranks, self.device)
 
     def _read_scores(self) -> TaskScores | None:
-        """Off the training backwards; None, and another estimator from here on, if one of them went
-        around a module."""
+        """Off the training backwards; None, and another estimator from here on, if one of them
+        could not be read."""
         assert self.reader is not None
         try:
             return self.reader.scores()
-        except BypassedModule as error:
+        except Unreadable as error:
             self.choice.drop(str(error))
             return None
 
@@ -108,12 +127,19 @@ class MeasuredStep:
 
     learn: Callable[[], MetaUpdate | None]
     reading: bool = False
+    splits: bool = False
 
     def goes_on(self, step: int) -> bool:
         """Whether it reads on after optimizer step `step`."""
         return False
 
     def training_backward(self, *_: Any) -> contextlib.AbstractContextManager[None]:
+        raise AssertionError("nothing is read of the training backward")
+
+    def parts(self, batch: TaskBatch) -> list[Part] | None:
+        raise AssertionError("nothing is read of the training backward")
+
+    def part_backward(self, *_: Any) -> contextlib.AbstractContextManager[None]:
         raise AssertionError("nothing is read of the training backward")
 
     def finish(self) -> MetaUpdate | None:

@@ -13,6 +13,10 @@ from adapt_axolotl.metagradient.scores import TaskScores
 from adapt_axolotl.metagradient.task_batch import TaskBatch
 
 
+class Unreadable(ValueError):
+    """The training step cannot be read by this estimator."""
+
+
 class Scores(Protocol):
     """Task scores of rows of training data."""
 

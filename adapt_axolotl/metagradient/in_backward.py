@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from adapt_axolotl.metagradient.backward_rules import Rule, Shares, per_token, rule_of
 from adapt_axolotl.metagradient.by_rows import Call, acts_on_tokens, differentiable, shares_of_rows
-from adapt_axolotl.metagradient.estimator import Estimator
+from adapt_axolotl.metagradient.estimator import Estimator, Unreadable
 from adapt_axolotl.metagradient.fused_head import changes_logits_otherwise, fused_head
 from adapt_axolotl.metagradient.losses import row_losses
 from adapt_axolotl.metagradient.owners import own_parameters, owners_of
@@ -46,7 +46,7 @@ from adapt_axolotl.metagradient.supervised_head import head_of
 from adapt_axolotl.metagradient.task_batch import TaskBatch
 
 
-class BypassedModule(ValueError):
+class BypassedModule(Unreadable):
     """A module took part in the model but its hook did not run in the backward: a fused kernel goes
     around it, and its share of the scores is missing."""
 

@@ -133,7 +133,8 @@ REFUSALS = (
     ),
     Refusal(
         ("context_parallel_size", "tensor_parallel_size", "sequence_parallel_degree"),
-        "Above 1: the token counts do not follow a row that is split over processes.",
+        "Above 1: the token counts do not follow a row that is split over processes, nor rows that "
+        "several processes share.",
     ),
     Refusal(
         ("trainer_cls",),

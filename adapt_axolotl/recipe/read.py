@@ -32,7 +32,7 @@ from adapt_axolotl.recipe.names import (
     trained_tasks,
 )
 from adapt_axolotl.recipe.refusals import (
-    SPLITS_OF_A_ROW,
+    SHARED_ROWS,
     refuse_fsdp1,
     refuse_layers_in_turns,
     refuse_offloaded_parameters,
@@ -104,7 +104,7 @@ def wrong_kinds(cfg: Mapping[str, Any]) -> list[str]:
     for key in ("plugins", "datasets", "test_datasets"):
         if not isinstance(cfg.get(key) or [], list):
             found.append(f"{key}: must be a list; got {cfg[key]!r}")
-    for key in ("val_set_size", "expert_parallel_size", *SPLITS_OF_A_ROW):
+    for key in ("val_set_size", "expert_parallel_size", *SHARED_ROWS):
         if not isinstance(cfg.get(key) or 0, int | float):
             found.append(f"{key}: must be a number; got {cfg[key]!r}")
     return found

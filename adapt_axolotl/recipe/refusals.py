@@ -14,7 +14,13 @@ BRING_A_TRAINER = {
     "axolotl.integrations.hatchery.HatcheryPlugin": None,
     "axolotl.integrations.kd.KDPlugin": "kd_trainer",
 }
-SPLITS_OF_A_ROW = ("context_parallel_size", "tensor_parallel_size", "sequence_parallel_degree")
+_SPLIT = "splits a row over processes, which the token accounts do not follow yet"
+SHARED_ROWS = {
+    "context_parallel_size": _SPLIT,
+    "sequence_parallel_degree": _SPLIT,
+    "tensor_parallel_size": "wants the same rows on several processes, and each gets rows of its "
+    "own here",
+}
 
 
 def refuse_unsupported(cfg: Mapping[str, Any]) -> None:
@@ -36,12 +42,9 @@ def refuse_unsupported(cfg: Mapping[str, Any]) -> None:
                 f"rows; remove {key}: or the adapt plugin"
             )
 
-    for key in SPLITS_OF_A_ROW:
+    for key, why in SHARED_ROWS.items():
         if (cfg.get(key) or 1) > 1:
-            raise ValueError(
-                f"{key}: {cfg[key]} splits a row over processes, which the token accounts do not "
-                f"follow yet; set {key}: 1 or remove the adapt plugin"
-            )
+            raise ValueError(f"{key}: {cfg[key]} {why}; set {key}: 1 or remove the adapt plugin")
 
 
 def refuse_other_trainers(cfg: Mapping[str, Any]) -> None:

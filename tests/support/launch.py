@@ -30,17 +30,6 @@ PRODUCTS = {"measure": "products", "rule": "steps"}
 FALLS = {"measure": "loss_falls", "update_every": 3, "start_after": "5%", "rows_per_task": 8}
 
 
-FSDP2 = {
-    "fsdp_version": 2,
-    "fsdp_config": {
-        "auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
-        "transformer_layer_cls_to_wrap": "Qwen3DecoderLayer",
-        "state_dict_type": "FULL_STATE_DICT",
-        "reshard_after_forward": True,
-    },
-}
-
-
 def recipe(tiny: Path, folder: Path, **changes: Any) -> dict[str, Any]:
     """A short run over five tasks of the tiny mixture; `changes` replace top-level keys, and
     those in `adapt` are merged into the block."""

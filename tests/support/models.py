@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from transformers import (
     Gemma3ForCausalLM,
@@ -96,6 +98,20 @@ def make_model(
             # The rotary tables are constants that every family makes in float32.
             module.inv_freq = module.inv_freq.type(torch.float32)
     return model
+
+
+def make_exact_model(family: str, **changes: object):
+    """In float64 throughout: norms and the softmax of eager attention compute in float32 else."""
+    model = make_model(family, dtype=torch.float64, attn_implementation="sdpa", **changes)
+    for module in model.modules():
+        if hasattr(module, "variance_epsilon"):
+            module.forward = partial(_rms_norm, module)
+    return model
+
+
+def _rms_norm(norm: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
+    scaled: torch.Tensor = x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + norm.variance_epsilon)
+    return norm.weight * scaled
 
 
 def trained(model: torch.nn.Module) -> list[torch.nn.Parameter]:

@@ -12,15 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import yaml
 from accelerate import Accelerator
-from axolotl.cli.config import load_cfg
-from axolotl.integrations.base import PluginManager
-from axolotl.train import setup_model_and_trainer
 from transformers import TrainerCallback
 
 from adapt_axolotl.metagradient.in_backward import InBackward
 from tests.support.launch import PRODUCTS, TASKS, recipe
+from tests.support.trainers import make_trainer
 
 
 class CompareWithGradient(TrainerCallback):
@@ -61,15 +58,6 @@ class CompareWithGradient(TrainerCallback):
             for part, p in zip(self._directions[-1], parameters, strict=True)
         )
         self.errors.append(abs(self._read - product) / abs(product))
-
-
-def make_trainer(config: dict[str, Any], folder: Path) -> Any:
-    """What `axolotl train` trains with, in this process."""
-    file = folder / "recipe.yml"
-    file.write_text(yaml.safe_dump(config))
-    cfg = load_cfg(str(file))
-    meta_data = PluginManager.get_instance().load_datasets(cfg)
-    return setup_model_and_trainer(cfg, meta_data)[0]
 
 
 @pytest.mark.slow
@@ -185,8 +173,16 @@ class TokensOfTasks(TrainerCallback):
                 "learned": {**PRODUCTS, "update_every": 2, "estimator": "in_backward"},
             },
         ),
+        (
+            True,
+            {
+                "mixture": "learned",
+                "log_task_losses": True,
+                "learned": {**PRODUCTS, "update_every": 2, "estimator": "split_batches"},
+            },
+        ),
     ],
-    ids=["uniform", "packed", "by_losses", "products"],
+    ids=["uniform", "packed", "by_losses", "products", "split"],
 )
 def test_the_logged_losses_of_the_tasks_add_up_to_the_training_loss(
     tiny: Path, tmp_path: Path, packed: bool, adapt: dict[str, Any]

@@ -101,7 +101,9 @@ def test_a_task_that_is_no_name_is_refused(raw: dict[str, Any], name: object, sa
             },
             r"fsdp_config\.offload_params: gradient products",
         ),
-        ({"context_parallel_size": 2}, "context_parallel_size: 2"),
+        ({"context_parallel_size": 2}, "context_parallel_size: 2 splits a row"),
+        ({"sequence_parallel_degree": 2}, "sequence_parallel_degree: 2 splits a row"),
+        ({"tensor_parallel_size": 2}, "tensor_parallel_size: 2 wants the same rows"),
         (
             {
                 "lisa_n_layers": 2,

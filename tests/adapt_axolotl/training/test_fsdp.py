@@ -17,7 +17,6 @@ from adapt_axolotl.metagradient import supervised_head
 from adapt_axolotl.metagradient.ranks import Ranks
 from benchmarks.fsdp_modules import shard
 from tests.support.launch import (
-    FSDP2,
     PRODUCTS,
     history,
     ledger,
@@ -30,6 +29,7 @@ from tests.support.launch import TASKS as TINY_TASKS
 from tests.support.measuring_rows import TASKS, make_measuring_rows
 from tests.support.models import make_model
 from tests.support.same_run import assert_as_if_not_stopped, assert_same_run
+from tests.support.sharded_runs import FSDP2, LORA
 from tests.support.two_processes import in_two_processes
 
 # Of a single row one process has none; without one, none has a forward.
@@ -126,16 +126,6 @@ BY_PRODUCTS = {
     "eval_steps": 10,
     "gradient_checkpointing": True,
     **BATCH,
-}
-LORA = {
-    "adapter": "lora",
-    "lora_r": 4,
-    "lora_alpha": 8,
-    "lora_target_linear": True,
-    # These need CUDA.
-    "lora_mlp_kernel": False,
-    "lora_qkv_kernel": False,
-    "lora_o_kernel": False,
 }
 
 

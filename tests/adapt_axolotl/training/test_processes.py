@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ from tests.support.launch import (
     PRODUCTS,
     TASKS,
     free_port,
-    history,
     ledger,
     log_lines,
     process_of_rank,
@@ -30,6 +28,7 @@ from tests.support.launch import (
     train_until,
 )
 from tests.support.same_run import assert_same_run
+from tests.support.sharded_runs import train_with_deepspeed
 
 # What needs most of the processes: gradients of all of them, and their sum.
 BY_PRODUCTS = {"adapt": {"learned": {**PRODUCTS, "update_every": 3, "start_after": "5%"}}}
@@ -103,43 +102,12 @@ def test_several_processes_draw_phases_and_quotas_and_log_the_losses_that_one_do
     assert np.array(found) == pytest.approx(np.array(expected), rel=1e-3, nan_ok=True)
 
 
-def train_with_deepspeed(
-    tiny: Path,
-    folder: Path,
-    stage: int,
-    environment: Mapping[str, str] | None = None,
-    **changes: Any,
-) -> None:
-    """Two processes, two micro-batches each."""
-    zero: dict[str, Any] = {"stage": stage}
-    if stage == 3:
-        zero["stage3_gather_16bit_weights_on_model_save"] = True
-    deepspeed = {
-        "zero_optimization": zero,
-        "zero_allow_untested_optimizer": True,
-        "train_micro_batch_size_per_gpu": "auto",
-        "train_batch_size": "auto",
-        "gradient_accumulation_steps": "auto",
-        "gradient_clipping": "auto",
-    }
-    config = recipe(
-        tiny,
-        folder,
-        **GLOBAL_BATCH,
-        gradient_accumulation_steps=2,
-        deepspeed=deepspeed,
-        **changes,
-    )
-    train(config, folder, processes=2, shim="deepspeed_on_cpu.py", environment=environment)
-    assert all(line["estimator"] == "in_backward" for line in history(folder))
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", [1, 2])
 def test_sharded_optimizers_draw_and_learn_what_one_process_does(
     one: Path, tiny: Path, tmp_path: Path, stage: int
 ) -> None:
-    train_with_deepspeed(tiny, tmp_path, stage)
+    train_with_deepspeed(tiny, tmp_path, stage, **GLOBAL_BATCH)
     assert_same_run(tmp_path, one, tolerance=1e-5)
 
 
@@ -160,7 +128,7 @@ def test_sharded_parameters_draw_and_learn_what_one_process_does(
     from_weights: tuple[Path, dict[str, Any]], tiny: Path, tmp_path: Path
 ) -> None:
     alone, weights = from_weights
-    train_with_deepspeed(tiny, tmp_path, 3, **weights)
+    train_with_deepspeed(tiny, tmp_path, 3, **GLOBAL_BATCH, **weights)
     assert_same_run(tmp_path, alone, tolerance=1e-4)
 
 
@@ -182,6 +150,7 @@ def test_sharded_parameters_are_measured_with_the_recipes_checkpointing(
         plugins=["adapt_axolotl.AdaptPlugin", "tests.support.checkpointing.CheckpointingPlugin"],
         gradient_checkpointing=True,
         gradient_checkpointing_kwargs={"use_reentrant": reentrant},
+        **GLOBAL_BATCH,
         **weights,
     )
     seen = json.loads((tmp_path / "checkpointing.json").read_text())

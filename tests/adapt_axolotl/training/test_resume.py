@@ -20,9 +20,16 @@ pytestmark = pytest.mark.slow
         {"start_after": "5%"},
         # Reads three steps along one v; every fourth is followed by a checkpoint.
         {**PRODUCTS, "update_every": 3, "overhead": "100%", "start_after": "5%"},
+        {
+            **PRODUCTS,
+            "update_every": 3,
+            "overhead": "100%",
+            "start_after": "5%",
+            "estimator": "split_batches",
+        },
         {"start_after": "5%", "objective": "cvar", "bounds": {"copy": 1.0}},
     ],
-    ids=["training_losses", "products", "bounds"],
+    ids=["training_losses", "products", "split_batches", "bounds"],
 )
 def test_a_run_killed_at_five_random_moments_is_the_run_that_was_not(
     how: dict[str, Any], tiny: Path, tmp_path: Path

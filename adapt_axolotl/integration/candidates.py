@@ -1,0 +1,143 @@
+"""Which estimators of gradient products a run tries: those that nothing known before it speaks
+against."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from adapt_axolotl.integration.batch_layout import launched_processes
+from adapt_axolotl.integration.compat import get_logger, is_deepspeed_zero3_enabled
+from adapt_axolotl.integration.spec import TrainingSpec
+from adapt_axolotl.metagradient.estimator import Estimator
+from adapt_axolotl.metagradient.estimators import ESTIMATORS, estimator
+from adapt_axolotl.metagradient.finite_difference import FINITE_DIFFERENCE
+from adapt_axolotl.metagradient.in_backward import IN_BACKWARD, InBackward
+from adapt_axolotl.metagradient.per_task import PER_TASK
+from adapt_axolotl.metagradient.split_batches import SPLIT_BATCHES
+from adapt_axolotl.run.plan import Estimate
+
+if TYPE_CHECKING:
+    from adapt_axolotl.integration.trainer import AdaptTrainer
+
+LOG = get_logger("axolotl.adapt")
+
+# With fewer training rows a task in a step, the step says too little about the tasks.
+ROWS_PER_TASK_IN_A_STEP = 1.0
+
+# Of one task in a micro-batch. On fewer, a forward costs much as one on more: on a CPU, parts of 32
+# tokens cost 1.7 of a training step, those of 128 .4 (docs/cost.md). A GPU, which was not measured,
+# has more units to keep busy.
+LEAST_TOKENS_OF_A_PART = 512
+
+
+def candidate_estimators(
+    spec: TrainingSpec, estimate: Estimate, num_tasks: int, trainer: AdaptTrainer | None
+) -> list[Estimator]:
+    """The estimators to try in order; the last one, the reference, always fits."""
+    obstacles = {
+        one.name: obstacle
+        for one in ESTIMATORS
+        if (obstacle := obstacle_to(one, spec, estimate, num_tasks, trainer)) is not None
+    }
+    order = list(ESTIMATORS)
+    dear = _splitting_is_dear(spec, estimate, num_tasks, trainer)
+    if dear is not None:
+        order.remove(SPLIT_BATCHES)
+        order.insert(order.index(FINITE_DIFFERENCE) + 1, SPLIT_BATCHES)
+    wanted = spec.adapt.learned.estimator
+    fitting = [one for one in order if one.name not in obstacles]
+    if wanted == "auto":
+        for reason in dict.fromkeys(obstacles.values()):
+            names = " and ".join(name for name, why in obstacles.items() if why == reason)
+            LOG.info(f"task scores: not {names}, because {reason}")
+        if dear is not None and fitting[:2] == [FINITE_DIFFERENCE, SPLIT_BATCHES]:
+            LOG.info(f"task scores: {fitting[1].name} after {fitting[0].name}, because {dear}")
+        return fitting
+    chosen = estimator(wanted)
+    if chosen is PER_TASK:
+        return [PER_TASK]
+    others = [one for one in fitting if one not in (chosen, IN_BACKWARD)]
+    if wanted in obstacles:
+        LOG.warning(
+            f"adapt.learned.estimator: {wanted}, as the recipe says, although "
+            f"{obstacles[wanted]}; auto would take {fitting[0].name}"
+        )
+    return [chosen, *others]
+
+
+def obstacle_to(
+    one: Estimator,
+    spec: TrainingSpec,
+    estimate: Estimate,
+    num_tasks: int,
+    trainer: AdaptTrainer | None,
+) -> str | None:
+    """Why this estimator cannot measure here, or None."""
+    if one.own_rows:
+        return None
+    return (
+        _obstacle_to_reading(spec, estimate, num_tasks, trainer)
+        or (_obstacle_to_hooks(spec, trainer) if one is IN_BACKWARD else None)
+        or (_obstacle_to_splitting(trainer) if one is SPLIT_BATCHES else None)
+    )
+
+
+def _obstacle_to_reading(
+    spec: TrainingSpec, estimate: Estimate, num_tasks: int, trainer: AdaptTrainer | None
+) -> str | None:
+    """Why the gradients of training do not tell the tasks apart."""
+    if estimate.rows_per_step < ROWS_PER_TASK_IN_A_STEP * num_tasks:
+        return (
+            f"an optimizer step holds about {estimate.rows_per_step:.0f} rows for {num_tasks} "
+            "tasks, too few of each"
+        )
+    other_loss = "the training loss is not the plain token cross-entropy"
+    if spec.weighs_tokens:
+        return other_loss
+    if trainer is None:
+        return None
+    if trainer.compute_loss_func is not None or trainer.label_smoother is not None:
+        return other_loss
+    if getattr(trainer.model.config, "output_router_logits", False):
+        return "the router's auxiliary loss is part of the training loss"
+    return None
+
+
+def _obstacle_to_hooks(spec: TrainingSpec, trainer: AdaptTrainer | None) -> str | None:
+    """Why the training backward cannot be read off the model's modules."""
+    if spec.compiled and spec.flex_attention:
+        return "flex attention that is not compiled holds all of its scores at once"
+    if trainer is None:
+        return None
+    parameters = [p for p in trainer.model.parameters() if p.requires_grad]
+    uncovered = InBackward.uncovered(trainer.model, parameters)
+    if uncovered:
+        return f"it has no rule for {', '.join(uncovered[:3])}"
+    return None
+
+
+def _obstacle_to_splitting(trainer: AdaptTrainer | None) -> str | None:
+    """Why more backwards than micro-batches are another training."""
+    if trainer is None:
+        return None
+    optimizer = str(getattr(trainer.args.optim, "value", trainer.args.optim))
+    if "lomo" in optimizer or "layerwise" in optimizer:
+        return f"optimizer: {optimizer} steps within each backward"
+    return None
+
+
+def _splitting_is_dear(
+    spec: TrainingSpec, estimate: Estimate, num_tasks: int, trainer: AdaptTrainer | None
+) -> str | None:
+    """Why micro-batches of one task would cost more here than two forwards on other rows, or
+    None."""
+    if getattr(trainer, "is_fsdp_enabled", False) or is_deepspeed_zero3_enabled():
+        return "parameters that are sharded are gathered for each task"
+    processes = launched_processes() if trainer is None else trainer.args.world_size
+    micro_batches = spec.gradient_accumulation_steps * processes
+    rows = estimate.rows_per_step / micro_batches
+    tasks = num_tasks * (1 - (1 - 1 / num_tasks) ** rows)  # of so many drawn with equal shares
+    tokens = estimate.step_tokens / micro_batches / tasks
+    if tokens < LEAST_TOKENS_OF_A_PART:
+        return f"a micro-batch holds about {tokens:.0f} tokens of a task"
+    return None
