@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import re
 import sys
-from pathlib import Path
 
-DOCS = Path(__file__).resolve().parent
-PAGE = DOCS / "cost.md"
+from generated import FOLDER, write_or_check
+
 TEXT = """\
 # What a learned mixture costs
 
@@ -103,21 +102,15 @@ largest difference from one backward a task, over the largest score.
 """
 
 
-def main(arguments: list[str]) -> int:
+def main() -> int:
     names = re.findall(r"\{(\w+)\}", TEXT)
     content = TEXT.format(**{name: measured(name) for name in names})
-    if "--check" not in arguments:
-        PAGE.write_text(content, encoding="utf-8")
-        return 0
-    if not PAGE.is_file() or PAGE.read_text(encoding="utf-8") != content:
-        print("docs/cost.md is not of docs/measured; run python docs/cost.py")
-        return 1
-    return 0
+    return write_or_check({"cost.md": content}, __file__)
 
 
 def measured(name: str) -> str:
     """What a bench printed: its table as it is, lines around it as paragraphs of their own."""
-    lines = (DOCS / "measured" / f"{name}.txt").read_text(encoding="utf-8").splitlines()
+    lines = (FOLDER / "measured" / f"{name}.txt").read_text(encoding="utf-8").splitlines()
     parts: list[str] = []
     for line in lines:
         row = line.startswith("|")
@@ -131,4 +124,4 @@ def measured(name: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -11,14 +11,13 @@ import json
 import re
 import sys
 from collections import Counter
-from pathlib import Path
 from typing import Any
+
+from generated import FOLDER, write_or_check
 
 from adapt_common.markdown import table
 
-DOCS = Path(__file__).resolve().parent
-PAGE = DOCS / "estimators.md"
-MEASURED = DOCS / "measured" / "example_yamls.jsonl"
+MEASURED = FOLDER / "measured" / "example_yamls.jsonl"
 TEXT = """\
 # The estimator of each example YAML
 
@@ -60,16 +59,9 @@ REFUSED = "a task mixture is refused"
 ONLY_PRODUCTS = "gradient products are refused"
 
 
-def main(arguments: list[str]) -> int:
+def main() -> int:
     lines = [json.loads(line) for line in MEASURED.read_text(encoding="utf-8").splitlines()]
-    content = page(lines)
-    if "--check" not in arguments:
-        PAGE.write_text(content, encoding="utf-8")
-        return 0
-    if not PAGE.is_file() or PAGE.read_text(encoding="utf-8") != content:
-        print("docs/estimators.md is not of docs/measured; run python docs/estimators.py")
-        return 1
-    return 0
+    return write_or_check({"estimators.md": page(lines)}, __file__)
 
 
 def page(lines: list[dict[str, Any]]) -> str:
@@ -158,4 +150,4 @@ def _by_count(item: tuple[str, int]) -> tuple[int, str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

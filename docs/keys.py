@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 import sys
 import typing
-from pathlib import Path
 
+from generated import write_or_check
 from pydantic.fields import FieldInfo
 
 from adapt_axolotl.config.adapt import AdaptConfig
@@ -23,7 +23,6 @@ from adapt_axolotl.recipe.block import BOUNDS
 from adapt_axolotl.recipe.meanings import MEANINGS, REFUSALS
 from adapt_common.markdown import table
 
-FOLDER = Path(__file__).resolve().parent
 # Filled in by the plugin from `datasets:` and `test_datasets:`.
 NOT_THE_USERS = ("train_tasks", "test_tasks", "target_tasks", "target_weights", "learned")
 TEXT = """\
@@ -100,7 +99,7 @@ module itself, which takes one level of keys:
 """
 
 
-def main(arguments: list[str]) -> int:
+def main() -> int:
     meanings = [(names(one.keys), one.here) for one in MEANINGS]
     refusals = [(names(one.keys), one.when) for one in REFUSALS]
     pages = {
@@ -115,18 +114,7 @@ def main(arguments: list[str]) -> int:
             refusals=table(("key", "refused"), refusals),
         ),
     }
-    if "--check" not in arguments:
-        for name, content in pages.items():
-            (FOLDER / name).write_text(content, encoding="utf-8")
-        return 0
-    stale = [
-        name
-        for name, content in pages.items()
-        if not (FOLDER / name).is_file() or (FOLDER / name).read_text(encoding="utf-8") != content
-    ]
-    for name in stale:
-        print(f"docs/{name} is out of date; run python docs/keys.py")
-    return 1 if stale else 0
+    return write_or_check(pages, __file__)
 
 
 def names(keys: tuple[str, ...]) -> str:
@@ -161,4 +149,4 @@ def default(field: FieldInfo) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())
