@@ -23,7 +23,7 @@ from adapt_axolotl.integration.compat import get_logger
 from adapt_axolotl.integration.eval_mode import evaluation_mode
 from adapt_axolotl.integration.plain_forms import plain_forms
 from adapt_axolotl.integration.spec import TrainingSpec
-from adapt_axolotl.integration.zero3 import whole_parameters
+from adapt_axolotl.integration.zero3 import measured_in_parts
 from adapt_axolotl.meta_step.falls import FallLearner, FallSettings
 from adapt_axolotl.meta_step.held_out import HeldOut, HeldOutRows
 from adapt_axolotl.meta_step.learner import MetaLearner, MetaSettings
@@ -120,7 +120,7 @@ def build_run(
 
     @contextlib.contextmanager
     def measuring() -> Iterator[None]:
-        with whole_parameters(trainer.model_wrapped), evaluation_mode(trainer.model):
+        with measured_in_parts(trainer.model_wrapped), evaluation_mode(trainer.model):
             yield
 
     validation = measuring_rows(tasks.validation, tasks.validation_pools)

@@ -187,8 +187,12 @@ _NAMES = (
     Used(_LORA_KERNELS, "original_apply_qkv_optional_v", ("self", "hidden_states"), needs="triton"),
     Used(_LORA_KERNELS, "original_apply_o", ("self", "hidden_states"), needs="triton"),
     # ZeRO-3.
-    Used("trl.models.utils", "add_hooks", ("model",)),
-    Used("trl.models.utils", "remove_hooks", ("model",)),
+    Used(
+        "deepspeed.runtime.zero.stage3",
+        "DeepSpeedZeroOptimizer_Stage3",
+        methods={"empty_partition_cache": ()},
+        needs="deepspeed",
+    ),
 )
 
 # Keys of a recipe that are read from Axolotl's validated config, which gives None for a key that

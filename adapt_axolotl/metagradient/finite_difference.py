@@ -15,7 +15,7 @@ from adapt_axolotl.metagradient.look_ahead import restored_afterwards
 from adapt_axolotl.metagradient.losses import row_losses
 from adapt_axolotl.metagradient.ranks import Reduce, single_process
 from adapt_axolotl.metagradient.scores import TaskScores, scores_from_rows
-from adapt_axolotl.metagradient.sharded import reshard, summed
+from adapt_axolotl.metagradient.sharded import as_held, held_here, reshard, summed
 from adapt_axolotl.metagradient.task_batch import TaskBatch
 
 
@@ -75,7 +75,7 @@ def _losses_at(
 ) -> list[Tensor]:
     """(R,) float64 row losses of each batch at copies + scale v."""
     for parameter, copy, part in zip(parameters, copies, v, strict=True):
-        parameter.copy_(copy + scale * part)
+        held_here(parameter).copy_(copy + scale * held_here(part).to(copy.device))
     try:
         return [row_losses(model, batch)[0].double() for batch in batches]
     finally:
@@ -85,7 +85,7 @@ def _losses_at(
 def norm(tensors: Sequence[Tensor]) -> float:
     """Euclidean length over all tensors together; where processes hold parts of them, all of these
     at once."""
-    return float(summed([tensor.detach().double().pow(2).sum() for tensor in tensors]).sqrt())
+    return float(summed([as_held(tensor).double().pow(2).sum() for tensor in tensors]).sqrt())
 
 
 FINITE_DIFFERENCE = Estimator(

@@ -20,13 +20,13 @@ from adapt_axolotl.meta_step.reader import BackwardReader
 from adapt_axolotl.metagradient import in_backward
 from adapt_axolotl.metagradient.direction import direction
 from adapt_axolotl.metagradient.estimators import ESTIMATORS
+from adapt_axolotl.metagradient.gradients import gradients_of
 from adapt_axolotl.metagradient.in_backward import IN_BACKWARD, BypassedModule
 from adapt_axolotl.metagradient.look_ahead import look_ahead
 from adapt_axolotl.metagradient.losses import row_losses, task_losses
 from adapt_axolotl.metagradient.ranks import Ranks
 from adapt_axolotl.metagradient.self_check import check_estimator
 from adapt_axolotl.metagradient.sharded import (
-    gradients_of,
     held_here,
     trained_parameters,
     whole,
@@ -93,8 +93,8 @@ def measure_sharded(kind: str, reshard_after_forward: bool, ranks: Ranks) -> dic
     alive: list[weakref.ref[torch.Tensor]] = []
     numbers = [0]
 
-    def watched(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-        part = whole(tensor, device)
+    def watched(tensor: torch.Tensor, device: torch.device, shape: torch.Size) -> torch.Tensor:
+        part = whole(tensor, device, shape)
         alive.append(weakref.ref(part))
         numbers.append(sum(one.numel() for ref in alive if (one := ref()) is not None))
         return part
