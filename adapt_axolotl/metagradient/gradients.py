@@ -1,10 +1,10 @@
 """Gradients of a scalar by the trained parameters, without a trace in what training gathers.
 
 `torch.autograd.grad` finds them where each process holds all parameters, and where they are flat
-parts (`flat_parts.py`). FSDP2's parameters are DTensors beside their module's forward and backward:
-it finds no gradient of these, and no hook fires on them. So theirs are taken by `.backward()`, which
-leaves them in `.grad`: the mean over the processes, each holding its part. What training has
-gathered there is put aside and comes back.
+parts (`flat_parts.py`). FSDP2's parameters are DTensors beside their module's forward and
+backward: it finds no gradient of these, and no hook fires on them. So theirs are taken by
+`.backward()`, which leaves them in `.grad`: the mean over the processes, each holding its part.
+What training has gathered there is put aside and comes back.
 """
 
 from __future__ import annotations
