@@ -69,7 +69,8 @@ def measure_sharded(kind: str, keep_whole: int, ranks: Ranks) -> dict[str, Any]:
 
     def watched(tensor: torch.Tensor, device: torch.device, shape: torch.Size) -> torch.Tensor:
         part = whole(tensor, device, shape)
-        alive.append(weakref.ref(part))
+        if part is not tensor:  # gathered
+            alive.append(weakref.ref(part))
         numbers.append(sum(one.numel() for ref in alive if (one := ref()) is not None))
         return part
 
