@@ -65,7 +65,7 @@ results: env
 	$(BIN)/python benchmarks/results.py
 
 # About an hour and a half on two cores. What each prints is kept under docs/measured.
-BENCHES = row_losses_cost meta_step_cost fsdp_memory run_overhead absent_tasks many_rows gpu compare_speed \
+BENCHES = row_losses_cost meta_step_cost fsdp_memory zero3_memory run_overhead absent_tasks many_rows gpu compare_speed \
 	eval_overhead null_simulation seed_simulation
 bench: env
 	$(BIN)/adapt-axolotl tiny data/tiny

@@ -56,6 +56,12 @@ trained (LoRA), each process holds v whole instead, which is little and gathers 
 
 {fsdp_memory}
 
+## Memory under ZeRO-3
+
+The same under DeepSpeed ZeRO-3, with buffers as large as Transformers' `auto` makes them.
+
+{zero3_memory}
+
 ## A whole run by gradient products
 
 Processor time a supervised token of a learned run at the default schedule, over that of a uniform

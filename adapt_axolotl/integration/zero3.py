@@ -5,9 +5,38 @@ from __future__ import annotations
 import contextlib
 from collections import OrderedDict
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from adapt_axolotl.integration.compat import is_deepspeed_zero3_enabled
+from adapt_axolotl.integration.compat import check_zero3, is_deepspeed_zero3_enabled
+
+if TYPE_CHECKING:
+    from adapt_axolotl.integration.compat import HfDeepSpeedConfig
+
+# Keys under `zero_optimization`, and which of their values leave a process without its part of the
+# parameters in memory, or with a copy of it that a change would not reach.
+_OTHER_PARTS = {
+    "offload_param.device": lambda device: device == "nvme",
+    "zero_hpz_partition_size": lambda size: size > 1,
+    "mics_shard_size": lambda size: size > 0,
+}
+
+
+def refuse_other_parts(deepspeed_config: HfDeepSpeedConfig) -> None:
+    """
+    Args:
+        deepspeed_config: as Transformers holds it.
+
+    Raises:
+        ValueError: it lays out parameters in a way that gradient products were not made for.
+    """
+    for key, other in _OTHER_PARTS.items():
+        value = deepspeed_config.get_value(f"zero_optimization.{key}")
+        if value is not None and other(value):
+            raise ValueError(
+                f"deepspeed: zero_optimization.{key}: {value} keeps parameters in a way that "
+                "gradient products were not made for; remove it, or adapt.learned.measure: "
+                "products or mixture: doge"
+            )
 
 
 @contextlib.contextmanager
@@ -26,6 +55,7 @@ def measured_in_parts(engine: Any) -> Iterator[None]:
     if not is_deepspeed_zero3_enabled():
         yield
         return
+    check_zero3(engine)
 
     def let_go(*_: Any) -> None:
         engine.optimizer.empty_partition_cache()

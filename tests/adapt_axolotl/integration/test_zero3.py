@@ -5,7 +5,6 @@ float32 on both sides, but sums over processes round differently: tolerances as 
 
 from __future__ import annotations
 
-import weakref
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
@@ -13,26 +12,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from accelerate.utils.deepspeed import HfDeepSpeedConfig
 from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
 
 from adapt_axolotl.integration import zero3
-from adapt_axolotl.integration.zero3 import measured_in_parts
+from adapt_axolotl.integration.zero3 import measured_in_parts, refuse_other_parts
 from adapt_axolotl.meta_step.reader import BackwardReader
-from adapt_axolotl.metagradient import in_backward
 from adapt_axolotl.metagradient.direction import direction
 from adapt_axolotl.metagradient.estimators import ESTIMATORS
 from adapt_axolotl.metagradient.look_ahead import look_ahead
 from adapt_axolotl.metagradient.losses import row_losses
 from adapt_axolotl.metagradient.per_task import per_task_scores
 from adapt_axolotl.metagradient.ranks import Ranks
-from adapt_axolotl.metagradient.sharded import held_here, trained_parameters, whole
-from tests.adapt_axolotl.metagradient.test_sharded import (
-    MODELS,
-    TOLERANCE,
-    alone,
-    error,
-    measure,
-)
+from adapt_axolotl.metagradient.sharded import held_here, trained_parameters
+from tests.support.measured import MODELS, TOLERANCE, alone, error, measure_watched
 from tests.support.measuring_rows import TASKS, make_measuring_rows
 from tests.support.models import make_rows, padded
 from tests.support.two_processes import in_two_processes
@@ -64,19 +57,8 @@ def make_experts() -> torch.nn.Module:
 
 def measure_sharded(kind: str, keep_whole: int, ranks: Ranks) -> dict[str, Any]:
     engine = zero3_engine(MODELS[kind](), ranks, keep_whole)
-    alive: list[weakref.ref[torch.Tensor]] = []
-    numbers = [0]
-
-    def watched(tensor: torch.Tensor, device: torch.device, shape: torch.Size) -> torch.Tensor:
-        part = whole(tensor, device, shape)
-        if part is not tensor:  # gathered
-            alive.append(weakref.ref(part))
-        numbers.append(sum(one.numel() for ref in alive if (one := ref()) is not None))
-        return part
-
-    in_backward.whole = watched  # in a process of its own
     with measured_in_parts(engine):
-        return {**measure(engine.module, ranks), "whole at once": max(numbers)}
+        return measure_watched(engine.module, ranks)
 
 
 def train(make: Any, keep_whole: int, measures: bool, ranks: Ranks) -> dict[str, Any]:
@@ -158,6 +140,27 @@ def experts(ranks: Ranks) -> list[Any]:
             engine.step()
         found.append([held_here(parameter).clone() for parameter in engine.module.parameters()])
     return found
+
+
+@pytest.mark.parametrize(
+    ("options", "key"),
+    [
+        ({"offload_param": {"device": "nvme"}}, "offload_param.device: nvme"),
+        ({"zero_hpz_partition_size": 8}, "zero_hpz_partition_size: 8"),
+        ({"mics_shard_size": 4}, "mics_shard_size: 4"),
+        ({"offload_param": {"device": "cpu"}, "mics_shard_size": -1}, None),
+        ({}, None),
+    ],
+)
+def test_parts_that_are_not_in_memory_or_are_kept_twice_are_refused(
+    options: dict[str, Any], key: str | None
+) -> None:
+    config = HfDeepSpeedConfig({"zero_optimization": {"stage": 3, **options}})
+    if key is None:
+        refuse_other_parts(config)
+        return
+    with pytest.raises(ValueError, match=f"deepspeed: zero_optimization.{key} keeps"):
+        refuse_other_parts(config)
 
 
 @pytest.fixture(scope="module")

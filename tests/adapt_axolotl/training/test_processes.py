@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
+import shutil
 import signal
 import time
 from collections.abc import Mapping
@@ -29,7 +31,7 @@ from tests.support.launch import (
     train,
     train_until,
 )
-from tests.support.same_run import assert_same_run
+from tests.support.same_run import assert_as_if_not_stopped, assert_same_run
 
 # What needs most of the processes: gradients of all of them, and their sum.
 BY_PRODUCTS = {"adapt": {"learned": {**PRODUCTS, "update_every": 3, "start_after": "5%"}}}
@@ -52,6 +54,16 @@ def one_by_losses(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+LORA = {
+    "adapter": "lora",
+    "lora_r": 4,
+    "lora_alpha": 8,
+    "lora_target_linear": True,
+    # These need CUDA.
+    "lora_mlp_kernel": False,
+    "lora_qkv_kernel": False,
+    "lora_o_kernel": False,
+}
 GLOBAL_BATCH = {"micro_batch_size": 4, **BY_PRODUCTS}
 
 
@@ -164,6 +176,34 @@ def test_sharded_parameters_draw_and_learn_what_one_process_does(
     alone, weights = from_weights
     train_with_deepspeed(tiny, tmp_path, 3, **weights)
     assert_same_run(tmp_path, alone, tolerance=1e-4)
+
+
+@pytest.mark.slow
+def test_adapters_of_sharded_parameters_draw_and_learn_what_one_process_does(
+    from_weights: tuple[Path, dict[str, Any]], tiny: Path, tmp_path: Path
+) -> None:
+    _, weights = from_weights
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    changes = {**copy.deepcopy(GLOBAL_BATCH), **weights, **LORA}
+    train(recipe(tiny, alone, gradient_accumulation_steps=4, **changes), alone)
+    train_with_deepspeed(tiny, together, 3, **weights, **LORA)
+    assert_same_run(together, alone, tolerance=1e-4)
+
+
+@pytest.mark.slow
+def test_sharded_parameters_that_are_read_go_on_as_if_not_stopped(
+    from_weights: tuple[Path, dict[str, Any]], tiny: Path, tmp_path: Path
+) -> None:
+    _, weights = from_weights
+    saved = {"save_strategy": "steps", "save_steps": 10, "auto_resume_from_checkpoints": True}
+    together, resumed = tmp_path / "together", tmp_path / "resumed"
+    train_with_deepspeed(tiny, together, 3, **weights, **saved)
+    shutil.copytree(together, resumed)
+    for checkpoint in resumed.glob("checkpoint-*"):
+        if checkpoint.name != "checkpoint-10":
+            shutil.rmtree(checkpoint)
+    train_with_deepspeed(tiny, resumed, 3, **weights, **saved)
+    assert_as_if_not_stopped(resumed, together, "model.safetensors")
 
 
 @pytest.mark.slow
