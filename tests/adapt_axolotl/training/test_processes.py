@@ -157,6 +157,10 @@ def test_sharded_optimizers_draw_and_learn_what_one_process_does(
     assert_same_run(tmp_path, one, tolerance=1e-5)
 
 
+# Up to 1.5e-6 was seen.
+ZERO3_TOLERANCE = 1e-5
+
+
 @pytest.fixture(scope="module")
 def from_weights(
     one: Path, tiny: Path, tmp_path_factory: pytest.TempPathFactory
@@ -175,7 +179,7 @@ def test_sharded_parameters_draw_and_learn_what_one_process_does(
 ) -> None:
     alone, weights = from_weights
     train_with_deepspeed(tiny, tmp_path, 3, **weights)
-    assert_same_run(tmp_path, alone, tolerance=1e-4)
+    assert_same_run(tmp_path, alone, tolerance=ZERO3_TOLERANCE)
 
 
 @pytest.mark.slow
@@ -187,7 +191,7 @@ def test_adapters_of_sharded_parameters_draw_and_learn_what_one_process_does(
     changes = {**copy.deepcopy(GLOBAL_BATCH), **weights, **LORA}
     train(recipe(tiny, alone, gradient_accumulation_steps=4, **changes), alone)
     train_with_deepspeed(tiny, together, 3, **weights, **LORA)
-    assert_same_run(together, alone, tolerance=1e-4)
+    assert_same_run(together, alone, tolerance=ZERO3_TOLERANCE)
 
 
 @pytest.mark.slow
@@ -230,7 +234,7 @@ def test_sharded_parameters_are_measured_with_the_recipes_checkpointing(
     assert seen["measured"] > 10
     assert seen["layers_measured"] == 2 * seen["measured"]  # once more in the backward
     assert seen["use_reentrant"] == [reentrant] * len(seen["use_reentrant"]) != []
-    assert_same_run(tmp_path, alone, tolerance=1e-4)
+    assert_same_run(tmp_path, alone, tolerance=ZERO3_TOLERANCE)
 
 
 @pytest.mark.slow
