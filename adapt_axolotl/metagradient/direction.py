@@ -104,9 +104,10 @@ def _summed(
     v = [zeros_as_held(parameter, _type_of_v(parameter)) for parameter in parameters]
 
     def add(number: int, gradient: Tensor) -> None:
-        # Of flat parts each process adds up its own at once, so that nothing else is held.
-        flat = is_flat(parameters[number])
-        held_here(v[number]).add_(sum_here(parameters[number], gradient) if flat else gradient)
+        if is_flat(parameters[number]):
+            # Each process adds up its own numbers at once, so that nothing else is held.
+            gradient = sum_here(parameters[number], gradient.to(v[number].dtype))
+        held_here(v[number]).add_(gradient)
 
     with gradients_taken(parameters, add):
         for batch in batches:

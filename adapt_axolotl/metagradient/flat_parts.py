@@ -6,8 +6,8 @@ hooks on the module, and is empty beside these. It stays the same plain tensor a
 `torch.autograd.grad` finds its gradient, whole, when the backward has it. DeepSpeed's own account
 of gradients hangs on what is added to `.grad`, where nothing arrives then.
 
-Here such parts, and the gradients of such parameters, are flat DTensors. The attributes that this
-rests on are those in `flat`.
+Here such parts, and the gradients of such parameters, are flat DTensors. Of a parameter this rests
+on `ds_tensor`, `ds_numel`, `ds_shape` and `ds_process_group`.
 """
 
 from __future__ import annotations
