@@ -65,8 +65,9 @@ results: env
 	$(BIN)/python benchmarks/results.py
 
 # About an hour and a half on two cores. What each prints is kept under docs/measured.
-BENCHES = row_losses_cost meta_step_cost split_batches_cost fsdp_memory vocabulary_memory plan_memory \
-	run_overhead absent_tasks many_rows gpu compare_speed eval_overhead null_simulation seed_simulation
+BENCHES = row_losses_cost meta_step_cost split_batches_cost fsdp_memory zero3_memory vocabulary_memory \
+	plan_memory run_overhead absent_tasks many_rows gpu compare_speed eval_overhead null_simulation \
+	seed_simulation
 bench: env
 	$(BIN)/adapt-axolotl tiny data/tiny
 	for name in $(BENCHES) $${ADAPT_TEST_DATA:+start_up}; do \

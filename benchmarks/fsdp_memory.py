@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 from meta_steps import WIDE, Bench
-from torch import nn
+from torch import Tensor, nn
 from torch.distributed.fsdp import fully_shard
 from transformers.modeling_layers import GradientCheckpointingLayer
 
@@ -33,19 +33,20 @@ SHAPE = replace(WIDE, name="Qwen3, 16 layers of 512", layers=16, vocabulary=4096
 TASKS = 4
 
 
-def main() -> None:
+def print_table(script: str) -> None:
+    """Of 1, 2 and 4 processes that run the script."""
     print(f"{SHAPE.name}, vocabulary of {SHAPE.vocabulary:,}, float32, CPU")
     print("| processes | v / parameters | reading / parameters |")
     print("| ---: | ---: | ---: |")
     for processes in (1, 2, 4):
-        v, reading = shares(processes)
+        v, reading = shares(script, processes)
         print(f"| {processes} | {v:.2f} | {reading:.2f} |", flush=True)
 
 
-def shares(processes: int) -> tuple[float, float]:
+def shares(script: str, processes: int) -> tuple[float, float]:
     """`v` and `reading` of the process with most, in processes of their own."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command = [*launcher, f"--nproc_per_node={processes}", __file__, "measure"]
+    command = [*launcher, f"--nproc_per_node={processes}", script, "measure"]
     environment = {
         **os.environ,
         "OMP_NUM_THREADS": "1",
@@ -80,10 +81,15 @@ def measure() -> None:
     reader = InBackward(bench.model, trained_parameters(bench.model), v)
     bench.step(reader)
     reading = peak() - training
-    held = sum(held_here(part).numel() * part.element_size() for part in v)
-    # In one write: lines of several processes would mix.
-    sys.stdout.write(f"shares {held / parameter_bytes} {reading / parameter_bytes}\n")
+    tell(v, reading, parameter_bytes)
     torch.distributed.destroy_process_group()
+
+
+def tell(v: list[Tensor], reading: int, parameter_bytes: int) -> None:
+    """Print this process's shares, in one write: lines of several processes would mix."""
+    held = sum(held_here(part).numel() * part.element_size() for part in v)
+    sys.stdout.write(f"shares {held / parameter_bytes} {reading / parameter_bytes}\n")
+    sys.stdout.flush()
 
 
 def shard(model: nn.Module) -> None:
@@ -109,4 +115,4 @@ if __name__ == "__main__":
     if len(sys.argv) > 1:
         measure()
     else:
-        main()
+        print_table(__file__)

@@ -68,6 +68,12 @@ trained (LoRA), each process holds v whole instead, which is little and gathers 
 
 {fsdp_memory}
 
+## Memory under ZeRO-3
+
+The same under DeepSpeed ZeRO-3, with buffers as large as Transformers' `auto` makes them.
+
+{zero3_memory}
+
 ## Large vocabularies
 
 At the vocabularies of Qwen3 (151,936) and Gemma 3 (262,144) the logits of all tokens are the

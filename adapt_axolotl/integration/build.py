@@ -24,7 +24,7 @@ from adapt_axolotl.integration.compat import get_logger
 from adapt_axolotl.integration.eval_mode import evaluation_mode
 from adapt_axolotl.integration.plain_forms import plain_forms
 from adapt_axolotl.integration.spec import TrainingSpec
-from adapt_axolotl.integration.zero3 import whole_parameters
+from adapt_axolotl.integration.zero3 import measured_in_parts, refuse_other_parts
 from adapt_axolotl.meta_step.falls import FallLearner, FallSettings
 from adapt_axolotl.meta_step.held_out import HeldOut, HeldOutRows
 from adapt_axolotl.meta_step.learner import MetaLearner, MetaSettings
@@ -99,6 +99,9 @@ def build_run(
     """The run that `trainer` serves; `recipe` is the text that its records keep."""
     check_processes(launched_processes(), trainer.args.world_size)
     _refuse_by_accelerate(spec, trainer)
+    deepspeed_config = getattr(trainer.args, "hf_deepspeed_config", None)
+    if spec.adapt.takes_gradient_products and deepspeed_config is not None:
+        refuse_other_parts(deepspeed_config)
     ranks = Ranks(trainer.args.process_index, trainer.args.world_size)
     tokenizer = trainer.processing_class
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
@@ -114,7 +117,7 @@ def build_run(
 
     @contextlib.contextmanager
     def measuring() -> Iterator[None]:
-        with whole_parameters(trainer.model_wrapped), evaluation_mode(trainer.model):
+        with measured_in_parts(trainer.model_wrapped), evaluation_mode(trainer.model):
             yield
 
     validation = measuring_rows(tasks.validation, tasks.validation_pools)

@@ -187,8 +187,7 @@ _NAMES = (
     Used(_LORA_KERNELS, "original_apply_qkv_optional_v", ("self", "hidden_states"), needs="triton"),
     Used(_LORA_KERNELS, "original_apply_o", ("self", "hidden_states"), needs="triton"),
     # ZeRO-3.
-    Used("trl.models.utils", "add_hooks", ("model",)),
-    Used("trl.models.utils", "remove_hooks", ("model",)),
+    Used("accelerate.utils.deepspeed", "HfDeepSpeedConfig", (), {"get_value": ("ds_key_long",)}),
 )
 
 # Keys of a recipe that are read from Axolotl's validated config, which gives None for a key that
@@ -232,6 +231,11 @@ PLUGIN_KEYS = (
         ("liger_fused_linear_cross_entropy", "liger_use_token_scaling"),
     ),
 )
+
+# Of DeepSpeed's ZeRO-3, which is imported only where a run asks for it: of its optimizer, and of
+# the parameters that it shards.
+ZERO3_OPTIMIZER = ("empty_partition_cache",)
+ZERO3_PARAMETER = ("ds_id", "ds_numel", "ds_process_group", "ds_shape", "ds_tensor")
 
 # A package whose modules are listed and not imported: the dataset types.
 DATASET_TYPES = "axolotl.prompt_strategies"
@@ -282,6 +286,27 @@ def check_environment() -> None:
         LOG.warning(
             f"axolotl {installed} asks for {package}{pin}, and {found} is installed. Everything "
             "that is used is there, so training goes on"
+        )
+
+
+def check_zero3(engine: Any) -> None:
+    """Compare what DeepSpeed made of a model with what is used of it.
+
+    Args:
+        engine: the model as DeepSpeed wraps it under ZeRO-3.
+
+    Raises:
+        ValueError: something that is used has gone.
+    """
+    parameter = next(engine.parameters())
+    gone = [
+        f"the optimizer's {one}" for one in ZERO3_OPTIMIZER if not hasattr(engine.optimizer, one)
+    ]
+    gone += [f"a parameter's {one}" for one in ZERO3_PARAMETER if not hasattr(parameter, one)]
+    if gone:
+        raise ValueError(
+            f"deepspeed {version('deepspeed')} is not what this version of adapt-axolotl was made "
+            f"for: {', '.join(gone)} is gone; install the version that axolotl[deepspeed] pins"
         )
 
 

@@ -1,21 +1,53 @@
-"""Whole parameters on every process under DeepSpeed ZeRO-3."""
+"""Measuring a model whose parameters DeepSpeed ZeRO-3 shards."""
 
 from __future__ import annotations
 
 import contextlib
+from collections import OrderedDict
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from adapt_axolotl.integration.compat import add_hooks, is_deepspeed_zero3_enabled, remove_hooks
+from adapt_axolotl.integration.compat import check_zero3, is_deepspeed_zero3_enabled
+
+if TYPE_CHECKING:
+    from adapt_axolotl.integration.compat import HfDeepSpeedConfig
+
+# Keys under `zero_optimization`, and which of their values leave a process without its part of the
+# parameters in memory, or with a copy of it that a change would not reach.
+_OTHER_PARTS = {
+    "offload_param.device": lambda device: device == "nvme",
+    "zero_hpz_partition_size": lambda size: size > 1,
+    "mics_shard_size": lambda size: size > 0,
+}
+
+
+def refuse_other_parts(deepspeed_config: HfDeepSpeedConfig) -> None:
+    """
+    Args:
+        deepspeed_config: as Transformers holds it.
+
+    Raises:
+        ValueError: it lays out parameters in a way that gradient products were not made for.
+    """
+    for key, other in _OTHER_PARTS.items():
+        value = deepspeed_config.get_value(f"zero_optimization.{key}")
+        if value is not None and other(value):
+            raise ValueError(
+                f"deepspeed: zero_optimization.{key}: {value} keeps parameters in a way that "
+                "gradient products were not made for; remove it, or adapt.learned.measure: "
+                "products or mixture: doge"
+            )
 
 
 @contextlib.contextmanager
-def whole_parameters(engine: Any) -> Iterator[None]:
-    """A context in which every process holds the whole parameters: under ZeRO-3 they are gathered
-    once, instead of layer by layer in step with the other processes, whose rows are others.
+def measured_in_parts(engine: Any) -> Iterator[None]:
+    """A context in which the model can be measured, forward and backward, as its processes hold it:
+    DeepSpeed's hooks gather a module for as long as it computes, as in training. No process ever
+    holds all of it, and all of them must run as many forwards.
 
-    TRL's own context for this also switches gradient checkpointing off and on again with other
-    settings than the recipe's; nothing is switched here.
+    Each forward takes the parts as they are then: what an earlier one, or training, has left whole
+    is let go before it. So parts may be changed in between, and the training forward after the last
+    one sees what they have become.
 
     Args:
         engine: the model as DeepSpeed wraps it; any model where ZeRO-3 is not in use.
@@ -23,12 +55,30 @@ def whole_parameters(engine: Any) -> Iterator[None]:
     if not is_deepspeed_zero3_enabled():
         yield
         return
-    import deepspeed
+    check_zero3(engine)
 
-    with deepspeed.zero.GatheredParameters(list(engine.parameters())):
-        # DeepSpeed's hooks would gather and release parameters that are whole already.
-        remove_hooks(engine)
-        try:
+    def let_go(*_: Any) -> None:
+        engine.optimizer.empty_partition_cache()
+
+    handle = engine.module.register_forward_pre_hook(let_go, prepend=True)
+    try:
+        with _gradients_unaccounted(engine.module):
             yield
-        finally:
-            add_hooks(engine)
+    finally:
+        handle.remove()
+        let_go()
+
+
+@contextlib.contextmanager
+def _gradients_unaccounted(model: Any) -> Iterator[None]:
+    """DeepSpeed accounts for gradients where they are added to `.grad`, which measuring never does,
+    but for those of a module that it gathers as one (experts): there in a hook on its backward."""
+    gathered_as_one = [one for one in model.modules() if getattr(one, "_z3_leaf", False)]
+    hooks = [one._backward_hooks for one in gathered_as_one]
+    for one in gathered_as_one:
+        one._backward_hooks = OrderedDict()
+    try:
+        yield
+    finally:
+        for one, of_training in zip(gathered_as_one, hooks, strict=True):
+            one._backward_hooks = of_training

@@ -85,8 +85,8 @@ class MetaLearner:
         settings: when and how.
         ranks: the processes of the run.
         learning_rate: the rate in force, for the look-ahead.
-        measuring: a context in which the model can be measured: whole parameters, evaluation mode,
-            nothing of it left behind.
+        measuring: a context in which the model can be measured, by all processes in step:
+            evaluation mode, nothing of it left behind.
         readable: a context in which the training backward can be read off its modules.
     """
 

@@ -12,16 +12,17 @@ training does with its loss. K tasks.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from adapt_axolotl.metagradient.flat_parts import any_flat, is_flat, sum_here
+from adapt_axolotl.metagradient.gradients import gradients_aside, gradients_taken
 from adapt_axolotl.metagradient.losses import TaskLosses, row_losses, tokens_of_tasks
 from adapt_axolotl.metagradient.ranks import Reduce, single_process
-from adapt_axolotl.metagradient.sharded import gradients_aside, held_here, is_sharded
+from adapt_axolotl.metagradient.sharded import held_here, is_sharded, zeros_as_held
 from adapt_axolotl.metagradient.task_batch import TaskBatch
 
 # Powers of two, so that scaling alone rounds nothing. A lower scale is tried where v is not finite.
@@ -97,15 +98,22 @@ def _summed(
         totals.index_add_(0, batch.task_of_row, sums.detach().double())
         return (sums * per_token[batch.task_of_row].to(sums)).sum()
 
-    if is_sharded(parameters):
+    if is_sharded(parameters) and not any_flat(parameters):
         v = _sharded_sum((weighted(batch) for batch in batches), parameters, reduce)
         return v, reduce(totals)
-    v = [torch.zeros_like(parameter, dtype=_type_of_v(parameter)) for parameter in parameters]
-    with gradients_added_to(v, parameters):
+    v = [zeros_as_held(parameter, _type_of_v(parameter)) for parameter in parameters]
+
+    def add(number: int, gradient: Tensor) -> None:
+        if is_flat(parameters[number]):
+            # Each process adds up its own numbers at once, so that nothing else is held.
+            gradient = sum_here(parameters[number], gradient.to(v[number].dtype))
+        held_here(v[number]).add_(gradient)
+
+    with gradients_taken(parameters, add):
         for batch in batches:
             torch.autograd.grad(weighted(batch), list(parameters), allow_unused=True)
-    for number, part in enumerate(v):
-        v[number] = reduce(part)
+    if not is_sharded(v):
+        v = [reduce(part) for part in v]
     return v, reduce(totals)
 
 
@@ -138,26 +146,3 @@ def _finite(v: Sequence[Tensor], reduce: Reduce) -> bool:
     """Whether all of v is, on every rank."""
     broken = ~torch.stack([torch.isfinite(held_here(part)).all() for part in v]).all()
     return not bool(reduce(broken.float()))
-
-
-@contextlib.contextmanager
-def gradients_added_to(v: Sequence[Tensor], parameters: Sequence[nn.Parameter]) -> Iterator[None]:
-    """Each gradient goes into v as soon as the backward has it, and what `torch.autograd.grad`
-    gives are zeros without memory: to hold all gradients beside v would cost the parameters' size
-    once more."""
-
-    def keep(part: Tensor) -> Callable[[Tensor], Tensor]:
-        def hook(gradient: Tensor) -> Tensor:
-            part.add_(gradient)
-            return gradient.new_zeros(()).expand_as(gradient)
-
-        return hook
-
-    handles = [
-        parameter.register_hook(keep(part)) for part, parameter in zip(v, parameters, strict=True)
-    ]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()

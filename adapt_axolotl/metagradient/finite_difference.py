@@ -15,7 +15,7 @@ from adapt_axolotl.metagradient.look_ahead import restored_afterwards
 from adapt_axolotl.metagradient.losses import row_losses
 from adapt_axolotl.metagradient.ranks import Reduce, single_process
 from adapt_axolotl.metagradient.scores import TaskScores, scores_from_rows
-from adapt_axolotl.metagradient.sharded import reshard, summed
+from adapt_axolotl.metagradient.sharded import as_held, held_here, reshard, summed
 from adapt_axolotl.metagradient.task_batch import TaskBatch
 
 
@@ -75,7 +75,9 @@ def _losses_at(
 ) -> list[Tensor]:
     """(R,) float64 row losses of each batch at copies + scale v."""
     for parameter, copy, part in zip(parameters, copies, v, strict=True):
-        parameter.copy_(copy).add_(part, alpha=scale)  # in place: the largest is a vocabulary's
+        here = held_here(parameter)
+        # In place: the largest is a vocabulary's.
+        here.copy_(copy).add_(held_here(part).to(here.device), alpha=scale)
     try:
         return [row_losses(model, batch)[0].double() for batch in batches]
     finally:
@@ -86,7 +88,7 @@ def norm(tensors: Sequence[Tensor]) -> float:
     """Euclidean length over all tensors together; where processes hold parts of them, all of these
     at once."""
     # In float64 the squares of a vocabulary's weights would be the largest tensor of a meta step.
-    squares = [tensor.detach().square().sum().double() for tensor in tensors]
+    squares = [as_held(tensor).square().sum().double() for tensor in tensors]
     return float(summed(squares).sqrt())
 
 

@@ -1,8 +1,9 @@
 """<v, gradient> of a backward, whatever kernels computed it: nothing is kept but a number.
 
 A parameter's hook sees the gradient of this process before it is added to `.grad`, reduced over the
-processes or given to an optimizer's shards; the product is taken there. On parameters that FSDP2
-shards no hook fires, and their product is what a backward adds to <v, .grad>.
+processes or given to an optimizer's shards; the product is taken there. Where ZeRO-3 shards v, the
+hook adds the gradient up over the processes, of which each keeps its part of v's numbers. On
+parameters that FSDP2 shards no hook fires, and their product is what a backward adds to <v, .grad>.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Partial, Replicate
+
+from adapt_axolotl.metagradient.flat_parts import is_flat, sum_here
 
 # Numbers that are multiplied at once: what this needs beside v and the gradient.
 CHUNK = 2**24
@@ -35,16 +38,19 @@ class GradientProducts:
         self._handles: list[Any] = []
         self._product: Tensor | None = None
         self._before: Parts = {}
+        self._flat: Parts = {}
         self._device = parameters[0].device
         for parameter, part in zip(parameters, v, strict=True):
-            if isinstance(part, DTensor):
+            if is_flat(parameter) and isinstance(part, DTensor):
+                self._handles.append(parameter.register_hook(self._flat_hook(parameter, part)))
+            elif isinstance(part, DTensor):
                 self._sharded.append((parameter, part))
             else:
                 self._handles.append(parameter.register_hook(self._hook(part)))
 
     def begin(self) -> None:
         """Before the forward."""
-        self._before = self._held_here()
+        self._before, self._flat = self._held_here(), {}
         self._product = torch.zeros((), dtype=torch.float64, device=self._device)
 
     def collect(self) -> Tensor:
@@ -58,6 +64,8 @@ class GradientProducts:
         product, self._product = self._product, None
         for (mesh, sharded), after in self._held_here().items():
             product = product + _whole(after - self._before[mesh, sharded], mesh, sharded)
+        for (mesh, sharded), held in self._flat.items():
+            product = product + _whole(held, mesh, sharded) / mesh.size()
         return product
 
     def remove(self) -> None:
@@ -70,6 +78,17 @@ class GradientProducts:
         def hook(gradient: Tensor) -> None:
             if self._product is not None:
                 self._product = self._product + inner_product(part, gradient)
+
+        return hook
+
+    def _flat_hook(self, parameter: nn.Parameter, part: DTensor) -> Callable[[Tensor], None]:
+        kind = (part.device_mesh, (True,))
+
+        def hook(gradient: Tensor) -> None:
+            if self._product is None:
+                return
+            found = inner_product(part.to_local(), sum_here(parameter, gradient))
+            self._flat[kind] = self._flat.get(kind, torch.zeros_like(found)) + found
 
         return hook
 

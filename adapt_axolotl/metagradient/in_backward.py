@@ -11,9 +11,10 @@ part of v: x G^T for a linear layer, G[token] for an embedding, the scaled input
 `backward_rules.py` has one rule for each kind of module). What acts on each token by itself and is
 not affine is differentiated again, row by row (`by_rows.py`).
 
-Of sharded parameters (FSDP2) v stays sharded as they are: a module's part is made whole inside the
-module's own backward, by one all-gather, and let go at once. Every process holds whole what is
-small: norms and biases, and all of v where at most 5 % of the model is trained, as with LoRA.
+Of sharded parameters (FSDP2, ZeRO-3) v stays sharded as they are: a module's part is made whole
+inside the module's own backward, by one all-gather, and let go at once. Every process holds whole
+what is small: norms and biases, and all of v where at most 5 % of the model is trained, as with
+LoRA.
 
 Dimensions: B sequences, T tokens, R rows.
 """
@@ -21,22 +22,25 @@ Dimensions: B sequences, T tokens, R rows.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from adapt_axolotl.metagradient.backward_rules import Rule, Shares, per_token, rule_of
 from adapt_axolotl.metagradient.by_rows import Call, acts_on_tokens, differentiable, shares_of_rows
 from adapt_axolotl.metagradient.estimator import Estimator, Unreadable
+from adapt_axolotl.metagradient.flat_parts import whole_shape
 from adapt_axolotl.metagradient.fused_head import changes_logits_otherwise, fused_head
+from adapt_axolotl.metagradient.gradients import gradients_of
 from adapt_axolotl.metagradient.losses import row_losses
 from adapt_axolotl.metagradient.owners import own_parameters, owners_of
 from adapt_axolotl.metagradient.ranks import Reduce, single_process
 from adapt_axolotl.metagradient.scores import TaskScores, scores_from_rows
 from adapt_axolotl.metagradient.sharded import (
     are_zero,
-    gradients_of,
     is_sharded,
     reshard,
     whole,
@@ -44,6 +48,9 @@ from adapt_axolotl.metagradient.sharded import (
 )
 from adapt_axolotl.metagradient.supervised_head import head_of
 from adapt_axolotl.metagradient.task_batch import TaskBatch
+
+Gather = Callable[[torch.device], dict[str, Tensor]]
+"""Gives a module's parts of v, whole on a device, by the names of its parameters."""
 
 
 class BypassedModule(Unreadable):
@@ -82,8 +89,7 @@ class InBackward:
         fused_loss: bool = False,
     ) -> None:
         reshard(model)  # or modules own whole parameters that a forward has left, and not these
-        sharded = is_sharded(v)
-        held = whole_where_small(v, model)
+        held = whole_where_small(v, parameters, model)
         # Where v is 0 there is no share, whatever the backward does: an image tower, which text
         # does not reach. Under FSDP2 nothing else tells that a module took no part.
         rest = [
@@ -94,7 +100,7 @@ class InBackward:
         part_of = {id(parameter): part for parameter, part in rest}
         self._model = model
         self._owners = owners_of(model, [parameter for parameter, _ in rest])
-        self._parts_of: dict[str, dict[str, Tensor]] = {}
+        self._parts_of: dict[str, Gather] = {}
         self._differentiating = False
         self._head = None
         self._handles: list[Any] = []
@@ -106,16 +112,18 @@ class InBackward:
         self._with_gradient: set[str] = set()
         self._unplaced: set[str] = set()
         for name, module in self._owners.items():
-            parts = {
-                key: part_of[id(parameter)]
+            own = {
+                key: parameter
                 for key, parameter in own_parameters(module)
                 if id(parameter) in part_of
             }
             rule = rule_of(module)
+            gather = partial(_gathered, own, part_of)
             if rule is not None:
-                self._shares_of[name] = _shares_by(rule, module, parts)
+                sharded = is_sharded([part_of[id(parameter)] for parameter in own.values()])
+                self._shares_of[name] = _shares_by(rule, module, gather, sharded)
             elif acts_on_tokens(module):
-                self._parts_of[name] = parts
+                self._parts_of[name] = gather
         # Hooks come last, so that none is left behind where a rule fails.
         found = fused_head(model, self._owners, part_of) if fused_loss else None
         if found is not None:
@@ -125,10 +133,9 @@ class InBackward:
             if name in self._parts_of or name in self._shares_of:
                 hook = self._call_hook if name in self._parts_of else self._forward_hook
                 self._handles.append(module.register_forward_hook(hook(name), with_kwargs=True))
-            if sharded:
-                continue  # on these parameters no hook fires, so every module must be read
             for _, parameter in own_parameters(module):
-                if id(parameter) in part_of:
+                # On a DTensor no hook fires, so every module of these must be read.
+                if id(parameter) in part_of and not isinstance(parameter, DTensor):
                     self._handles.append(parameter.register_hook(self._gradient_hook(name)))
 
     @staticmethod
@@ -274,7 +281,7 @@ class InBackward:
         assert self._row_of_token is not None, "begin() comes before the forward"
         device = gradients[0].device
         # All processes gather, whatever becomes of the rows of one.
-        parts = {key: whole(part, device) for key, part in self._parts_of[name].items()}
+        parts = self._parts_of[name](device)
         self._differentiating = True  # the hooks of modules inside are not to read it
         try:
             shares = shares_of_rows(
@@ -307,15 +314,25 @@ class InBackward:
             self._shares = placed if self._shares is None else self._shares + placed
 
 
+def _gathered(
+    own: dict[str, nn.Parameter], part_of: dict[int, Tensor], device: torch.device
+) -> dict[str, Tensor]:
+    """The parts of v of a module's parameters, whole and in their shapes, by name."""
+    return {
+        name: whole(part_of[id(parameter)], device, whole_shape(parameter))
+        for name, parameter in own.items()
+    }
+
+
 def _shares_by(
-    rule: Rule, module: nn.Module, parts: dict[str, Tensor]
+    rule: Rule, module: nn.Module, gather: Gather, sharded: bool
 ) -> Callable[[torch.device], Shares]:
     """How to tell a module's shares on a device: made once, or each time of parts that are gathered
     for it."""
-    if not is_sharded(list(parts.values())):
-        shares = rule(module, parts)
-        return lambda device: shares
-    return lambda device: rule(module, {own: whole(part, device) for own, part in parts.items()})
+    if sharded:
+        return lambda device: rule(module, gather(device))
+    shares = rule(module, gather(torch.device("cpu")))  # whole where they are already
+    return lambda device: shares
 
 
 class _ReadGradient(torch.autograd.Function):

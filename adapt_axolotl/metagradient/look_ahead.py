@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from adapt_axolotl.metagradient.direction import direction
 from adapt_axolotl.metagradient.ranks import Reduce, single_process
-from adapt_axolotl.metagradient.sharded import reshard
+from adapt_axolotl.metagradient.sharded import held_here, reshard
 from adapt_axolotl.metagradient.task_batch import TaskBatch
 
 
@@ -44,7 +44,8 @@ def look_ahead(
     with restored_afterwards(parameters):
         with torch.no_grad():
             for parameter, part in zip(parameters, step, strict=True):
-                parameter.sub_(part, alpha=learning_rate)
+                here = held_here(parameter)
+                here.sub_(held_here(part).to(here.device), alpha=learning_rate)
         try:
             yield
         finally:
@@ -53,11 +54,12 @@ def look_ahead(
 
 @contextlib.contextmanager
 def restored_afterwards(parameters: Sequence[nn.Parameter]) -> Iterator[list[Tensor]]:
-    """Gives copies of the parameters and puts them back: restoring by arithmetic would drift."""
-    copies = [parameter.detach().clone() for parameter in parameters]
+    """Gives copies of what this process holds of the parameters and puts them back: restoring by
+    arithmetic would drift."""
+    copies = [held_here(parameter).clone() for parameter in parameters]
     try:
         yield copies
     finally:
         with torch.no_grad():
             for parameter, copy in zip(parameters, copies, strict=True):
-                parameter.copy_(copy)
+                held_here(parameter).copy_(copy)

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from adapt_axolotl.metagradient.estimator import Estimator
+from adapt_axolotl.metagradient.gradients import gradients_of
 from adapt_axolotl.metagradient.losses import row_losses
 from adapt_axolotl.metagradient.ranks import Reduce, single_process
 from adapt_axolotl.metagradient.scores import TaskScores
-from adapt_axolotl.metagradient.sharded import gradients_of, is_sharded, summed
+from adapt_axolotl.metagradient.sharded import is_sharded, summed
 from adapt_axolotl.metagradient.task_batch import TaskBatch
 
 

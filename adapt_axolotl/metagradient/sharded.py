@@ -1,16 +1,12 @@
-"""Parameters of which every process holds a part (FSDP2).
+"""Parameters of which every process holds a part: FSDP2's, and by `flat_parts.py` ZeRO-3's.
 
-A module has its parameters whole inside its own forward and backward only. Beside these they are
-DTensors, of which `torch.autograd.grad` finds no gradient and on which no hook fires. So gradients
-are taken by `.backward()`, which leaves them in `.grad`: the mean over the processes, each holding
-its part. What training has gathered there is put aside and comes back.
+A module has its parameters whole inside its own forward and backward only.
 
 Every function here that says "all processes" must be called by all of them at once.
 """
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 
 import torch
@@ -19,24 +15,47 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 
+from adapt_axolotl.metagradient.flat_parts import (
+    any_flat,
+    flat,
+    flat_numbers,
+    is_flat,
+    whole_shape,
+)
+
 # With LoRA v is next to nothing beside the model, and held whole it saves gathering it.
 SMALL_SHARE = 0.05
 
 
 def is_sharded(tensors: Sequence[Tensor]) -> bool:
     """Whether processes hold parts of any of these."""
-    return any(isinstance(tensor, DTensor) for tensor in tensors)
+    return any(isinstance(tensor, DTensor) or is_flat(tensor) for tensor in tensors)
 
 
 def held_here(tensor: Tensor) -> Tensor:
-    """Its numbers that this process holds."""
+    """Its numbers that this process holds, in place."""
+    if is_flat(tensor):
+        return flat_numbers(tensor)
     held = tensor.detach()
     return held.to_local() if isinstance(held, DTensor) else held
 
 
+def as_held(parameter: Tensor) -> Tensor:
+    """The parameter where it is whole or a DTensor; the flat DTensor of one that is held so."""
+    if is_flat(parameter):
+        return flat(parameter, flat_numbers(parameter).to(parameter.device))
+    return parameter.detach()
+
+
+def zeros_as_held(parameter: Tensor, dtype: torch.dtype) -> Tensor:
+    """Zeros of which processes hold what they hold of the parameter."""
+    return torch.zeros_like(as_held(parameter), dtype=dtype)
+
+
 def has_shards(model: nn.Module) -> bool:
-    """Whether FSDP2 shards the model or any module in it."""
-    return any(isinstance(module, FSDPModule) for module in model.modules())
+    """Whether processes hold parts of the model's parameters."""
+    fsdp = any(isinstance(module, FSDPModule) for module in model.modules())
+    return fsdp or any_flat(model.parameters())
 
 
 def reshard(model: nn.Module) -> None:
@@ -54,46 +73,15 @@ def trained_parameters(model: nn.Module) -> list[nn.Parameter]:
     return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
-@contextlib.contextmanager
-def gradients_aside(parameters: Sequence[nn.Parameter]) -> Iterator[None]:
-    """Within it the parameters have no `.grad`; what they had comes back."""
-    kept = [parameter.grad for parameter in parameters]
-    for parameter in parameters:
-        parameter.grad = None
-    try:
-        yield
-    finally:
-        for parameter, gradient in zip(parameters, kept, strict=True):
-            parameter.grad = gradient
-
-
-def gradients_of(total: Tensor, parameters: Sequence[nn.Parameter]) -> list[Tensor | None]:
-    """The gradients of a scalar; the parameters' `.grad` is not touched.
+def whole(tensor: Tensor, device: torch.device, shape: torch.Size | None = None) -> Tensor:
+    """A tensor of which processes hold parts, gathered on a device; any other one as it is. All
+    processes.
 
     Args:
-        total: what to differentiate.
-        parameters: where these are sharded, all processes.
-
-    Returns:
-        For each parameter its gradient, or None where `total` does not depend on it; of a sharded
-        one the mean over the processes.
+        tensor: to gather.
+        device: where it is wanted.
+        shape: of the parameter that it belongs to, where it may be flat.
     """
-    if not is_sharded(parameters):
-        return list(torch.autograd.grad(total, list(parameters), allow_unused=True))
-    with gradients_aside(parameters):
-        total.backward()
-        found = [parameter.grad for parameter in parameters]
-    if not is_sharded([gradient for gradient in found if gradient is not None]):
-        raise RuntimeError(
-            "a backward left no gradients on sharded parameters: it ran where gradients are "
-            "accumulated without being reduced (set_requires_gradient_sync(False))"
-        )
-    return found
-
-
-def whole(tensor: Tensor, device: torch.device) -> Tensor:
-    """A tensor of which processes hold parts, gathered on a device; any other one as it is. All
-    processes."""
     if not isinstance(tensor, DTensor):
         return tensor
     here = DTensor.from_local(
@@ -103,7 +91,8 @@ def whole(tensor: Tensor, device: torch.device) -> Tensor:
         shape=tensor.shape,
         stride=tensor.stride(),
     )
-    return here.full_tensor()
+    gathered = here.full_tensor()
+    return gathered if shape is None else gathered.view(shape)
 
 
 def are_zero(tensors: Sequence[Tensor]) -> list[bool]:
@@ -172,12 +161,17 @@ def summed(scalars: Sequence[Tensor]) -> Tensor:
     return total
 
 
-def whole_where_small(v: Sequence[Tensor], model: nn.Module) -> list[Tensor]:
-    """v with those parts made whole that need next to no memory: norms and biases, and everything
-    where few of the model's parameters are trained. All processes."""
+def whole_where_small(
+    v: Sequence[Tensor], parameters: Sequence[nn.Parameter], model: nn.Module
+) -> list[Tensor]:
+    """v of these parameters, with those parts made whole that need next to no memory: norms and
+    biases, and everything where few of the model's parameters are trained. All processes."""
     if not is_sharded(v):
         return list(v)
-    few = sum(part.numel() for part in v) <= SMALL_SHARE * sum(
-        parameter.numel() for parameter in model.parameters()
-    )
-    return [whole(part, part.device) if few or part.ndim <= 1 else part for part in v]
+    every = sum(whole_shape(parameter).numel() for parameter in model.parameters())
+    few = sum(part.numel() for part in v) <= SMALL_SHARE * every
+    shapes = [whole_shape(parameter) for parameter in parameters]
+    return [
+        whole(part, part.device, shape) if few or len(shape) <= 1 else part
+        for part, shape in zip(v, shapes, strict=True)
+    ]

@@ -18,12 +18,14 @@ import torch
 from torch import Tensor, nn
 
 from adapt_axolotl.metagradient.estimator import Estimator
+from adapt_axolotl.metagradient.flat_parts import any_flat
 from adapt_axolotl.metagradient.gradient_products import GradientProducts
+from adapt_axolotl.metagradient.gradients import gradients_aside
 from adapt_axolotl.metagradient.losses import row_losses
 from adapt_axolotl.metagradient.ranks import Reduce, single_process
 from adapt_axolotl.metagradient.rows_apart import rows_apart
 from adapt_axolotl.metagradient.scores import TaskScores, scores_from_rows
-from adapt_axolotl.metagradient.sharded import gradients_aside, is_sharded
+from adapt_axolotl.metagradient.sharded import is_sharded
 from adapt_axolotl.metagradient.task_batch import TaskBatch
 
 
@@ -42,6 +44,7 @@ def split_batches_scores(
     Their standard errors are over the parts of one task. Precision is the model's own.
     """
     together = is_sharded(parameters)
+    by_backward = together and not any_flat(parameters)  # as `gradients_of`
     found = GradientProducts(parameters, v)
     products, tokens, tasks = [], [], []
     try:
@@ -50,11 +53,11 @@ def split_batches_scores(
             for task in (reduce(present) if together else present).nonzero().flatten().tolist():
                 mine = batch.task_of_row == task
                 part = rows_apart(batch, mine) if mine.any() else batch
-                with gradients_aside(parameters) if together else contextlib.nullcontext():
+                with gradients_aside(parameters) if by_backward else contextlib.nullcontext():
                     found.begin()
                     sums, counts = row_losses(model, part)
                     total = sums.sum() * float(mine.any())
-                    if together:
+                    if by_backward:
                         total.backward()
                     else:
                         torch.autograd.grad(total, list(parameters), allow_unused=True)

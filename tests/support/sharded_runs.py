@@ -42,6 +42,8 @@ def train_with_deepspeed(
     zero: dict[str, Any] = {"stage": stage}
     if stage == 3:
         zero["stage3_gather_16bit_weights_on_model_save"] = True
+        # Otherwise it leaves what is small whole, which is all of so small a model.
+        zero["stage3_param_persistence_threshold"] = 0
     deepspeed = {
         "zero_optimization": zero,
         "zero_allow_untested_optimizer": True,

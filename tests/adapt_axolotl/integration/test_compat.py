@@ -8,9 +8,11 @@ import sys
 import tomllib
 from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
@@ -125,6 +127,21 @@ def test_another_version_that_has_everything_is_told_and_used(
     with caplog.at_level("WARNING", logger="axolotl.adapt"):
         compat.check_environment()
     assert "is installed. Everything that is used is there" in caplog.text
+
+
+def test_a_deepspeed_that_keeps_parameters_otherwise_is_told() -> None:
+    parameter: Any = torch.nn.Parameter(torch.zeros(0))
+    for name in compat.ZERO3_PARAMETER:
+        setattr(parameter, name, None)
+    engine = SimpleNamespace(
+        parameters=lambda: iter([parameter]),
+        optimizer=SimpleNamespace(empty_partition_cache=lambda: None),
+    )
+    compat.check_zero3(engine)
+    del parameter.ds_numel, engine.optimizer.empty_partition_cache
+    said = "the optimizer's empty_partition_cache, a parameter's ds_numel is gone; install"
+    with pytest.raises(ValueError, match=said):
+        compat.check_zero3(engine)
 
 
 def test_every_name_in_the_table_is_imported_somewhere(repository: Path) -> None:

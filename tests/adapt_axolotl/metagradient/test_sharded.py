@@ -7,105 +7,35 @@ are held to 1e-5 of their largest value, those by a finite difference, which mag
 
 from __future__ import annotations
 
-import weakref
-from functools import cache, partial
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch.distributed.tensor import DTensor
 
 from adapt_axolotl.meta_step.reader import BackwardReader
-from adapt_axolotl.metagradient import in_backward
-from adapt_axolotl.metagradient.direction import direction
-from adapt_axolotl.metagradient.estimators import ESTIMATORS
-from adapt_axolotl.metagradient.in_backward import IN_BACKWARD, BypassedModule
-from adapt_axolotl.metagradient.look_ahead import look_ahead
-from adapt_axolotl.metagradient.losses import row_losses, task_losses
+from adapt_axolotl.metagradient.gradients import gradients_of
+from adapt_axolotl.metagradient.in_backward import BypassedModule
+from adapt_axolotl.metagradient.losses import row_losses
 from adapt_axolotl.metagradient.ranks import Ranks
-from adapt_axolotl.metagradient.self_check import check_estimator
 from adapt_axolotl.metagradient.sharded import (
-    gradients_of,
-    held_here,
     trained_parameters,
-    whole,
 )
 from benchmarks.fsdp_modules import shard
-from tests.support.measuring_rows import TASKS, make_measuring_rows
+from tests.support.measured import MODELS, TOLERANCE, alone, error, measure_watched
+from tests.support.measuring_rows import TASKS
 from tests.support.models import make_model, make_rows, packed
-from tests.support.two_processes import in_two_processes, make_lora_model
+from tests.support.two_processes import in_two_processes
 
-CPU = torch.device("cpu")
-MODELS = {
-    "qwen3": partial(make_model, "qwen3"),  # head and embedding are one parameter
-    "gemma3": partial(make_model, "gemma3"),  # norms with a constant
-    "lora": partial(make_lora_model, 2),
-    "large lora": partial(make_lora_model, 8),
-}
 # The kind of model, and whether its layers give up their whole parameters after a forward.
 CASES = [*((kind, True) for kind in MODELS), ("qwen3", False)]
-TOLERANCE = {
-    "in_backward": 1e-5,
-    "split_batches": 1e-5,
-    "finite_difference": 5e-3,
-    "per_task": 1e-5,
-}
-GATHERED = 3.0  # what training has in `.grad`
-
-
-def measure(model: torch.nn.Module, ranks: Ranks) -> dict[str, Any]:
-    """v, losses and scores, by this process's part of the same rows."""
-
-    def batches(seed: int, rows: list[int]):
-        return make_measuring_rows(seed).batches(np.array(rows), rank=ranks.rank, ranks=ranks.count)
-
-    parameters = trained_parameters(model)
-    for parameter in parameters:
-        parameter.grad = torch.full_like(parameter, GATHERED)
-    weights = torch.tensor([0.5, 0.2, 0.3], dtype=torch.float64)
-    # Two rows of a task and one of another: a process has none of one of them, or of both.
-    training, validation = batches(1, [0, 1, 3]), batches(3, list(range(17)))
-    found = direction(model, parameters, validation, weights, reduce=ranks.sum)
-    with look_ahead(model, parameters, training, weights, 0.05, reduce=ranks.sum):
-        ahead = direction(model, parameters, validation, weights, reduce=ranks.sum)
-        losses_ahead = task_losses(model, validation, len(TASKS), ranks.sum).means
-    losses_after = task_losses(model, validation, len(TASKS), ranks.sum).means
-    scores = {
-        one.name: one.scores(
-            model, parameters, training, found.v, len(TASKS), reduce=ranks.sum
-        ).inner_products
-        for one in ESTIMATORS
-    }
-    kept = [bool((held_here(p.grad) == GATHERED).all()) for p in parameters]
-    of_a_check = make_measuring_rows(1).batches(np.arange(2))
-    check = check_estimator(IN_BACKWARD, model, parameters, of_a_check, found.v, len(TASKS))
-    return {
-        "v": [whole(part, CPU) for part in found.v],
-        "ahead": [whole(part, CPU) for part in ahead.v],
-        "held": sum(held_here(part).numel() for part in found.v),
-        "losses": torch.stack([found.losses.means, losses_ahead, losses_after]),
-        "scores": scores,
-        "gradients kept": all(kept),
-        "check": check,
-    }
 
 
 def measure_sharded(kind: str, reshard_after_forward: bool, ranks: Ranks) -> dict[str, Any]:
     model = MODELS[kind]()
     shard(model, reshard_after_forward)
     assert all(isinstance(parameter, DTensor) for parameter in model.parameters())
-    alive: list[weakref.ref[torch.Tensor]] = []
-    numbers = [0]
-
-    def watched(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-        part = whole(tensor, device)
-        alive.append(weakref.ref(part))
-        numbers.append(sum(one.numel() for ref in alive if (one := ref()) is not None))
-        return part
-
-    in_backward.whole = watched  # in a process of its own
-    return {**measure(model, ranks), "whole at once": max(numbers)}
+    return measure_watched(model, ranks)
 
 
 def read_with_a_failure_on_one_process(ranks: Ranks) -> str:
@@ -155,16 +85,6 @@ def all_sharded(ranks: Ranks) -> dict[Any, Any]:
 @pytest.fixture(scope="module")
 def on_two(tmp_path_factory: pytest.TempPathFactory) -> list[dict[Any, Any]]:
     return in_two_processes(all_sharded, tmp_path_factory.mktemp("sharded"))
-
-
-@cache
-def alone(kind: str) -> dict[str, Any]:
-    return measure(MODELS[kind](), Ranks())
-
-
-def error(found: list[torch.Tensor], expected: list[torch.Tensor]) -> float:
-    largest = max(float(one.abs().max()) for one in expected)
-    return max(float((a - b).abs().max()) for a, b in zip(found, expected, strict=True)) / largest
 
 
 @pytest.mark.slow

@@ -1,0 +1,214 @@
+"""Gradient products of a model that ZeRO-3 shards over two processes, beside those on one.
+
+float32 on both sides, but sums over processes round differently: tolerances as under FSDP2.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from accelerate.utils.deepspeed import HfDeepSpeedConfig
+from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
+
+from adapt_axolotl.integration import zero3
+from adapt_axolotl.integration.zero3 import measured_in_parts, refuse_other_parts
+from adapt_axolotl.meta_step.reader import BackwardReader
+from adapt_axolotl.metagradient.direction import direction
+from adapt_axolotl.metagradient.estimators import ESTIMATORS
+from adapt_axolotl.metagradient.look_ahead import look_ahead
+from adapt_axolotl.metagradient.losses import row_losses
+from adapt_axolotl.metagradient.per_task import per_task_scores
+from adapt_axolotl.metagradient.ranks import Ranks
+from adapt_axolotl.metagradient.sharded import held_here, trained_parameters
+from tests.support.measured import MODELS, TOLERANCE, alone, error, measure_watched
+from tests.support.measuring_rows import TASKS, make_measuring_rows
+from tests.support.models import make_rows, padded
+from tests.support.two_processes import in_two_processes
+from tests.support.zero3 import zero3_engine
+
+# The kind of model, and up to which size DeepSpeed leaves a parameter whole.
+CASES = [*((kind, 0) for kind in MODELS), ("qwen3", 100_000)]
+WEIGHTS = torch.tensor([0.5, 0.2, 0.3], dtype=torch.float64)
+
+
+def make_experts() -> torch.nn.Module:
+    """A model with blocks that DeepSpeed gathers as one."""
+    torch.manual_seed(0)
+    config = Qwen3MoeConfig(
+        vocab_size=61,
+        hidden_size=32,
+        intermediate_size=48,
+        moe_intermediate_size=16,
+        num_experts=4,
+        num_experts_per_tok=2,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=8,
+        use_cache=False,
+    )
+    return Qwen3MoeForCausalLM(config).eval()
+
+
+def measure_sharded(kind: str, keep_whole: int, ranks: Ranks) -> dict[str, Any]:
+    engine = zero3_engine(MODELS[kind](), ranks, keep_whole)
+    with measured_in_parts(engine):
+        return measure_watched(engine.module, ranks)
+
+
+def train(make: Any, keep_whole: int, measures: bool, ranks: Ranks) -> dict[str, Any]:
+    """Three steps of two micro-batches. In the first everything that a meta step could is measured
+    between the two; the others are read."""
+    engine = zero3_engine(make(), ranks, keep_whole)
+    model = engine.module
+    losses, scores, expected = [], [], []
+    for step in range(3):
+        batches = [padded(make_rows(3, 10 * step + n), [0, 1, 2]) for n in (ranks.rank, 2)]
+        reader = None
+        if measures and step > 0:
+            v = _measured(engine, step, ranks)
+            parameters = trained_parameters(model)
+            with measured_in_parts(engine):
+                reference = per_task_scores(
+                    model, parameters, batches, v, len(TASKS), reduce=ranks.sum
+                )
+            expected.append(reference.inner_products)
+            reader = BackwardReader(model, parameters, v, len(TASKS), ranks)
+        for batch in batches:
+            places = batch.labels, batch.row_of_token, batch.task_of_row
+            with reader.micro_batch(*places, lambda: 1.0) if reader else nullcontext():
+                total = row_losses(engine, batch, whole_logits=True)[0].sum()
+                engine.backward(total, scale_wrt_gas=False)
+            losses.append(float(total.detach()))
+            if measures and step == 0:
+                _measured(engine, step, ranks)
+            engine.step()
+        if reader is not None:
+            scores.append(reader.scores().inner_products)
+    weights = [held_here(parameter).clone() for parameter in model.parameters()]
+    return {"losses": losses, "weights": weights, "scores": scores, "expected": expected}
+
+
+def _measured(engine: Any, step: int, ranks: Ranks) -> list[torch.Tensor]:
+    """v, after what else is measured along it."""
+
+    def batches(seed: int, count: int) -> Any:
+        rows = make_measuring_rows(seed)
+        return rows.batches(np.arange(count), rank=ranks.rank, ranks=ranks.count)
+
+    model = engine.module
+    parameters = trained_parameters(model)
+    with measured_in_parts(engine):
+        with look_ahead(model, parameters, batches(2, 3), WEIGHTS, 0.05, reduce=ranks.sum):
+            v = direction(model, parameters, batches(step, 9), WEIGHTS, reduce=ranks.sum).v
+        for one in ESTIMATORS:
+            if one.own_rows:
+                one.scores(model, parameters, batches(2, 3), v, len(TASKS), reduce=ranks.sum)
+    return v
+
+
+TRAINED = {
+    "sharded": (MODELS["qwen3"], 0),
+    "left whole": (MODELS["qwen3"], 100_000),
+    "lora": (MODELS["lora"], 0),
+}
+
+
+def everything(ranks: Ranks) -> dict[Any, Any]:
+    zero3.is_deepspeed_zero3_enabled = lambda: True  # Trainer has not told Transformers of it
+    found: dict[Any, Any] = {case: measure_sharded(*case, ranks) for case in CASES}
+    for name, (make, keep_whole) in TRAINED.items():
+        found[name] = [train(make, keep_whole, measures, ranks) for measures in (False, True)]
+    return found
+
+
+def experts(ranks: Ranks) -> list[Any]:
+    zero3.is_deepspeed_zero3_enabled = lambda: True
+    found = []
+    for measures in (False, True):
+        engine = zero3_engine(make_experts(), ranks)
+        for number in range(4):
+            if measures:
+                _measured(engine, number // 2, ranks)
+            batch = padded(make_rows(3, number), [0, 1, 2])
+            engine.backward(row_losses(engine, batch)[0].sum(), scale_wrt_gas=False)
+            engine.step()
+        found.append([held_here(parameter).clone() for parameter in engine.module.parameters()])
+    return found
+
+
+@pytest.mark.parametrize(
+    ("options", "key"),
+    [
+        ({"offload_param": {"device": "nvme"}}, "offload_param.device: nvme"),
+        ({"zero_hpz_partition_size": 8}, "zero_hpz_partition_size: 8"),
+        ({"mics_shard_size": 4}, "mics_shard_size: 4"),
+        ({"offload_param": {"device": "cpu"}, "mics_shard_size": -1}, None),
+        ({}, None),
+    ],
+)
+def test_parts_that_are_not_in_memory_or_are_kept_twice_are_refused(
+    options: dict[str, Any], key: str | None
+) -> None:
+    config = HfDeepSpeedConfig({"zero_optimization": {"stage": 3, **options}})
+    if key is None:
+        refuse_other_parts(config)
+        return
+    with pytest.raises(ValueError, match=f"deepspeed: zero_optimization.{key} keeps"):
+        refuse_other_parts(config)
+
+
+@pytest.fixture(scope="module")
+def on_two(tmp_path_factory: pytest.TempPathFactory) -> list[dict[Any, Any]]:
+    return in_two_processes(everything, tmp_path_factory.mktemp("zero3"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
+def test_a_sharded_model_gives_v_and_scores_of_a_whole_one(case: Any, on_two: Any) -> None:
+    expected = alone(case[0])
+    for found in (one[case] for one in on_two):
+        for key in ("v", "ahead"):
+            assert error(found[key], [part.flatten() for part in expected[key]]) < 1e-5
+        assert found["losses"].numpy() == pytest.approx(expected["losses"].numpy(), rel=1e-6)
+        for name, scores in expected["scores"].items():
+            seen = torch.isfinite(scores)
+            assert seen.tolist() == [True, True, False]
+            assert error([found["scores"][name][seen]], [scores[seen]]) < TOLERANCE[name], name
+        assert found["check"].passed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
+def test_v_stays_sharded_and_one_modules_part_is_whole_at_a_time(case: Any, on_two: Any) -> None:
+    sizes = [part.numel() for part in on_two[0][case]["v"]]
+    assert sum(one[case]["held"] for one in on_two) == sum(sizes)
+    # A small LoRA's is whole from the start, so that no backward gathers anything.
+    of_a_module = 0 if case[0] == "lora" else max(sizes)
+    assert [one[case]["whole at once"] for one in on_two] == [of_a_module] * 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TRAINED)
+def test_training_that_is_measured_and_read_is_the_same_to_the_bit(name: str, on_two: Any) -> None:
+    for one in on_two:
+        unread, read = one[name]
+        assert read["losses"] == unread["losses"]
+        for found, expected in zip(read["weights"], unread["weights"], strict=True):
+            assert torch.equal(found, expected)
+        assert len(read["scores"]) == 2
+        assert error(read["scores"], read["expected"]) < 1e-5
+
+
+@pytest.mark.slow
+def test_measuring_blocks_that_are_gathered_as_one_leaves_training_as_it_is(
+    tmp_path: Any,
+) -> None:
+    for unread, read in in_two_processes(partial(experts), tmp_path):
+        for found, expected in zip(read, unread, strict=True):
+            assert torch.equal(found, expected)
