@@ -38,7 +38,7 @@ from study_regimes import TARGETS, WITHOUT
 
 from adapt_axolotl.data.pools import TaskPools
 
-# Of its loss under uniform mixing, for `others kept`.
+# Of its loss under uniform mixing, what other tasks may end at for `others kept`.
 KEPT = 1.1
 
 # Of the mixture in a run, about: log(1 / start_after) / log(growth of an interval), but for the
@@ -67,7 +67,9 @@ ARMS: dict[str, Learning | None] = {
     "products": Learning(measure="products"),
     "products, steps": Learning(measure="products", rule="steps", objective="relative"),
 }
-SEARCH = (*static_search.RANDOM, *static_search.PROPOSED, *static_search.FOUND)
+FOUND = {f"searched, {goal}": goal for goal in static_search.GOALS}
+STATIC_KEPT = "proposed, targets, others kept"
+SEARCH = (*static_search.RANDOM, *static_search.PROPOSED, *FOUND, STATIC_KEPT)
 ARMS |= dict.fromkeys(SEARCH)
 
 
@@ -125,12 +127,24 @@ def one_run(data: Data, key: Line, known: list[Line]) -> Outcome:
         bins=key["bins"],
         charged=key["charged"],
         initial=(
-            static_search.mixture(arm, key, known, len(pools.tasks))
+            from_search(key, known, len(pools.tasks))
             if arm in SEARCH
             else static(key, pools, known)
         ),
         learning=how(key, known),
     )
+
+
+def from_search(key: Line, known: list[Line], count: int) -> np.ndarray:
+    """The shares of an arm of the search, or of what it found."""
+    same = {name: key[name] for name in ("regime", "budget", "bins")}
+    wanted = {"seed": static_search.SEED, **same}.items()
+    runs = [line for line in known if wanted <= line.items() and line["arm"] not in FOUND]
+    if key["arm"] == STATIC_KEPT:
+        return static_search.proposal("targets", runs, kept=KEPT)
+    if key["arm"] in FOUND:
+        return np.array(list(static_search.best(FOUND[key["arm"]], runs).values()))
+    return static_search.mixture(key["arm"], runs, count)
 
 
 def how(key: Line, known: list[Line]) -> Learning | None:

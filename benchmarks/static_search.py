@@ -1,4 +1,4 @@
-"""The best static mixture in hindsight, by search: what `learned_signal.py` compares with. K tasks.
+"""The best static mixture in hindsight, by search: what learned ones are compared with. K tasks.
 
 All runs of a search have one seed of the model and of the draws, which no reported run has. First
 come mixtures at random about uniform; each tells how the loss of every task answers to its share,
@@ -12,12 +12,12 @@ ran, uniform shares among them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize
-from study_regimes import TARGETS
+from study_regimes import counted
 
 SEED = 201
 RANDOM = tuple(f"random {number}" for number in range(1, 9))
@@ -35,22 +35,16 @@ def quarter(losses: np.ndarray) -> float:
     return float(np.sort(losses)[-max(1, len(losses) // 4) :].mean())
 
 
-def of_targets(losses: np.ndarray, tasks: Sequence[str]) -> float:
-    """Mean loss of the targets among these tasks."""
-    return float(losses[[task in TARGETS for task in tasks]].mean())
-
-
-GOALS: dict[str, Callable[[np.ndarray, Sequence[str]], float]] = {
-    "mean": lambda losses, _: float(losses.mean()),
-    "worst quarter": lambda losses, _: quarter(losses),
-    "targets": of_targets,
+GOALS: dict[str, Callable[[np.ndarray], float]] = {
+    "mean": lambda losses: float(losses.mean()),
+    "worst quarter": quarter,
+    "targets": lambda losses: float(losses.mean()),
 }
 PROPOSED = {
     f"proposed, {goal} {number}": (goal, number)
     for goal in GOALS
     for number in range(1, ROUNDS + 1)
 }
-FOUND = {f"searched, {goal}": goal for goal in GOALS}
 
 
 def random_mixture(arm: str, count: int) -> np.ndarray:
@@ -71,62 +65,77 @@ def responses(runs: list[Line]) -> tuple[np.ndarray, np.ndarray]:
     return losses.mean(axis=0) + slopes * logs.mean(axis=0), slopes
 
 
-def proposal(goal: str, runs: list[Line]) -> np.ndarray:
-    """(K,) the mixture that is best by the lines of these runs."""
+def judged(goal: str, run: Line) -> np.ndarray:
+    """(K,) bool: the tasks whose losses the goal is about."""
+    counts = counted("targets" if goal == "targets" else run["regime"], run["tasks"])
+    return np.array([task in counts for task in run["tasks"]])
+
+
+def reached(goal: str, run: Line) -> float:
+    """What a run has of a goal; lower is better."""
+    return GOALS[goal](np.array(run["losses"])[judged(goal, run)])
+
+
+def proposal(goal: str, runs: list[Line], *, kept: float | None = None) -> np.ndarray:
+    """(K,) the mixture that is best by the lines of these runs.
+
+    Args:
+        goal: of `GOALS`.
+        runs: of the search.
+        kept: no loss that the goal is not about is to end above this multiple of what it is under
+            uniform shares, by the lines too.
+    """
     level, slopes = responses(runs)
-    tasks = runs[0]["tasks"]
+    own = judged(goal, runs[0])
     uniform = np.full(len(level), 1 / len(level))
+    highest = np.inf if kept is None else kept * (level - slopes * np.log(uniform))[~own]
 
     def shares(logits: np.ndarray) -> np.ndarray:
         weights = uniform * np.exp(logits)
         return np.asarray(weights / weights.sum())
 
+    def losses(logits: np.ndarray) -> np.ndarray:
+        return np.asarray(level - slopes * np.log(shares(logits)))
+
     found = minimize(
-        lambda logits: GOALS[goal](level - slopes * np.log(shares(logits)), tasks),
+        lambda logits: GOALS[goal](losses(logits)[own]),
         np.zeros(len(level)),
         bounds=[(-REACH, REACH)] * len(level),
-        method="L-BFGS-B",
-        options={"maxfun": 100_000},
+        **(
+            {"method": "L-BFGS-B", "options": {"maxfun": 100_000}}
+            if kept is None
+            else {
+                "method": "SLSQP",
+                "constraints": {
+                    "type": "ineq",
+                    "fun": lambda logits: highest - losses(logits)[~own],
+                },
+            }
+        ),
     )
     return shares(found.x)
 
 
-def found(goal: str, known: list[Line], **same: Any) -> dict[str, float]:
-    """Task -> its share in the mixture that was best for the goal as it ran in the search.
-
-    Args:
-        goal: of `GOALS`.
-        known: runs so far, others among them.
-        same: keys of a run and what the search has in them, such as its budget.
-    """
-    return best(goal, [run for run in known if run["seed"] == SEED and same.items() <= run.items()])
-
-
 def best(goal: str, runs: list[Line]) -> dict[str, float]:
-    """As `found`, of these runs."""
-    first = min(runs, key=lambda run: GOALS[goal](np.array(run["losses"]), run["tasks"]))
+    """Task -> its share in the mixture that was best for the goal as it ran, of these runs."""
+    first = min(runs, key=lambda run: reached(goal, run))
     return dict(zip(first["tasks"], first["average"], strict=True))
 
 
-def mixture(arm: str, key: Line, known: list[Line], count: int) -> np.ndarray:
-    """(K,) shares of an arm of a search, or of what it found.
+def mixture(arm: str, runs: list[Line], count: int) -> np.ndarray:
+    """(K,) shares of an arm of a search.
 
     Args:
-        arm: of `RANDOM`, `PROPOSED` or `FOUND`.
-        key: of the run: regime, budget, bins.
-        known: runs so far.
+        arm: of `RANDOM` or `PROPOSED`.
+        runs: of this search so far.
         count: K.
     """
     if arm in RANDOM:
         return random_mixture(arm, count)
-    same = {name: key[name] for name in ("regime", "budget", "bins")}
-    runs = [line for line in known if line["seed"] == SEED and same.items() <= line.items()]
-    if arm in FOUND:
-        return np.array(list(best(FOUND[arm], runs).values()))
     goal, number = PROPOSED[arm]
-    earlier = [name for name, (_, other) in PROPOSED.items() if other < number]
-    wanted = {"uniform", *RANDOM, *earlier}
-    missing = wanted - {run["arm"] for run in runs}
+    mine = {name for name, (other, round_) in PROPOSED.items() if other == goal and round_ < number}
+    missing = {"uniform", *RANDOM, *mine} - {run["arm"] for run in runs}
     if missing:
         raise SystemExit(f"{arm}: run {', '.join(sorted(missing))} with seed {SEED} first")
-    return proposal(goal, [run for run in runs if run["arm"] in wanted])
+    later = {name for name, (_, round_) in PROPOSED.items() if round_ >= number}
+    return proposal(goal, [run for run in runs if run["arm"] not in later])

@@ -62,6 +62,7 @@ def train(
     initial: np.ndarray | None = None,
     learning: Learning | None = None,
     learn_rows: bool = False,
+    learning_rate: float = LEARNING_RATE,
 ) -> Outcome:
     """One run.
 
@@ -74,6 +75,7 @@ def train(
         initial: (K,) proportions that it starts with; uniform by default.
         learning: of a learned mixture; None for a static one.
         learn_rows: draw rows within a task by their losses.
+        learning_rate: the highest of the run; of a learned one the default.
     """
     pools = data.train.pools
     count = len(pools.tasks)
@@ -109,7 +111,7 @@ def train(
     if learner is not None:
         meta_steps.watch(learner)
     run.start()
-    seconds = train_to_the_end(run, model, make_optimizer(model), rows, LEARNING_RATE)
+    seconds = train_to_the_end(run, model, make_optimizer(model), rows, learning_rate)
     losses, exact = tested(model, data.test)
     return Outcome(
         steps=run.ledger.steps,

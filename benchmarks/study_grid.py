@@ -10,17 +10,15 @@ seeds for the main comparison.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from static_search import found
 from study_arms import ARMS, STATIC, TUNED
 from study_regimes import TARGETS
+from study_searched import searched
 
 REGIMES = ("natural", "balanced", "noise", "duplicates", "targets")
 BUDGETS = (0.05, 0.01, 0.1)  # what says most in the least time comes first
@@ -29,8 +27,6 @@ SEEDS = (1, 2, 3, 4, 5)
 RATES = (1.5e-3, 3e-3)
 TUNED_ON = ("natural", 0.05)
 TUNING_SEEDS = (101, 102)
-# Runs of a search for static mixtures, on seeds that no run of this grid has.
-SEARCHED = Path(__file__).parents[1] / "docs" / "measured" / "learned_signal.jsonl"
 
 # Where nothing was tuned: that of learned_signal.py.
 UNTUNED = 3e-3
@@ -226,13 +222,6 @@ def in_order(cells: Iterable[Cell], chosen: Mapping[str, float]) -> list[Cell]:
     return list(ordered)
 
 
-@cache
-def searched(goal: str) -> dict[str, float]:
-    """Task -> its share in the best static mixture of the search of `learned_signal.py`."""
-    lines = SEARCHED.read_text(encoding="utf-8").splitlines()
-    return found(goal, [json.loads(line) for line in lines], regime="study", budget=TUNED_ON[1])
-
-
 def block(cell: Cell, tokens: int, earlier: Path | None) -> dict[str, Any]:
     """`adapt:` of a cell, as a recipe has it.
 
@@ -246,7 +235,7 @@ def block(cell: Cell, tokens: int, earlier: Path | None) -> dict[str, Any]:
     if arm.key:
         adapt[arm.key] = str(earlier)
     if arm.found_for is not None:
-        adapt["weights"] = searched(arm.found_for)
+        adapt["weights"] = searched(arm.found_for, cell.regime)
     if cell.regime == "targets" and adapt["mixture"] in ("learned", "doge"):
         adapt["learned"] = {**adapt.get("learned", {}), "targets": list(TARGETS)}
     return adapt

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from collect_study import CELLS, MEASURED
 from signal_tables import put
+from static_search import SEED as SEARCH_SEED
 from study_arms import ARMS
 from study_compare import Group
 from study_figures import figures, svg
@@ -25,6 +26,8 @@ from study_measured import Measured, read
 from study_metrics import NATS, SMALLEST
 from study_pretrained import pretrained
 from study_readme import MARKS, in_short
+from study_searched import REGIMES as SEARCHED
+from study_searched import best_mean_said
 from study_tables import (
     bill,
     controls,
@@ -70,6 +73,9 @@ whose greedy answer is right, loss is per supervised token of the test rows; bot
 tasks.
 
 {arms}
+
+{searches} The runs of a search have seed {search_seed}, at 5 %
+([study_search.py](../benchmarks/study_search.py)).
 
 A learning rate is chosen for each arm among {grid}, with seeds {tuning_seeds} in the regime
 {tuned_regime} at {tuned_budget}, by the mean validation loss over tasks: that of uniform mixing,
@@ -181,6 +187,8 @@ def page(measured: Measured, shown: str, tables: Path) -> str:
         seeds=len(SEEDS),
         rates=filled(rates_said(measured)),
         budgets=", ".join(percent(one) for one in sorted(BUDGETS)),
+        searches=" ".join(best_mean_said(regime) for regime in SEARCHED),
+        search_seed=SEARCH_SEED,
         arms=table(
             ("arm", "what it is"),
             [(name, arm.says) for name, arm in ARMS.items() if arm.reported],

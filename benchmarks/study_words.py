@@ -10,6 +10,7 @@ from study_arms import FOUND, STATIC, TUNED
 from study_compare import Group
 from study_grid import RATES, REGIMES, TUNING_SEEDS, UNTUNED, lowest_rate
 from study_measured import Line, Measured
+from study_searched import REGIMES as SEARCHED
 from study_tables import difference, percent, signed
 
 WORDS = {"exact_match": "exact match", "loss": "loss"}
@@ -99,7 +100,11 @@ def not_shown(measured: Measured) -> str:
             f"the regime{'s' if len(missing) > 1 else ''} {', '.join(missing)}, "
             "of which there are no runs yet"
         )
-    parts.append("static mixtures found by search at other budgets than 5 % or in other regimes")
+    searched = ", ".join(SEARCHED)
+    parts.append(
+        "static mixtures found by search at other budgets than 5 % or in other regimes than "
+        f"{searched}"
+    )
     return "; ".join(parts) + "."
 
 

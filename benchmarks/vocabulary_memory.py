@@ -116,8 +116,9 @@ class FusedBench(Bench):
         def with_row_losses() -> None:
             assert losses is not None
             for batch in self.training:
+                losses.before(batch)
                 loss = self.loss(batch)
-                losses.take({}, batch.inputs, batch)
+                losses.take({}, batch.inputs)
                 loss.div(len(self.training)).backward()
             self.optimizer.zero_grad(set_to_none=True)
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from adapt_axolotl.metagradient.estimator import Unreadable
+from adapt_axolotl.metagradient.flat_parts import any_flat
 from adapt_axolotl.metagradient.gradient_products import GradientProducts
 from adapt_axolotl.metagradient.ranks import Ranks
 from adapt_axolotl.metagradient.rows_apart import obstacle_to_cutting, rows_apart
@@ -43,10 +44,10 @@ class SplitReader:
     """Reads optimizer steps: `parts` of each micro-batch, `part_backward` around the forward and
     backward of each of them, then `scores`.
 
-    All processes run as many forwards, as trainers ask for. Those that hold whole parameters take
-    their own tasks; sharded gradients are of all processes at once, so these take the same task at
-    the same time. A sharded score is then a mean over tokens as the loss weighs them: where the
-    loss is the mean over a micro-batch, those of a small one count more.
+    All processes run as many forwards, as trainers ask for, each of its own tasks. FSDP2's
+    gradients are of all processes at once, so there they take the same task at the same time. Such
+    a score is a mean over tokens as the loss weighs them: where the loss is the mean over a
+    micro-batch, those of a small one count more.
 
     Args:
         parameters: the trained ones.
@@ -59,7 +60,7 @@ class SplitReader:
         self, parameters: Sequence[nn.Parameter], v: Sequence[Tensor], num_tasks: int, ranks: Ranks
     ) -> None:
         self._products: GradientProducts | None = GradientProducts(parameters, v)
-        self._together = is_sharded(v)
+        self._together = is_sharded(v) and not any_flat(parameters)
         self._num_tasks = num_tasks
         self._ranks = ranks
         self._read: list[Tensor] = []  # (3,) of each part: product, tokens, weight of a token

@@ -2,8 +2,8 @@
 
 A parameter's hook sees the gradient of this process before it is added to `.grad`, reduced over the
 processes or given to an optimizer's shards; the product is taken there. Where ZeRO-3 shards v, the
-hook adds the gradient up over the processes, of which each keeps its part of v's numbers. On
-parameters that FSDP2 shards no hook fires, and their product is what a backward adds to <v, .grad>.
+hook gathers the parameter's part of it. On parameters that FSDP2 shards no hook fires, and their
+product is what a backward adds to <v, .grad>.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Partial, Replicate
 
-from adapt_axolotl.metagradient.flat_parts import is_flat, sum_here
+from adapt_axolotl.metagradient.flat_parts import is_flat
+from adapt_axolotl.metagradient.sharded import whole
 
 # Numbers that are multiplied at once: what this needs beside v and the gradient.
 CHUNK = 2**24
@@ -38,19 +39,16 @@ class GradientProducts:
         self._handles: list[Any] = []
         self._product: Tensor | None = None
         self._before: Parts = {}
-        self._flat: Parts = {}
         self._device = parameters[0].device
         for parameter, part in zip(parameters, v, strict=True):
-            if is_flat(parameter) and isinstance(part, DTensor):
-                self._handles.append(parameter.register_hook(self._flat_hook(parameter, part)))
-            elif isinstance(part, DTensor):
+            if isinstance(part, DTensor) and not is_flat(parameter):
                 self._sharded.append((parameter, part))
             else:
                 self._handles.append(parameter.register_hook(self._hook(part)))
 
     def begin(self) -> None:
         """Before the forward."""
-        self._before, self._flat = self._held_here(), {}
+        self._before = self._held_here()
         self._product = torch.zeros((), dtype=torch.float64, device=self._device)
 
     def collect(self) -> Tensor:
@@ -64,8 +62,6 @@ class GradientProducts:
         product, self._product = self._product, None
         for (mesh, sharded), after in self._held_here().items():
             product = product + _whole(after - self._before[mesh, sharded], mesh, sharded)
-        for (mesh, sharded), held in self._flat.items():
-            product = product + _whole(held, mesh, sharded) / mesh.size()
         return product
 
     def remove(self) -> None:
@@ -77,18 +73,8 @@ class GradientProducts:
     def _hook(self, part: Tensor) -> Callable[[Tensor], None]:
         def hook(gradient: Tensor) -> None:
             if self._product is not None:
-                self._product = self._product + inner_product(part, gradient)
-
-        return hook
-
-    def _flat_hook(self, parameter: nn.Parameter, part: DTensor) -> Callable[[Tensor], None]:
-        kind = (part.device_mesh, (True,))
-
-        def hook(gradient: Tensor) -> None:
-            if self._product is None:
-                return
-            found = inner_product(part.to_local(), sum_here(parameter, gradient))
-            self._flat[kind] = self._flat.get(kind, torch.zeros_like(found)) + found
+                found = inner_product(whole(part, gradient.device, gradient.shape), gradient)
+                self._product = self._product + found
 
         return hook
 

@@ -62,7 +62,7 @@ def test_an_arm_is_what_a_recipe_can_say(cell: Cell) -> None:
 def test_a_searched_mixture_is_whole_and_not_one_of_equal_shares(
     arm: str,
 ) -> None:
-    cell = Cell("natural", arm, 0.05, 3e-3, 1)
+    cell = Cell(next(iter(ARMS[arm].regimes or ())), arm, 0.05, 3e-3, 1)
     weights = block(cell, 1000, None)["weights"]
     assert len(weights) == 20
     assert sum(weights.values()) == pytest.approx(1.0, abs=1e-4)
@@ -109,7 +109,7 @@ def test_the_grid_has_five_seeds_everywhere_and_ten_where_it_matters_most() -> N
                 more = MORE_SEEDS if main and arm in ("uniform", "learned", "temperature") else ()
                 assert own == ({*SEEDS, *more} if stands_in(arm, regime, budget) else set())
     targets = {cell.arm for cell in cells if cell.regime == "targets"}
-    assert targets == {"uniform_more", "doge", *FORMS}
+    assert targets == {"uniform_more", "searched_targets", "doge", *FORMS}
     assert not stands_in("replay_walk", "noise", 0.05)
     assert not stands_in("learned_cvar", "natural", 0.1)
 

@@ -22,8 +22,9 @@ from adapt_axolotl.metagradient.losses import row_losses
 from adapt_axolotl.metagradient.ranks import Ranks
 from adapt_axolotl.metagradient.sharded import trained_parameters, whole
 from adapt_axolotl.metagradient.task_batch import TaskBatch
+from benchmarks.fsdp_modules import shard
 from tests.support.models import make_exact_model, make_model, make_rows, packed, padded, random_v
-from tests.support.two_processes import in_two_processes, shard
+from tests.support.two_processes import in_two_processes
 
 EXACT = 1e-9
 NUM_TASKS = 5
