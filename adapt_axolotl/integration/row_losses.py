@@ -50,8 +50,9 @@ class RowLosses:
         self._batch: TaskBatch | None = None
         self._of_states: tuple[Tensor, Tensor] | None = None
         decoder = getattr(model, "get_decoder", lambda: None)()
+        self._handle: Any = None
         if isinstance(decoder, nn.Module):
-            decoder.register_forward_hook(self._make)
+            self._handle = decoder.register_forward_hook(self._make)
 
     def before(self, batch: TaskBatch) -> None:
         """Of the forward that follows: its rows."""
@@ -85,6 +86,8 @@ class RowLosses:
         there. Told by the first forward."""
         if self._logits_lost is None:
             self._logits_lost = not bool(logits[0, -1].any())
+            if not self._logits_lost and self._handle is not None:
+                self._handle.remove()  # what it would make is not asked for any more
             if self._logits_lost:
                 LOG.info(
                     "the loss writes over its logits, so the losses of rows are taken from what "
@@ -130,7 +133,7 @@ class RowLosses:
     @torch.compiler.disable  # how many tokens are supervised changes from batch to batch
     def _make(self, module: nn.Module, args: Any, output: Any) -> None:
         """The losses, of what the decoder gives."""
-        if not module.training or self._batch is None or self._logits_lost is False:
+        if not module.training or self._batch is None:
             return
         states = decoder_states(output)
         head = self._head()

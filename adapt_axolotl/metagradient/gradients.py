@@ -87,6 +87,8 @@ def _flat_gradients_of(total: Tensor, parameters: Sequence[nn.Parameter]) -> lis
     found: list[Tensor | None] = [None] * len(parameters)
 
     def keep(number: int, gradient: Tensor) -> None:
+        # A sum over processes of scaled gradients can be more than float16 holds.
+        gradient = gradient.to(torch.promote_types(gradient.dtype, torch.float32))
         sums = flat(parameters[number], sum_here(parameters[number], gradient))
         found[number] = sums / sums.device_mesh.size()
 

@@ -13,7 +13,7 @@ from transformers.pytorch_utils import Conv1D
 
 from adapt_axolotl.metagradient import backward_rules
 from adapt_axolotl.metagradient.direction import direction
-from adapt_axolotl.metagradient.finite_difference import finite_difference_scores
+from adapt_axolotl.metagradient.finite_difference import finite_difference_scores, norm
 from adapt_axolotl.metagradient.in_backward import IN_BACKWARD, BypassedModule, InBackward
 from adapt_axolotl.metagradient.look_ahead import look_ahead
 from adapt_axolotl.metagradient.losses import row_losses, task_losses
@@ -425,3 +425,12 @@ def test_task_losses_are_token_means_and_nan_without_rows() -> None:
         **batch.inputs, labels=torch.where(batch.row_of_token == 2, batch.labels, -100)
     ).loss
     assert losses.means[2].item() == pytest.approx(model_loss.item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("value", [0.5, 1e-4])
+def test_the_length_of_float16_numbers_is_that_of_their_float64_squares(value: float) -> None:
+    """Whose sum is beyond float16, and each of which is below it."""
+    numbers = torch.full((3, 400_000), value, dtype=torch.float16)
+    assert norm([numbers, numbers[0]]) == pytest.approx(
+        float(numbers[0, 0]) * 1_600_000**0.5, rel=1e-6
+    )
