@@ -21,6 +21,7 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from pretrained_results import measured, write_cell
 from study_arms import ARMS
 from study_compare import Group, compared
 from study_done import finished
-from study_grid import MAIN_REGIME, Cell, before, block, in_order
+from study_grid import MAIN_REGIME, RATES, Cell, before, block, in_order
 
 RECIPES = Path(__file__).parents[1] / "recipes" / "pretrained_study"
 MAIN_ARMS = "uniform,proportional,temperature,learned,learned_sharp,replay_permuted"
@@ -47,7 +48,7 @@ def main() -> None:
     check_base(given)
     base = pretrain(given)
     rate = float(recipe("fine_tune")["learning_rate"])
-    chosen = dict.fromkeys(ARMS, rate)
+    chosen = dict.fromkeys(product(ARMS, RATES), rate)
     cells = [
         Cell(MAIN_REGIME, arm, given.budget, rate, seed)
         for seed in given.seeds

@@ -23,6 +23,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +35,14 @@ from study_grid import (
     REGIMES,
     Cell,
     Filter,
+    Rates,
     before,
     best_static,
     grid,
     in_order,
     rates,
     small,
+    tuned_at,
     tuning,
 )
 from study_progress import Display, log_of
@@ -138,9 +141,11 @@ def run(given: argparse.Namespace, console: Console) -> None:
         cells = grid(wanted, chosen, best_static(losses, chosen) if whole else None)
     if not cells:
         sys.exit("no cell of the grid is left by these filters")
-    for rate in sorted(set(chosen.values())):
-        own = ", ".join(arm for arm, its in chosen.items() if its == rate)
-        console.print(f"learning rate {rate:g}: {own}", highlight=False)
+    budgets = dict.fromkeys(tuned_at(cell.budget) for cell in cells)
+    for budget, rate in product(budgets, sorted(set(chosen.values()))):
+        own = ", ".join(arm for arm in ARMS if chosen[arm, budget] == rate)
+        if own:
+            console.print(f"learning rate {rate:g} at {budget:.0%}: {own}", highlight=False)
     stage(given, about, in_order(cells, chosen), chosen, console, "the grid")
 
 
@@ -165,7 +170,7 @@ def stage(
     given: argparse.Namespace,
     about: dict[str, Any],
     cells: list[Cell],
-    chosen: Mapping[str, float],
+    chosen: Rates,
     console: Console,
     what: str,
 ) -> None:
@@ -201,7 +206,7 @@ def to_do(out: Path, cells: Sequence[Cell]) -> list[Cell]:
 
 
 def start_cell(
-    out: Path, natural_tokens: int, chosen: Mapping[str, float], cell: Cell
+    out: Path, natural_tokens: int, chosen: Rates, cell: Cell
 ) -> subprocess.Popen[bytes]:
     """A process that trains a cell; the one that it needs is done."""
     needed = before(cell, chosen)

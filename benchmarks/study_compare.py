@@ -20,7 +20,16 @@ from pathlib import Path
 from typing import Any
 
 from study_arms import ARMS, REPORTED
-from study_grid import BUDGETS, MAIN_REGIME, MORE_SEEDS, TUNING_SEEDS, Cell, best_static
+from study_grid import (
+    BUDGETS,
+    MAIN_REGIME,
+    MORE_SEEDS,
+    TUNING_SEEDS,
+    Cell,
+    Rates,
+    best_static,
+    rate_of,
+)
 from study_metrics import METRICS, SMALLEST, suite_name
 from study_regimes import counted
 
@@ -51,26 +60,24 @@ class Group:
     unfinished: Mapping[str, int]
 
 
-def reported(cells: Sequence[Cell], chosen: Mapping[str, float]) -> list[Cell]:
+def reported(cells: Sequence[Cell], chosen: Rates) -> list[Cell]:
     """Those that stand for their arm: at its learning rate, and not of the tuning seeds."""
     return [
         cell
         for cell in cells
         if cell.arm in REPORTED
         and cell.seed not in TUNING_SEEDS
-        and cell.learning_rate == chosen[cell.arm]
+        and cell.learning_rate == rate_of(cell.arm, cell.budget, chosen)
     ]
 
 
-def groups(
-    cells: Sequence[Cell], losses: Mapping[Cell, float], chosen: Mapping[str, float]
-) -> Iterator[Group]:
+def groups(cells: Sequence[Cell], losses: Mapping[Cell, float], chosen: Rates) -> Iterator[Group]:
     """All comparisons that there are runs for.
 
     Args:
         cells: that are done.
         losses: validation losses, by which the best static arm was chosen.
-        chosen: learning rate of each arm.
+        chosen: learning rates.
     """
     own = reported(cells, chosen)
     budgets = sorted({cell.budget for cell in own}, key=lambda one: (one not in BUDGETS, one))

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow.parquet
 from collect_study import CELLS, COMPARISONS
 from study_compare import Group, groups
-from study_grid import Cell, before, rates
+from study_grid import Cell, Rates, before, rates
 from study_regimes import counted
 
 Line = dict[str, Any]
@@ -83,8 +83,8 @@ class Measured:
         return {cell: mean if math.isfinite(mean) else math.inf for cell, mean in means.items()}
 
     @cached_property
-    def rates(self) -> dict[str, float]:
-        """Learning rate of each arm."""
+    def rates(self) -> Rates:
+        """The learning rates."""
         return rates(self.losses)
 
     @cached_property

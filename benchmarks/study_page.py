@@ -77,11 +77,12 @@ tasks.
 {searches} The runs of a search have seed {search_seed}, at 5 %
 ([study_search.py](../benchmarks/study_search.py)).
 
-A learning rate is chosen for each arm among {grid}, with seeds {tuning_seeds} in the regime
-{tuned_regime} at {tuned_budget}, by the mean validation loss over tasks: that of uniform mixing,
-unless another one is better for the arm with every seed. No such run is in a table. A control has
-the rate of the run that it comes from, other objectives of ADAPT that of `learned`, a searched
-mixture that of `uniform`, `doremi` its own in all three runs.
+A learning rate is chosen for each arm {grid},
+with seeds {tuning_seeds} in the regime `{tuned_regime}`, by the mean validation loss over tasks:
+that of uniform mixing, unless another one is better for the arm with every seed. Another budget has
+the rates of the nearest one. No such run is in a table. A control has the rate of the run that it
+comes from, other objectives of ADAPT that of `learned`, a searched mixture that of `uniform`,
+`doremi` its own in all three runs.
 
 ADAPT's own settings were chosen on these twenty tasks with seeds 101 to 104
 ([learned_signal.md](learned_signal.md)), those of the other methods are their papers' but for DoGE,
@@ -179,7 +180,6 @@ def page(measured: Measured, shown: str, tables: Path) -> str:
         shown: its figures.
         tables: their folder; those of the pretrained model are below it.
     """
-    regime, budget = TUNED_ON
     return TEXT.format(
         findings="\n\n".join(map(filled, findings(measured))),
         not_shown=filled(f"What this does not show: {not_shown(measured)}"),
@@ -194,10 +194,12 @@ def page(measured: Measured, shown: str, tables: Path) -> str:
             [(name, arm.says) for name, arm in ARMS.items() if arm.reported],
             set(),
         ),
-        grid=", ".join(f"{rate:g}" for rate in RATES),
+        grid=" and ".join(
+            f"among {', '.join(f'{rate:g}' for rate in tried)} at {percent(budget)}"
+            for budget, tried in RATES.items()
+        ),
         tuning_seeds=" and ".join(map(str, TUNING_SEEDS)),
-        tuned_regime=f"`{regime}`",
-        tuned_budget=percent(budget),
+        tuned_regime=TUNED_ON,
         smallest_exact=SMALLEST["exact_match"],
         smallest_loss=SMALLEST["loss"] * NATS,
         results="\n\n".join(

@@ -1,12 +1,12 @@
-"""The study in short, for the README: what each way of mixing does at the budget and in the regime
-that learning rates were chosen on. Differences and verdicts are those of the page."""
+"""The study in short, for the README: what each way of mixing does in one regime at one budget.
+Differences and verdicts are those of the page."""
 
 from __future__ import annotations
 
 import numpy as np
 from study_arms import ARMS, FORMS
 from study_compare import CONTROLS, Group
-from study_grid import TUNED_ON
+from study_grid import FIRST
 from study_measured import Measured
 from study_tables import difference, interval, percent
 
@@ -22,7 +22,7 @@ def in_short(measured: Measured) -> str:
     found = [
         group
         for group in measured.groups
-        if (group.regime, group.budget) == TUNED_ON and group.kind == "all"
+        if (group.regime, group.budget) == FIRST and group.kind == "all"
     ]
     if not found:
         return ""

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from study_arms import FOUND, STATIC, TUNED
 from study_compare import Group
-from study_grid import RATES, REGIMES, TUNING_SEEDS, UNTUNED, lowest_rate
+from study_grid import RATES, REGIMES, TUNING_SEEDS, UNTUNED, lowest_rate, tuned_at
 from study_measured import Line, Measured
 from study_searched import REGIMES as SEARCHED
 from study_tables import difference, percent, signed
@@ -110,38 +110,52 @@ def not_shown(measured: Measured) -> str:
 
 def rates_said(measured: Measured) -> str:
     """Which learning rates were tuned."""
-    tuned = {cell.arm for cell in measured.runs if cell.seed in TUNING_SEEDS}
+    budgets = dict.fromkeys(
+        tuned_at(cell.budget) for cell in measured.runs if cell.seed not in TUNING_SEEDS
+    )
+    return " ".join(_rates_said(measured, budget) for budget in budgets)
+
+
+def _rates_said(measured: Measured, budget: float) -> str:
+    """Those of one budget, and of others that have them from it."""
+    tuned = {
+        cell.arm for cell in measured.runs if cell.seed in TUNING_SEEDS and cell.budget == budget
+    }
     missing = [arm for arm in TUNED if arm not in tuned]
     if not tuned:
-        return "No learning rate has been tuned for these runs: all arms have the same."
-    parts = ["Learning rates were tuned as said below."]
+        return f"No learning rate has been tuned at {budget:.0%}: all arms have the same there."
+    parts = [f"At {budget:.0%} learning rates were tuned as said below."]
     if missing:
-        parts = [f"Learning rates have not been tuned yet for {', '.join(missing)}."]
-    edge = [arm for arm in TUNED if arm in tuned and measured.rates[arm] == min(RATES)]
-    if edge:
-        parts.append(f"The lowest rate, below which none was tried, is that of {', '.join(edge)}.")
+        parts = [f"At {budget:.0%} they have not been tuned yet for {', '.join(missing)}."]
+    others = {cell.learning_rate for cell in measured.losses if cell.budget == budget}
+    for edge, most in ((min, "lowest"), (max, "highest")):
+        rate = edge({*RATES[budget], *others})
+        own = [arm for arm in TUNED if arm in tuned and measured.rates[arm, budget] == rate]
+        if own:
+            parts.append(f"The {most} one that was tried, {rate:g}, is that of {', '.join(own)}.")
     moved = [
         arm
         for arm in TUNED
-        if arm in tuned and lowest_rate(arm, measured.losses) not in (None, measured.rates[arm])
+        if arm in tuned
+        and lowest_rate(arm, budget, measured.losses) not in (None, measured.rates[arm, budget])
     ]
     if moved:
         parts.append(
-            "Until the tuning runs were in, and before any reported run, the rule was the lowest "
-            "mean over the seeds alone; it was changed because noise then decides at which of two "
-            f"rates an arm is compared. It would have given another rate to {', '.join(moved)}."
+            "Until the first tuning runs were in, and before any reported run, the rule was the "
+            "lowest mean over the seeds alone; it was changed because noise then decides at which "
+            f"of two rates an arm is compared. It would have given another to {', '.join(moved)}."
         )
-    for rate in sorted({cell.learning_rate for cell in measured.losses} - {*RATES, UNTUNED}):
-        parts.append(tried(measured, rate))
+    for rate in sorted(others - {*RATES[budget], UNTUNED}):
+        parts.append(tried(measured, budget, rate))
     return " ".join(parts)
 
 
-def tried(measured: Measured, rate: float) -> str:
+def tried(measured: Measured, budget: float, rate: float) -> str:
     """What another rate did to the validation loss, where it was tried."""
     worse: dict[str, list[float]] = {}
     for cell, loss in measured.losses.items():
-        if cell.learning_rate == rate and cell.seed in TUNING_SEEDS:
-            same = [replace(cell, learning_rate=one) for one in RATES]
+        if (cell.budget, cell.learning_rate) == (budget, rate) and cell.seed in TUNING_SEEDS:
+            same = [replace(cell, learning_rate=one) for one in RATES[budget]]
             found = [measured.losses[one] for one in same if one in measured.losses]
             if found:
                 worse.setdefault(cell.arm, []).append(loss - min(found))

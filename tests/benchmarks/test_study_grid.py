@@ -23,6 +23,7 @@ from study_grid import (
     block,
     grid,
     in_order,
+    rate_of,
     rates,
     small,
     stands_in,
@@ -89,7 +90,7 @@ def test_runs_that_an_arm_comes_from_are_added_and_trained_as_it_is() -> None:
 
 
 def test_more_tokens_are_those_of_the_learner_at_its_own_rate() -> None:
-    chosen = CHOSEN | {"learned": 6e-3}
+    chosen = CHOSEN | {("learned", 0.05): 6e-3}
     more = Cell("natural", "uniform_more", 0.05, 3e-3, 1)
     assert before(more, chosen) == Cell("natural", "learned", 0.05, 6e-3, 1)
 
@@ -114,22 +115,32 @@ def test_the_grid_has_five_seeds_everywhere_and_ten_where_it_matters_most() -> N
     assert not stands_in("learned_cvar", "natural", 0.1)
 
 
-def test_learning_rates_come_from_whole_tuning_alone() -> None:
-    known = losses({"odm": RATES[0], "learned": RATES[0]})
+@pytest.mark.parametrize("budget", RATES)
+def test_learning_rates_come_from_whole_tuning_alone(budget: float) -> None:
+    low, high, *_ = RATES[budget]
+    known = losses({"odm": low, "learned": low})
     chosen = rates(known)
-    assert (chosen["odm"], chosen["learned"], chosen["uniform"]) == (RATES[0], RATES[0], RATES[1])
-    assert chosen["replay_reversed"] == RATES[0]  # a control has its run's
-    del known[Cell(TUNED_ON[0], "odm", TUNED_ON[1], RATES[1], TUNING_SEEDS[0])]
-    assert rates(known)["odm"] == UNTUNED
+    found = tuple(chosen[arm, budget] for arm in ("odm", "learned", "uniform"))
+    assert found == (low, low, high)
+    assert chosen["replay_reversed", budget] == low  # a control has its run's
+    del known[Cell(TUNED_ON, "odm", budget, high, TUNING_SEEDS[0])]
+    assert rates(known)["odm", budget] == UNTUNED
+
+
+def test_each_budget_has_the_rates_of_the_nearest_one_that_was_tuned() -> None:
+    chosen = {("odm", 0.05): 1.0, ("odm", 0.01): 2.0}
+    found = {budget: rate_of("odm", budget, chosen) for budget in (0.005, 0.01, 0.02, 0.05, 0.1)}
+    assert found == {0.005: 2.0, 0.01: 2.0, 0.02: 2.0, 0.05: 1.0, 0.1: 1.0}
 
 
 def test_an_arm_has_the_rate_of_uniform_mixing_unless_its_own_is_better_with_every_seed() -> None:
-    low, high = RATES
+    low, high = RATES[0.05]
     known = losses({"uniform": low, "odm": high, "learned": high})
-    by_one_seed = Cell(TUNED_ON[0], "learned", TUNED_ON[1], low, TUNING_SEEDS[0])
+    by_one_seed = Cell(TUNED_ON, "learned", 0.05, low, TUNING_SEEDS[0])
     known[by_one_seed] = known[replace(by_one_seed, learning_rate=high)] - 1e-6
     chosen = rates(known)
-    assert (chosen["uniform"], chosen["odm"], chosen["learned"]) == (low, high, low)
+    found = tuple(chosen[arm, 0.05] for arm in ("uniform", "odm", "learned"))
+    assert found == (low, high, low)
 
 
 def test_tuning_is_of_the_arms_that_are_asked_for() -> None:
