@@ -17,10 +17,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from fsdp_modules import shard
 from meta_steps import WIDE, Bench
-from torch import Tensor, nn
-from torch.distributed.fsdp import fully_shard
-from transformers.modeling_layers import GradientCheckpointingLayer
+from torch import Tensor
 
 from adapt_axolotl.integration.eval_mode import evaluation_mode
 from adapt_axolotl.metagradient.direction import direction
@@ -90,13 +89,6 @@ def tell(v: list[Tensor], reading: int, parameter_bytes: int) -> None:
     held = sum(held_here(part).numel() * part.element_size() for part in v)
     sys.stdout.write(f"shares {held / parameter_bytes} {reading / parameter_bytes}\n")
     sys.stdout.flush()
-
-
-def shard(model: nn.Module) -> None:
-    """As Axolotl does: the layers and the whole are modules of their own, inner ones first."""
-    for module in reversed([*model.modules()]):
-        if isinstance(module, GradientCheckpointingLayer) or module is model:
-            fully_shard(module, reshard_after_forward=True)
 
 
 def reset_peak() -> None:

@@ -20,7 +20,7 @@ from torch.nn.functional import linear
 AT_ONCE = 64
 
 
-def go_around_the_head(model: Any) -> None:
+def train_by_fused_loss(model: Any) -> None:
     """From here on a training forward with labels gives the mean loss alone, by the head's weight.
 
     Args:

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from allocated_bytes import peak_bytes
-from fused_loss import go_around_the_head
+from fused_loss import train_by_fused_loss
 from transformers import Gemma3TextConfig, LlamaConfig, PretrainedConfig, Qwen3Config
 
 from adapt_axolotl.commands.preview.fake_step import StepShape, step_bytes
@@ -73,7 +73,7 @@ def counted(config: PretrainedConfig, shape: StepShape) -> int:
     if shape.lora is not None:
         model = get_peft_model(model, LoraConfig(**shape.lora))
     if shape.fused_loss:
-        go_around_the_head(model)
+        train_by_fused_loss(model)
     model.train()
     ids = torch.randint(3, config.vocab_size, (shape.sequences, shape.tokens))
 

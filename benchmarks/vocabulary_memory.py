@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 from allocated_bytes import peak_bytes
-from fused_loss import go_around_the_head
+from fused_loss import train_by_fused_loss
 from meta_steps import Bench, Shape
 from torch import Tensor
 
@@ -88,7 +88,7 @@ class FusedBench(Bench):
         super().__init__(shape, 2, lora=kind == "LoRA", dtype=torch.float32, device=device)
         self.fused = fused
         if fused:
-            go_around_the_head(self.model)
+            train_by_fused_loss(self.model)
 
     def loss(self, batch: TaskBatch) -> Any:
         return self.model(**batch.inputs, labels=batch.labels)

@@ -89,9 +89,9 @@ of rows under a fused loss apply the head once more, half of what a fused loss t
 logits twice, and reading a trained head once more along v. In Qwen3-0.6B the head is about a
 quarter of a step, in larger models less. The check runs once a run. The fused loss is a stand-in in
 plain PyTorch ([fused_loss.py](../benchmarks/fused_loss.py)), which holds less than Liger's kernel
-did under Triton's interpreter. Not on a GPU yet. Under FSDP2 a head's weight is whole only within
-the model's own forward, so there the logits of all supervised tokens of a micro-batch are held at
-once.
+did under Triton's interpreter. Not on a GPU yet. Under FSDP2 and ZeRO-3 a head's weight is whole
+only within the model's own forward, so there the logits of all supervised tokens of a micro-batch
+are held at once.
 
 {vocabulary_memory}
 

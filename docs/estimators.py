@@ -30,7 +30,10 @@ Of each YAML we took what decides this: the family of the model, what is trained
 quantisation-aware training. Of that a tiny model with random weights was built from Transformers'
 own classes, and a run's own choice decided, on a CPU: obstacles, the self-check against one
 backward a task, and a training step that is read. `benchmarks/example_yamls.py` says what differs
-from training. Two tasks, eight rows a step.
+from training. Two tasks, eight rows a step. The choice is not told how many tokens a step holds, so
+`split_batches` always comes after the finite difference here. In a run whose micro-batches hold 512
+tokens of a task, or more, and whose parameters are whole it comes first, so lfm2, granite4, btlm
+and llama-4 with flex attention, which stand as `finite_difference`, get `split_batches`.
 
 {summary}
 

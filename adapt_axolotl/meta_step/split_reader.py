@@ -46,8 +46,9 @@ class SplitReader:
 
     All processes run as many forwards, as trainers ask for, each of its own tasks. FSDP2's
     gradients are of all processes at once, so there they take the same task at the same time. Such
-    a score is a mean over tokens as the loss weighs them: where the loss is the mean over a
-    micro-batch, those of a small one count more.
+    a score is a mean over tokens as the loss weighs them. Under Axolotl that is usually a mean over
+    a process's tokens of the step (`average_tokens_across_devices` is False), so those of a process
+    with few count more: first scores were within 15 % of the largest of one process's.
 
     Args:
         parameters: the trained ones.

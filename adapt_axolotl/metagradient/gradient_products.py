@@ -20,7 +20,7 @@ from adapt_axolotl.metagradient.flat_parts import is_flat
 from adapt_axolotl.metagradient.sharded import whole
 
 # Numbers that are multiplied at once: what this needs beside v and the gradient.
-CHUNK = 2**24
+NUMBERS_AT_ONCE = 2**24
 
 Parts = dict[tuple[DeviceMesh, tuple[bool, ...]], Tensor]
 """By mesh, and by which of its dimensions parameters are sharded."""
@@ -103,7 +103,11 @@ def inner_product(part: Tensor, gradient: Tensor) -> Tensor:
     """<part, gradient>, added up in float64; the products themselves need no more than float32."""
     wide = torch.float64 if gradient.dtype == torch.float64 else torch.float32
     total = torch.zeros((), dtype=torch.float64, device=gradient.device)
-    chunks = zip(part.reshape(-1).split(CHUNK), gradient.reshape(-1).split(CHUNK), strict=True)
+    chunks = zip(
+        part.reshape(-1).split(NUMBERS_AT_ONCE),
+        gradient.reshape(-1).split(NUMBERS_AT_ONCE),
+        strict=True,
+    )
     for one, other in chunks:
         total += (one.to(wide) * other.to(wide)).sum(dtype=torch.float64)
     return total

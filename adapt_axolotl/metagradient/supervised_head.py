@@ -3,8 +3,8 @@
 With a vocabulary of 150,000 the logits of every position are the largest tensor of a forward, and
 training with a fused loss never makes them. So the head sees supervised positions only, and where
 even these are many, it sees them chunk by chunk and a backward computes each chunk again. A head
-that FSDP2 shards sees them at once; there the loss of its logits is in chunks, so that they are
-held in the type that the model gives them and not in float32.
+that FSDP2 or ZeRO-3 shards sees them at once; there the loss of its logits is in chunks, so that
+they are held in the type that the model gives them and not in float32.
 
 Dimensions: B sequences, T tokens, N supervised tokens, V vocabulary, H features.
 """
@@ -56,8 +56,8 @@ def supervised_token_losses(
     if head is None:
         return _losses(model(**inputs).logits[:, :-1][predicts], labels)
     vocabulary = head.weight.shape[0]
-    # FSDP has the head's weight whole only while the model's own forward runs. Not asked of the
-    # weight, which a forward may leave whole: all processes must go the same way.
+    # FSDP2 and ZeRO-3 have the head's weight whole only while the model's own forward runs. Not
+    # asked of the weight, which a forward may leave whole: all processes must go the same way.
     if len(labels) * vocabulary > CHUNK and not has_shards(model):
         after = after_the_head(model)
         hidden, first = _hidden(model, head, inputs, predicts)

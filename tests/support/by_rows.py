@@ -12,11 +12,11 @@ from transformers import MixtralConfig, MixtralForCausalLM, PreTrainedModel
 from tests.support.models import _COMMON, make_model, trained
 
 
-def experts() -> Any:
+def experts(**changes: Any) -> Any:
+    """A Mixtral; its config as changed."""
     torch.manual_seed(0)
-    config = MixtralConfig(
-        num_local_experts=4, num_experts_per_tok=2, attn_implementation="eager", **_COMMON
-    )
+    keys = {"num_local_experts": 4, "num_experts_per_tok": 2, "attn_implementation": "eager"}
+    config = MixtralConfig(**{**_COMMON, **keys, **changes})
     model: PreTrainedModel = MixtralForCausalLM(config)
     with torch.no_grad():
         for parameter in model.parameters():

@@ -96,8 +96,3 @@ def measure_watched(model: torch.nn.Module, ranks: Ranks) -> dict[str, Any]:
 @cache
 def alone(kind: str) -> dict[str, Any]:
     return measure(MODELS[kind](), Ranks())
-
-
-def error(found: list[torch.Tensor], expected: list[torch.Tensor]) -> float:
-    largest = max(float(one.abs().max()) for one in expected)
-    return max(float((a - b).abs().max()) for a, b in zip(found, expected, strict=True)) / largest

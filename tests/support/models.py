@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import torch
@@ -179,6 +180,14 @@ def read_in_backward(model, parameters, batches, v, scale=1.0, context=torch.ena
     return scores_from_rows(torch.cat(products), tokens, tasks, 4)
 
 
-def relative_error(found: torch.Tensor, expected: torch.Tensor) -> float:
-    """The largest difference over the largest of what is expected."""
+def relative_error(
+    found: torch.Tensor | Sequence[torch.Tensor], expected: torch.Tensor | Sequence[torch.Tensor]
+) -> float:
+    """The largest difference over the largest of what is expected; of one tensor, or of several
+    together."""
+    if not isinstance(found, torch.Tensor):
+        assert [one.shape for one in found] == [one.shape for one in expected]
+        found = torch.cat([one.flatten() for one in found])
+    if not isinstance(expected, torch.Tensor):
+        expected = torch.cat([one.flatten() for one in expected])
     return float((found - expected).abs().max() / expected.abs().max())

@@ -29,6 +29,12 @@ LORA = {
 }
 
 
+def weights_of(run: Path) -> dict[str, Any]:
+    """Keys of a recipe that goes on from a run's weights: ZeRO-3 draws random ones in another
+    order than one process."""
+    return {"base_model": str(run), "reinit_weights": False}
+
+
 def train_with_deepspeed(
     tiny: Path,
     folder: Path,

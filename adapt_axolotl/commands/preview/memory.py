@@ -194,18 +194,20 @@ def adapt_adds(
     processes: int,
 ) -> int:
     """Bytes that measuring holds beyond the training step (docs/cost.md has what was counted)."""
-    logits = 4 * min(CHUNK, shape.sequences * shape.tokens * found.vocabulary)
+    every = 4 * shape.sequences * shape.tokens * found.vocabulary
+    logits = min(4 * CHUNK, every)
     meta, adapt = planned.meta, planned.spec.adapt
     if isinstance(meta, MetaSettings):
         v = found.trained * (2 if shape.dtype == torch.float16 else 1)
-        weights = found.frozen_linear + found.other_frozen + found.trained
-        # ZeRO-3 gathers all weights for a meta step.
-        whole = weights - weights // processes if stage == 3 and planned.config.deepspeed else 0
-        if stage == 3 and not whole:
+        if stage == 3:
             v //= processes
+            # A head that is sharded sees all supervised tokens of a validation micro-batch at once,
+            # at most all of it. Where training makes all logits, its step holds as many.
+            if shape.fused_loss:
+                logits = every
         if meta.estimators[0] is FINITE_DIFFERENCE:
-            return whole + max(0, 2 * v + 3 * logits - step)
-        return whole + v + 2 * logits
+            return max(0, 2 * v + 3 * logits - step)
+        return v + 2 * logits
     by_losses = planned.meta is not None or adapt.follows_losses or adapt.log_task_losses
     takes = by_losses or planned.plan.learn_rows
     return 2 * logits if takes and shape.fused_loss else 0

@@ -6,14 +6,12 @@ float32 on both sides, but sums over processes round differently: tolerances as 
 from __future__ import annotations
 
 from contextlib import nullcontext
-from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from accelerate.utils.deepspeed import HfDeepSpeedConfig
-from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
 
 from adapt_axolotl.integration import zero3
 from adapt_axolotl.integration.zero3 import measured_in_parts, refuse_other_parts
@@ -25,34 +23,16 @@ from adapt_axolotl.metagradient.losses import row_losses
 from adapt_axolotl.metagradient.per_task import per_task_scores
 from adapt_axolotl.metagradient.ranks import Ranks
 from adapt_axolotl.metagradient.sharded import held_here, trained_parameters
-from tests.support.measured import MODELS, TOLERANCE, alone, error, measure_watched
+from tests.support.by_rows import experts
+from tests.support.measured import MODELS, TOLERANCE, alone, measure_watched
 from tests.support.measuring_rows import TASKS, make_measuring_rows
-from tests.support.models import make_rows, padded
+from tests.support.models import make_rows, padded, relative_error
 from tests.support.two_processes import in_two_processes
 from tests.support.zero3 import zero3_engine
 
 # The kind of model, and up to which size DeepSpeed leaves a parameter whole.
 CASES = [*((kind, 0) for kind in MODELS), ("qwen3", 100_000)]
 WEIGHTS = torch.tensor([0.5, 0.2, 0.3], dtype=torch.float64)
-
-
-def make_experts() -> torch.nn.Module:
-    """A model with blocks that DeepSpeed gathers as one."""
-    torch.manual_seed(0)
-    config = Qwen3MoeConfig(
-        vocab_size=61,
-        hidden_size=32,
-        intermediate_size=48,
-        moe_intermediate_size=16,
-        num_experts=4,
-        num_experts_per_tok=2,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=8,
-        use_cache=False,
-    )
-    return Qwen3MoeForCausalLM(config).eval()
 
 
 def measure_sharded(kind: str, keep_whole: int, ranks: Ranks) -> dict[str, Any]:
@@ -127,11 +107,12 @@ def everything(ranks: Ranks) -> dict[Any, Any]:
     return found
 
 
-def experts(ranks: Ranks) -> list[Any]:
+def train_experts(ranks: Ranks) -> list[Any]:
+    """Weights after training, unread and read, with blocks that DeepSpeed gathers as one."""
     zero3.is_deepspeed_zero3_enabled = lambda: True
     found = []
     for measures in (False, True):
-        engine = zero3_engine(make_experts(), ranks)
+        engine = zero3_engine(experts(), ranks)
         for number in range(4):
             if measures:
                 _measured(engine, number // 2, ranks)
@@ -174,12 +155,12 @@ def test_a_sharded_model_gives_v_and_scores_of_a_whole_one(case: Any, on_two: An
     expected = alone(case[0])
     for found in (one[case] for one in on_two):
         for key in ("v", "ahead"):
-            assert error(found[key], [part.flatten() for part in expected[key]]) < 1e-5
+            assert relative_error(found[key], [part.flatten() for part in expected[key]]) < 1e-5
         assert found["losses"].numpy() == pytest.approx(expected["losses"].numpy(), rel=1e-6)
         for name, scores in expected["scores"].items():
             seen = torch.isfinite(scores)
             assert seen.tolist() == [True, True, False]
-            assert error([found["scores"][name][seen]], [scores[seen]]) < TOLERANCE[name], name
+            assert relative_error(found["scores"][name][seen], scores[seen]) < TOLERANCE[name], name
         assert found["check"].passed
 
 
@@ -202,13 +183,13 @@ def test_training_that_is_measured_and_read_is_the_same_to_the_bit(name: str, on
         for found, expected in zip(read["weights"], unread["weights"], strict=True):
             assert torch.equal(found, expected)
         assert len(read["scores"]) == 2
-        assert error(read["scores"], read["expected"]) < 1e-5
+        assert relative_error(read["scores"], read["expected"]) < 1e-5
 
 
 @pytest.mark.slow
 def test_measuring_blocks_that_are_gathered_as_one_leaves_training_as_it_is(
     tmp_path: Any,
 ) -> None:
-    for unread, read in in_two_processes(partial(experts), tmp_path):
+    for unread, read in in_two_processes(train_experts, tmp_path):
         for found, expected in zip(read, unread, strict=True):
             assert torch.equal(found, expected)

@@ -23,7 +23,15 @@ from adapt_axolotl.metagradient.ranks import Ranks
 from adapt_axolotl.metagradient.sharded import trained_parameters, whole
 from adapt_axolotl.metagradient.task_batch import TaskBatch
 from benchmarks.fsdp_modules import shard
-from tests.support.models import make_exact_model, make_model, make_rows, packed, padded, random_v
+from tests.support.models import (
+    make_exact_model,
+    make_model,
+    make_rows,
+    packed,
+    padded,
+    random_v,
+    relative_error,
+)
 from tests.support.two_processes import in_two_processes
 
 EXACT = 1e-9
@@ -122,11 +130,6 @@ def alone(layout: str) -> dict[str, Any]:
     return trained_split("", layout, Ranks())
 
 
-def error(found: list[torch.Tensor], expected: list[torch.Tensor]) -> float:
-    largest = max(float(one.abs().max()) for one in expected)
-    return max(float((a - b).abs().max()) for a, b in zip(found, expected, strict=True)) / largest
-
-
 def products_and_tokens(number: int, layout: str) -> torch.Tensor:
     """(K, 2) of each task in a micro-batch: <v, gradient of its token losses>, and how many."""
     model = make_exact_model("qwen3")
@@ -151,10 +154,10 @@ def test_one_process_scores_its_tasks_and_adds_up_their_gradients(layout: str) -
     for number in range(len(MICRO_BATCHES)):
         (0.25 * row_losses(model, micro_batch(number, layout))[0].sum()).backward()
     scores = found["scores"]
-    assert error([scores.inner_products[:4]], [expected[:4, 0] / expected[:4, 1]]) < EXACT
+    assert relative_error(scores.inner_products[:4], expected[:4, 0] / expected[:4, 1]) < EXACT
     assert torch.isnan(scores.inner_products[4])
     assert scores.rows.tolist() == [3, 2, 3, 2, 0]  # parts
-    assert error(found["gradients"], [p.grad for p in parameters]) < EXACT
+    assert relative_error(found["gradients"], [p.grad for p in parameters]) < EXACT
     assert found["forwards"] == 10
 
 
@@ -197,14 +200,16 @@ def test_two_processes_give_the_scores_and_the_gradient_of_one(
     expected = alone(layout)
     for found in (one[wrapping, layout] for one in on_two):
         scores, others = found["scores"], expected["scores"]
-        assert error([scores.inner_products[:4]], [others.inner_products[:4]]) < EXACT
+        assert relative_error(scores.inner_products[:4], others.inner_products[:4]) < EXACT
         assert torch.isnan(scores.inner_products[4])
-        assert error(found["gradients"], expected["gradients"]) < EXACT
+        assert relative_error(found["gradients"], expected["gradients"]) < EXACT
         if wrapping == "ddp":
             # The same parts; sharded gradients are those of both processes at once.
             assert torch.equal(scores.rows, others.rows)
             known = torch.isfinite(others.standard_errors)
-            assert error([scores.standard_errors[known]], [others.standard_errors[known]]) < 1e-6
+            assert (
+                relative_error(scores.standard_errors[known], others.standard_errors[known]) < 1e-6
+            )
     # What trainers add up over processes at each forward is added up by both.
     assert on_two[0][wrapping, layout]["forwards"] == on_two[1][wrapping, layout]["forwards"]
 
@@ -217,7 +222,7 @@ def test_sharded_scores_are_over_tokens_as_the_loss_weighs_them(on_two: Any) -> 
     )
     for one in on_two:
         found = one["unequal"].inner_products[:4]
-        assert error([found], [expected[:4, 0] / expected[:4, 1]]) < EXACT
+        assert relative_error(found, expected[:4, 0] / expected[:4, 1]) < EXACT
 
 
 @pytest.mark.slow

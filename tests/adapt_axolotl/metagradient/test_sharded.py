@@ -22,9 +22,9 @@ from adapt_axolotl.metagradient.sharded import (
     trained_parameters,
 )
 from benchmarks.fsdp_modules import shard
-from tests.support.measured import MODELS, TOLERANCE, alone, error, measure_watched
+from tests.support.measured import MODELS, TOLERANCE, alone, measure_watched
 from tests.support.measuring_rows import TASKS
-from tests.support.models import make_model, make_rows, packed
+from tests.support.models import make_model, make_rows, packed, relative_error
 from tests.support.two_processes import in_two_processes
 
 # The kind of model, and whether its layers give up their whole parameters after a forward.
@@ -92,13 +92,13 @@ def on_two(tmp_path_factory: pytest.TempPathFactory) -> list[dict[Any, Any]]:
 def test_a_sharded_model_gives_v_and_scores_of_a_whole_one(case: Any, on_two: Any) -> None:
     expected = alone(case[0])
     for found in (one[case] for one in on_two):
-        assert error(found["v"], expected["v"]) < 1e-5
-        assert error(found["ahead"], expected["ahead"]) < 1e-5
+        assert relative_error(found["v"], expected["v"]) < 1e-5
+        assert relative_error(found["ahead"], expected["ahead"]) < 1e-5
         assert found["losses"].numpy() == pytest.approx(expected["losses"].numpy(), rel=1e-6)
         for name, scores in expected["scores"].items():
             seen = torch.isfinite(scores)
             assert seen.tolist() == [True, True, False]
-            assert error([found["scores"][name][seen]], [scores[seen]]) < TOLERANCE[name], name
+            assert relative_error(found["scores"][name][seen], scores[seen]) < TOLERANCE[name], name
         assert found["check"].passed
         assert found["check"].max_relative_error < 1e-5
         assert found["gradients kept"]

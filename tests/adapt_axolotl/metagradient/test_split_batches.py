@@ -9,7 +9,6 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
-from transformers import MixtralConfig, MixtralForCausalLM
 
 from adapt_axolotl.metagradient.gradient_products import GradientProducts
 from adapt_axolotl.metagradient.in_backward import InBackward
@@ -20,6 +19,7 @@ from adapt_axolotl.metagradient.self_check import check_estimator
 from adapt_axolotl.metagradient.split_batches import SPLIT_BATCHES, split_batches_scores
 from adapt_axolotl.metagradient.task_batch import TaskBatch
 from benchmarks.tiny_families import tiny_model
+from tests.support.by_rows import experts
 from tests.support.models import (
     make_exact_model,
     make_rows,
@@ -82,22 +82,10 @@ def convolution() -> nn.Module:
     return model
 
 
-def experts() -> nn.Module:
-    torch.manual_seed(4)
-    config = MixtralConfig(
-        vocab_size=61,
-        hidden_size=32,
-        intermediate_size=16,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        num_hidden_layers=2,
-        num_local_experts=4,
-        num_experts_per_tok=2,
-        use_cache=False,
-        attn_implementation="sdpa",
-        experts_implementation="eager",  # kernels for groups of tokens have no float64
-    )
-    return MixtralForCausalLM(config).double().eval()
+def exact_experts() -> nn.Module:
+    # Kernels for groups of tokens have no float64, eager attention has its softmax in float32.
+    model: nn.Module = experts(attn_implementation="sdpa", experts_implementation="eager").double()
+    return model
 
 
 def dora() -> nn.Module:
@@ -113,7 +101,7 @@ def dora() -> nn.Module:
 MODELS = {
     "tied": lambda: make_exact_model("qwen3"),
     "convolution": convolution,
-    "experts": experts,
+    "experts": exact_experts,
     "dora": dora,
 }
 

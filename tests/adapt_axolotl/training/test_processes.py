@@ -30,7 +30,7 @@ from tests.support.launch import (
     train_until,
 )
 from tests.support.same_run import assert_as_if_not_stopped, assert_same_run
-from tests.support.sharded_runs import LORA, train_with_deepspeed
+from tests.support.sharded_runs import LORA, train_with_deepspeed, weights_of
 
 # What needs most of the processes: gradients of all of them, and their sum.
 BY_PRODUCTS = {"adapt": {"learned": {**PRODUCTS, "update_every": 3, "start_after": "5%"}}}
@@ -121,12 +121,11 @@ ZERO3_TOLERANCE = 1e-5
 def from_weights(
     one: Path, tiny: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, dict[str, Any]]:
-    """One process that goes on from saved weights, because ZeRO-3 draws random ones in another
-    order; and the keys of its recipe."""
+    """One process that goes on from saved weights, and the keys of its recipe that say so."""
     folder = tmp_path_factory.mktemp("from_weights")
-    changes: dict[str, Any] = {"base_model": str(one), "reinit_weights": False}
-    train(recipe(tiny, folder, **GLOBAL_BATCH, gradient_accumulation_steps=4, **changes), folder)
-    return folder, changes
+    weights = weights_of(one)
+    train(recipe(tiny, folder, **GLOBAL_BATCH, gradient_accumulation_steps=4, **weights), folder)
+    return folder, weights
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.launch import PRODUCTS, TASKS, history, recipe, train
 from tests.support.same_run import assert_same_run
-from tests.support.sharded_runs import FSDP2, LORA, train_with_deepspeed
+from tests.support.sharded_runs import FSDP2, LORA, train_with_deepspeed, weights_of
 
 pytestmark = pytest.mark.slow
 
@@ -38,11 +38,11 @@ def one(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def from_weights(
     one: Path, tiny: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, dict[str, Any]]:
-    """The same from saved weights, because ZeRO-3 draws random ones in another order."""
+    """The same from saved weights, and the keys that say so."""
     folder = tmp_path_factory.mktemp("from_weights")
-    changes: dict[str, Any] = {"base_model": str(one), "reinit_weights": False}
-    train(split_recipe(tiny, folder, 4, **changes), folder)
-    return folder, changes
+    weights = weights_of(one)
+    train(split_recipe(tiny, folder, 4, **weights), folder)
+    return folder, weights
 
 
 def test_two_processes_draw_and_learn_what_one_does(one: Path, tiny: Path, tmp_path: Path) -> None:

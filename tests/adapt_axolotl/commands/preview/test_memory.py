@@ -88,15 +88,27 @@ def test_measuring_adds_what_it_holds() -> None:
     assert estimate(FULL).adapt == 0
     assert estimate(FULL, CurveSettings(0.1)).adapt == chunks
     assert estimate(FULL, products(IN_BACKWARD)).adapt == chunks + 2 * 10**9
-    sharded = {"fsdp_config": {"fsdp_version": 2}, "processes": 4}
-    assert estimate(FULL, products(IN_BACKWARD), **sharded).adapt == chunks + 5 * 10**8
-    zero3 = {"deepspeed": {"zero_optimization": {"stage": 3}}, "processes": 4}
-    gathered = estimate(FULL, products(IN_BACKWARD), **zero3).adapt
-    assert gathered == chunks + 2 * 10**9 + 15 * 10**8
     # v and a copy of the weights, without the activations of a backward.
     assert estimate(FULL, products(FINITE_DIFFERENCE)).adapt == 0
     small = replace(FULL, step=3 * 10**9)
     assert estimate(small, products(FINITE_DIFFERENCE)).adapt > 10**9
+
+
+@pytest.mark.parametrize(
+    "sharding",
+    [{"fsdp_config": {"fsdp_version": 2}}, {"deepspeed": {"zero_optimization": {"stage": 3}}}],
+)
+def test_of_sharded_parameters_v_is_shared_and_logits_under_a_fused_loss_come_at_once(
+    sharding: dict[str, Any],
+) -> None:
+    read = planned(products(IN_BACKWARD), **sharding)
+    every = 2 * 4 * SHAPE.sequences * SHAPE.tokens * FULL.vocabulary
+    assert of_process(read, FULL, SHAPE, 4).adapt == every + 5 * 10**8
+    # The step without a fused loss holds all logits of training.
+    plain = replace(SHAPE, fused_loss=False)
+    assert of_process(read, FULL, plain, 4).adapt == 2 * 4 * CHUNK + 5 * 10**8
+    # One process has nothing to share.
+    assert of_process(read, FULL, SHAPE, 1).adapt == 2 * 4 * CHUNK + 2 * 10**9
 
 
 def test_it_says_whether_a_process_fits_and_what_lowers_it() -> None:
