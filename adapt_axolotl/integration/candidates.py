@@ -17,6 +17,7 @@ from adapt_axolotl.metagradient.split_batches import SPLIT_BATCHES
 from adapt_axolotl.run.plan import Estimate
 
 if TYPE_CHECKING:
+    from adapt_axolotl.integration.compat import HfDeepSpeedConfig
     from adapt_axolotl.integration.trainer import AdaptTrainer
 
 LOG = get_logger("axolotl.adapt")
@@ -33,7 +34,12 @@ LEAST_TOKENS_OF_A_PART = 512
 def candidate_estimators(
     spec: TrainingSpec, estimate: Estimate, num_tasks: int, trainer: AdaptTrainer | None
 ) -> list[Estimator]:
-    """The estimators to try in order; the last one, the reference, always fits."""
+    """The estimators to try in order; the last one, the reference, always fits.
+
+    Raises:
+        ValueError: the recipe asks for micro-batches of one task where they would train something
+            else.
+    """
     obstacles = {
         one.name: obstacle
         for one in ESTIMATORS
@@ -56,6 +62,12 @@ def candidate_estimators(
     chosen = estimator(wanted)
     if chosen is PER_TASK:
         return [PER_TASK]
+    other_training = _other_loss(spec, trainer) or _obstacle_to_splitting(trainer)
+    if chosen is SPLIT_BATCHES and other_training is not None:
+        raise ValueError(
+            f"adapt.learned.estimator: {wanted} would change the training, because "
+            f"{other_training}; set estimator: auto"
+        )
     others = [one for one in fitting if one not in (chosen, IN_BACKWARD)]
     if wanted in obstacles:
         LOG.warning(
@@ -91,6 +103,11 @@ def _obstacle_to_reading(
             f"an optimizer step holds about {estimate.rows_per_step:.0f} rows for {num_tasks} "
             "tasks, too few of each"
         )
+    return _other_loss(spec, trainer)
+
+
+def _other_loss(spec: TrainingSpec, trainer: AdaptTrainer | None) -> str | None:
+    """Why the training loss is not a sum over tokens, each of one row."""
     other_loss = "the training loss is not the plain token cross-entropy"
     if spec.weighs_tokens:
         return other_loss
@@ -123,7 +140,25 @@ def _obstacle_to_splitting(trainer: AdaptTrainer | None) -> str | None:
     optimizer = str(getattr(trainer.args.optim, "value", trainer.args.optim))
     if "lomo" in optimizer or "layerwise" in optimizer:
         return f"optimizer: {optimizer} steps within each backward"
+    deepspeed_config = getattr(trainer.args, "hf_deepspeed_config", None)
+    if deepspeed_config is not None and _keeps_only_the_last_gradient(deepspeed_config):
+        return (
+            "deepspeed: zero_optimization.offload_optimizer with stage 2 adds up no gradients "
+            "at gradient_accumulation_steps: 1"
+        )
     return None
+
+
+def _keeps_only_the_last_gradient(deepspeed_config: HfDeepSpeedConfig) -> bool:
+    """Whether the optimizer gets the gradient of the last backward before its step alone: stage 2
+    lets go of each on the device, and adds them up on the CPU only where it expects several."""
+    zero = {
+        key: deepspeed_config.get_value(f"zero_optimization.{key}")
+        for key in ("stage", "offload_optimizer.device", "cpu_offload")
+    }
+    offloads = zero["offload_optimizer.device"] not in (None, "none") or zero["cpu_offload"]
+    steps = deepspeed_config.get_value("gradient_accumulation_steps")
+    return zero["stage"] == 2 and bool(offloads) and steps in (None, 1)
 
 
 def _splitting_is_dear(

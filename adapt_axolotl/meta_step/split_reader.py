@@ -80,7 +80,11 @@ class SplitReader:
             batch: what the model takes, of any kind.
         """
         reason = obstacle_to_cutting(batch.inputs, batch.labels, batch.row_of_token)
-        present = torch.bincount(batch.task_of_row, minlength=self._num_tasks)
+        # A task whose rows have no token to predict trains nothing, and the mean over none is NaN.
+        none = batch.task_of_row.new_zeros(self._num_tasks)
+        present = none.index_add(0, batch.task_of_row, batch.tokens_of_rows())
+        if reason is None and not present.any():
+            reason = "no token of a micro-batch is predicted"
         counts = present.new_zeros(self._num_tasks + 1)
         counts[int((present > 0).sum())] = 1
         failed = present.new_full((1,), int(reason is not None))
@@ -91,7 +95,7 @@ class SplitReader:
             return None
         all_present = agreed[1 : 1 + self._num_tasks]
         tasks = (all_present if self._together else present).nonzero().flatten().tolist()
-        total = max(1, int(batch.tokens_of_rows().sum()))
+        total = int(present.sum())
         mine = [self._part(batch, task, total) for task in tasks if present[task]]
         idle = _without_rows(min((one.batch for one in mine), key=lambda one: one.labels.numel()))
         if self._together:
@@ -141,10 +145,10 @@ class SplitReader:
                 products / weights, tokens, tasks, self._num_tasks, reduce=self._ranks.sum
             )
         # The same parts on every process, each with its share of the tokens.
-        products, tokens, summed = self._ranks.sum(
-            torch.stack([products, tokens * weights, weights])
+        products, tokens, summed, weighing = self._ranks.sum(
+            torch.stack([products, tokens * weights, weights, (weights > 0).to(weights)])
         )
-        weight = summed / self._ranks.count
+        weight = summed / weighing  # a mean has no weight where a process has no rows
         return scores_from_rows(products / weight, tokens / weight, tasks, self._num_tasks)
 
     def _remove_hooks(self) -> None:

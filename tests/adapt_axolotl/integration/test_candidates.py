@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from accelerate.utils.deepspeed import HfDeepSpeedConfig
 from torch.nn import Conv1d
 from transformers import MixtralConfig, MixtralForCausalLM, PreTrainedModel
 
@@ -156,3 +157,41 @@ def test_an_optimizer_that_steps_in_each_backward_sees_whole_micro_batches(optim
     obstacle = obstacle_to(SPLIT_BATCHES, make_spec(), EIGHT_ROWS, 8, trainer)
     assert obstacle == f"optimizer: {optimizer} steps within each backward"
     assert obstacle_to(FINITE_DIFFERENCE, make_spec(), EIGHT_ROWS, 8, trainer) is None
+
+
+def offloading(stage: int, accumulation: int, device: str = "cpu") -> Any:
+    zero = {"stage": stage, "offload_optimizer": {"device": device}}
+    config = {"zero_optimization": zero, "gradient_accumulation_steps": accumulation}
+    arguments = SimpleNamespace(
+        optim="adamw_torch", world_size=2, hf_deepspeed_config=HfDeepSpeedConfig(config)
+    )
+    return trainer_of(make_model("llama"), args=arguments)
+
+
+def test_an_offloaded_optimizer_that_adds_up_no_gradients_sees_whole_micro_batches(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names, *_ = candidates("auto", 8, offloading(2, 1), monkeypatch)
+    assert "split_batches" not in names
+    for other in (offloading(2, 2), offloading(2, 1, "none"), offloading(1, 1), offloading(3, 1)):
+        assert obstacle_to(SPLIT_BATCHES, make_spec(), EIGHT_ROWS, 8, other) is None
+
+
+@pytest.mark.parametrize(
+    ("trainer", "said"),
+    [
+        (offloading(2, 1), "offload_optimizer with stage 2 adds up no gradients"),
+        (
+            trainer_of(make_model("llama"), args=SimpleNamespace(optim="lomo", world_size=1)),
+            "optimizer: lomo steps within each backward",
+        ),
+        (trainer_of(make_model("llama"), compute_loss_func=sum), "not the plain token"),
+    ],
+)
+def test_splitting_that_would_train_something_else_is_refused(
+    trainer: Any, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ValueError, match=r"adapt\.learned\.estimator: split_batches") as error:
+        candidates("split_batches", 8, trainer, monkeypatch)
+    assert said in str(error.value)
+    assert "set estimator: auto" in str(error.value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,21 @@ class Gradients(TrainerCallback):
         self.seen.append(torch.cat(parts))
 
 
-def trained(config: dict[str, Any], folder: Path, *, sums: bool = True) -> tuple[Any, Gradients]:
+def trained(
+    config: dict[str, Any], folder: Path, *, sums: bool = True, ignores: bool = False
+) -> tuple[Any, Gradients]:
     folder.mkdir()
     trainer = make_trainer({**config, "output_dir": str(folder)}, folder)
     trainer.model.double()
-    trainer.model_accepts_loss_kwargs = sums
+    trainer.model_accepts_loss_kwargs = sums or ignores
+    if ignores:
+        forward = trainer.model.forward
+
+        @wraps(forward)  # Trainer keeps the columns of its signature
+        def mean(*args: Any, num_items_in_batch: Any = None, **kwargs: Any) -> Any:
+            return forward(*args, **kwargs)
+
+        trainer.model.forward = mean
     gradients = Gradients()
     trainer.add_callback(gradients)
     trainer.train()
@@ -45,17 +56,18 @@ def trained(config: dict[str, Any], folder: Path, *, sums: bool = True) -> tuple
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("packed", "side", "sums"),
+    ("packed", "side", "sums", "ignores"),
     [
-        (False, "right", True),
-        (False, "left", True),
-        (True, "right", True),
-        (True, "left", True),
-        (False, "right", False),  # the loss is the mean over a micro-batch
+        (False, "right", True, False),
+        (False, "left", True, False),
+        (True, "right", True, False),
+        (True, "left", True, False),
+        (False, "right", False, False),  # the loss is the mean over a micro-batch
+        (False, "right", False, True),  # also where the model takes the count, and ignores it
     ],
 )
 def test_a_split_step_trains_as_a_whole_one_and_gives_the_scores_of_its_backward(
-    tiny: Path, tmp_path: Path, packed: bool, side: str, sums: bool
+    tiny: Path, tmp_path: Path, packed: bool, side: str, sums: bool, ignores: bool
 ) -> None:
     model = tmp_path / "model"
     shutil.copytree(tiny / "model", model)
@@ -75,7 +87,7 @@ def test_a_split_step_trains_as_a_whole_one_and_gives_the_scores_of_its_backward
             max_grad_norm=0.0,
             adapt={"token_budget": 600, "learned": {**learned, "estimator": estimator}},
         )
-        runs[estimator] = trained(config, tmp_path / estimator, sums=sums)
+        runs[estimator] = trained(config, tmp_path / estimator, sums=sums, ignores=ignores)
         assert runs[estimator][0].run.learner.estimator.name == estimator
     (_, whole), (trainer, split) = runs["in_backward"], runs["split_batches"]
     assert min(len(split.seen), len(whole.seen)) > 3

@@ -6,7 +6,7 @@ float64: scores and gradients to 1e-9 of their largest value.
 from __future__ import annotations
 
 import contextlib
-from functools import cache
+from functools import cache, partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,7 +16,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from adapt_axolotl.integration.part_of_micro_batch import part_of_micro_batch
-from adapt_axolotl.meta_step.split_reader import SplitReader
+from adapt_axolotl.meta_step.split_reader import Part, SplitReader
 from adapt_axolotl.metagradient.estimator import Unreadable
 from adapt_axolotl.metagradient.losses import row_losses
 from adapt_axolotl.metagradient.ranks import Ranks
@@ -69,11 +69,16 @@ def accelerator_of(model: torch.nn.Module, sharded: bool) -> Any:
 WEIGHTS = {"unequal": (0.25, 0.5)}
 
 
+def weight_of(part: Part, weight: float, wrapping: str) -> float:
+    """Of a token: where the loss is a mean, a part without rows is none of it."""
+    return 0.0 if wrapping == "idle" and not part.rows else weight
+
+
 def trained_split(wrapping: str, layout: str, ranks: Ranks) -> dict[str, Any]:
     """One optimizer step: scores, the gradient over all processes, and how many forwards."""
     model: Any = make_exact_model("qwen3")
     directions = random_v(list(model.parameters()))
-    sharded = wrapping in ("fsdp2", "unequal")
+    sharded = wrapping in ("fsdp2", "unequal", "idle")
     weight = WEIGHTS.get(wrapping, (0.25, 0.25))[ranks.rank]
     if sharded:
         shard(model)
@@ -100,7 +105,7 @@ def trained_split(wrapping: str, layout: str, ranks: Ranks) -> dict[str, Any]:
             for place, part in enumerate(parts, start=1):
                 with (
                     part_of_micro_batch(accelerator, model, last=place == len(parts)),
-                    reader.part_backward(part, lambda: weight),
+                    reader.part_backward(part, partial(weight_of, part, weight, wrapping)),
                 ):
                     rows = replace_rows(part.batch) if not part.rows else part.batch
                     total = row_losses(model, rows)[0].sum()
@@ -169,6 +174,7 @@ def both(ranks: Ranks) -> dict[Any, Any]:
     } | {
         "failure": failure_on_one(ranks),
         "unequal": trained_split("unequal", "padded", ranks)["scores"],
+        "idle": trained_split("idle", "padded", ranks)["scores"],
     }
 
 
@@ -223,6 +229,28 @@ def test_sharded_scores_are_over_tokens_as_the_loss_weighs_them(on_two: Any) -> 
     for one in on_two:
         found = one["unequal"].inner_products[:4]
         assert relative_error(found, expected[:4, 0] / expected[:4, 1]) < EXACT
+
+
+@pytest.mark.slow
+def test_a_process_without_rows_of_a_task_has_no_weight_in_a_mean(on_two: Any) -> None:
+    expected = alone("padded")["scores"].inner_products[:4]
+    for one in on_two:
+        assert error([one["idle"].inner_products[:4]], [expected]) < EXACT
+
+
+def test_rows_without_a_predicted_token_are_no_part() -> None:
+    parameters = trained_parameters(make_model("llama"))
+    reader = SplitReader(parameters, list(parameters), NUM_TASKS, Ranks())
+    batch = padded(make_rows(3, 1), [0, 1, 1])
+    batch.labels[0, 1:] = -100
+    batch.labels[0, 0] = batch.inputs["input_ids"][0, 0]
+    parts = reader.parts(batch)
+    assert parts is not None
+    assert [(part.task, part.rows, part.share) for part in parts] == [(1, [1, 2], 1.0)]
+    batch.labels[:, 1:] = -100
+    assert reader.parts(batch) is None
+    with pytest.raises(Unreadable, match="no token of a micro-batch is predicted"):
+        reader.scores()
 
 
 @pytest.mark.slow
