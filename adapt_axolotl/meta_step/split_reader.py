@@ -74,7 +74,8 @@ class SplitReader:
         return self._products is not None
 
     def parts(self, batch: TaskBatch) -> list[Part] | None:
-        """A micro-batch, task by task; None on all processes if that of any cannot be split.
+        """A micro-batch, task by task; None on all processes if that of any cannot be split. Tasks
+        whose rows have no token to predict are left out.
 
         Args:
             batch: what the model takes, of any kind.
