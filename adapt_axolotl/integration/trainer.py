@@ -21,11 +21,10 @@ from adapt_axolotl.budget.lr_schedule import follow_budget
 from adapt_axolotl.integration.batch_layout import check_tokens, row_of_token
 from adapt_axolotl.integration.callback import BudgetCallback
 from adapt_axolotl.integration.compat import AxolotlTrainer, EarlyStoppingCallback
-from adapt_axolotl.integration.loss_reduction import divides_by_given_count
+from adapt_axolotl.integration.loss_weights import LossWeights
 from adapt_axolotl.integration.mistakes import show_mistakes_alone
 from adapt_axolotl.integration.part_of_micro_batch import part_of_micro_batch
 from adapt_axolotl.integration.row_losses import BY_LOGS, BY_MEASURE, BY_ROWS, RowLosses
-from adapt_axolotl.integration.zero3 import measured_in_parts
 from adapt_axolotl.meta_step.learning import BegunStep
 from adapt_axolotl.meta_step.split_reader import Part
 from adapt_axolotl.metagradient.ranks import Ranks
@@ -50,7 +49,7 @@ class AdaptTrainer(AxolotlTrainer):
         self._micro_batch = 0
         self._loss_gradient = 1.0
         self._token_weight = 0.0
-        self._divides: bool | None = None  # the loss, by the count of tokens that it is given
+        self._weights = LossWeights(self)
         self._rows: TaskBatch | None = None  # of the micro-batch that trains
         self._part: Part | None = None  # of it, where it is split by task
         self._row_numbers: list[int] = []
@@ -136,8 +135,7 @@ class AdaptTrainer(AxolotlTrainer):
         self._rows, self._row_numbers = TaskBatch({}, labels, places, tasks), rows
         if run.meta_step is None or not reading:
             return super().training_step(model, inputs, num_items_in_batch)
-        if self._divides is None and self._counts_tokens(num_items_in_batch):
-            self._divides = self._measure_divides(inputs, num_items_in_batch)
+        self._weights.settle(inputs, num_items_in_batch)
         if run.meta_step.splits:
             return self._train_in_parts(run.meta_step, model, inputs, num_items_in_batch)
         with run.meta_step.training_backward(
@@ -193,9 +191,11 @@ class AdaptTrainer(AxolotlTrainer):
             self._take_row_losses(self._row_losses, outputs, inputs)
         meta_step = self._run.meta_step
         if meta_step is not None and meta_step.reading:
-            self._token_weight = self._weight_of_a_token(inputs["labels"], num_items_in_batch)
+            self._token_weight = self._weights.of_a_token(
+                inputs["labels"], self._part, num_items_in_batch
+            )
             if self._part is not None:
-                loss = loss * self._weight_of_the_part(self._part, num_items_in_batch)
+                loss = loss * self._weights.of_a_part(self._part, num_items_in_batch)
             loss.register_hook(self._keep_loss_gradient)
         return (loss, outputs) if return_outputs else loss
 
@@ -215,52 +215,6 @@ class AdaptTrainer(AxolotlTrainer):
     def _keep_loss_gradient(self, gradient: Tensor) -> None:
         # What accumulation and loss scaling multiply the loss by before it is differentiated.
         self._loss_gradient = float(gradient)
-
-    def _weight_of_a_token(self, labels: Tensor, num_items_in_batch: Any) -> float:
-        """d(compute_loss) / d(loss of one token), as Trainer and the model normalise it."""
-        scale = 1
-        if self._counts_tokens(num_items_in_batch) and self.args.average_tokens_across_devices:
-            scale = self.accelerator.num_processes  # which Trainer multiplies the loss by
-        if self._sums_over(num_items_in_batch):
-            return scale / float(num_items_in_batch)
-        share = 1.0 if self._part is None else self._part.share
-        return scale * share / max(1, int((labels[..., 1:] != -100).sum()))
-
-    def _weight_of_the_part(self, part: Part, num_items_in_batch: Any) -> float:
-        """What its loss is multiplied by in that of the micro-batch: a sum, or else a mean."""
-        if self._sums_over(num_items_in_batch):
-            return 1.0 if part.rows else 0.0
-        return part.share
-
-    def _sums_over(self, num_items_in_batch: Any) -> bool:
-        """Whether the loss is a sum over tokens, over those of the step."""
-        return self._counts_tokens(num_items_in_batch) and self._divides is not False
-
-    def _counts_tokens(self, num_items_in_batch: Any) -> bool:
-        """Whether Trainer gives the model the tokens of the step, which it may ignore."""
-        return num_items_in_batch is not None and bool(self.model_accepts_loss_kwargs)
-
-    def _measure_divides(self, inputs: Any, num_items_in_batch: Any) -> bool | None:
-        """Two forwards, once a run, in training mode: a fused loss is another one in evaluation."""
-        given = self._prepare_inputs(inputs)
-
-        def loss_of(times: int) -> Tensor:
-            count = times * num_items_in_batch
-            with torch.random.fork_rng(), self.compute_loss_context_manager():
-                loss = super(AdaptTrainer, self).compute_loss(
-                    self.model, dict(given), num_items_in_batch=count
-                )
-            return torch.as_tensor(loss)
-
-        self.model.train()
-        counted, self.args.include_tkps = self.args.include_tkps, False
-        try:
-            with measured_in_parts(self.model_wrapped), torch.no_grad():
-                return divides_by_given_count(
-                    loss_of, Ranks(self.args.process_index, self.args.world_size)
-                )
-        finally:
-            self.args.include_tkps = counted
 
     def _next_micro_batch(self) -> MicroBatch:
         """This rank's rows of the micro-batch that is about to train."""
