@@ -9,15 +9,13 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor, Partial, Replicate
 
 from adapt_axolotl.metagradient.estimator import Estimator
-from adapt_axolotl.metagradient.gradient_products import inner_product
 from adapt_axolotl.metagradient.look_ahead import restored_afterwards
 from adapt_axolotl.metagradient.losses import row_losses
 from adapt_axolotl.metagradient.ranks import Reduce, single_process
 from adapt_axolotl.metagradient.scores import TaskScores, scores_from_rows
-from adapt_axolotl.metagradient.sharded import as_held, held_here, reshard, summed
+from adapt_axolotl.metagradient.sharded import as_held, held_here, inner_product, reshard, summed
 from adapt_axolotl.metagradient.task_batch import TaskBatch
 
 
@@ -89,20 +87,8 @@ def _losses_at(
 def norm(tensors: Sequence[Tensor]) -> float:
     """Euclidean length over all tensors together; where processes hold parts of them, all of these
     at once."""
-    return float(summed([_square(tensor) for tensor in tensors]).sqrt())
-
-
-def _square(tensor: Tensor) -> Tensor:
-    """<tensor, tensor>, in float64 but without a copy of it: that of a vocabulary's weights would
-    be the largest tensor of a meta step, and float16 does not hold their sum."""
-    held = as_held(tensor)
-    if not isinstance(held, DTensor):
-        return inner_product(held, held)
-    here = held.to_local()
-    summands = [Partial() if one.is_shard() else Replicate() for one in held.placements]
-    return DTensor.from_local(
-        inner_product(here, here), held.device_mesh, summands, run_check=False
-    )
+    held = [as_held(tensor) for tensor in tensors]
+    return float(summed([inner_product(one, one) for one in held]).sqrt())
 
 
 FINITE_DIFFERENCE = Estimator(

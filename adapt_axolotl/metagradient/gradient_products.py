@@ -17,10 +17,7 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Partial, Replicate
 
 from adapt_axolotl.metagradient.flat_parts import is_flat
-from adapt_axolotl.metagradient.sharded import whole
-
-# Numbers that are multiplied at once: what this needs beside v and the gradient.
-NUMBERS_AT_ONCE = 2**24
+from adapt_axolotl.metagradient.sharded import inner_product, whole
 
 Parts = dict[tuple[DeviceMesh, tuple[bool, ...]], Tensor]
 """By mesh, and by which of its dimensions parameters are sharded."""
@@ -96,18 +93,3 @@ def _whole(held: Tensor, mesh: DeviceMesh, sharded: Sequence[bool]) -> Tensor:
     """The sum over the processes that hold a part of it."""
     placements = [Partial() if one else Replicate() for one in sharded]
     return DTensor.from_local(held, mesh, placements, run_check=False).full_tensor()
-
-
-@torch.no_grad()
-def inner_product(part: Tensor, gradient: Tensor) -> Tensor:
-    """<part, gradient>, added up in float64; the products themselves need no more than float32."""
-    wide = torch.float64 if gradient.dtype == torch.float64 else torch.float32
-    total = torch.zeros((), dtype=torch.float64, device=gradient.device)
-    chunks = zip(
-        part.reshape(-1).split(NUMBERS_AT_ONCE),
-        gradient.reshape(-1).split(NUMBERS_AT_ONCE),
-        strict=True,
-    )
-    for one, other in chunks:
-        total += (one.to(wide) * other.to(wide)).sum(dtype=torch.float64)
-    return total

@@ -17,7 +17,7 @@ from adapt_axolotl.metagradient.gradients import gradients_of
 from adapt_axolotl.metagradient.losses import row_losses
 from adapt_axolotl.metagradient.ranks import Reduce, single_process
 from adapt_axolotl.metagradient.scores import TaskScores
-from adapt_axolotl.metagradient.sharded import is_sharded, summed
+from adapt_axolotl.metagradient.sharded import inner_product, is_sharded, summed
 from adapt_axolotl.metagradient.task_batch import TaskBatch
 
 
@@ -51,7 +51,7 @@ def per_task_scores(
             sums, tokens = row_losses(model, _sequences(batch, mine))
             gradients = gradients_of(sums[mine].sum(), parameters)
             products = [
-                _product(part, gradient)
+                inner_product(part, gradient)
                 for part, gradient in zip(v, gradients, strict=True)
                 if gradient is not None
             ]
@@ -73,12 +73,6 @@ def _sequences(batch: TaskBatch, rows: Tensor) -> TaskBatch:
     first = torch.zeros_like(rows)
     first[0] = True
     return batch.sequences_of(first)
-
-
-def _product(part: Tensor, gradient: Tensor) -> Tensor:
-    """<part, gradient>, added up in float64; the products themselves need no more than float32."""
-    wide = torch.float64 if gradient.dtype == torch.float64 else torch.float32
-    return (part.to(wide) * gradient.to(wide)).sum(dtype=torch.float64)
 
 
 PER_TASK = Estimator(

@@ -13,7 +13,7 @@ import torch
 import torch.distributed
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
-from torch.distributed.tensor import DTensor
+from torch.distributed.tensor import DTensor, Partial, Replicate
 
 from adapt_axolotl.metagradient.flat_parts import (
     any_flat,
@@ -25,6 +25,9 @@ from adapt_axolotl.metagradient.flat_parts import (
 
 # With LoRA v is next to nothing beside the model, and held whole it saves gathering it.
 SMALL_SHARE = 0.05
+
+# Numbers that are multiplied at once in an inner product.
+NUMBERS_AT_ONCE = 2**24
 
 
 def is_sharded(tensors: Sequence[Tensor]) -> bool:
@@ -144,6 +147,27 @@ def rows_in_turn(
                 torch.distributed.broadcast(sent, group=mesh.get_group(axis), group_src=owner)
                 turn[name] = sent
             yield first, turn
+
+
+@torch.no_grad()
+def inner_product(one: Tensor, other: Tensor) -> Tensor:
+    """<one, other>, added up in float64; the products themselves need no more than float32. Of
+    tensors of which processes hold parts it is such a one too, to be `summed`."""
+    if isinstance(one, DTensor) and isinstance(other, DTensor):
+        here = inner_product(one.to_local(), other.to_local())
+        summands = [Partial() if axis.is_shard() else Replicate() for axis in one.placements]
+        return DTensor.from_local(here, one.device_mesh, summands, run_check=False)
+    wide = torch.float64 if other.dtype == torch.float64 else torch.float32
+    total = torch.zeros((), dtype=torch.float64, device=other.device)
+    # In chunks: a wider copy of a vocabulary's weights would be the largest tensor of a meta step.
+    chunks = zip(
+        one.reshape(-1).split(NUMBERS_AT_ONCE),
+        other.reshape(-1).split(NUMBERS_AT_ONCE),
+        strict=True,
+    )
+    for part, of_other in chunks:
+        total += (part.to(wide) * of_other.to(wide)).sum(dtype=torch.float64)
+    return total
 
 
 def summed(scalars: Sequence[Tensor]) -> Tensor:
