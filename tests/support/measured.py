@@ -7,6 +7,7 @@ from functools import cache, partial
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 from adapt_axolotl.metagradient import in_backward
@@ -19,7 +20,7 @@ from adapt_axolotl.metagradient.ranks import Ranks
 from adapt_axolotl.metagradient.self_check import check_estimator
 from adapt_axolotl.metagradient.sharded import held_here, trained_parameters, whole
 from tests.support.measuring_rows import TASKS, make_measuring_rows
-from tests.support.models import make_model
+from tests.support.models import make_model, relative_error
 from tests.support.two_processes import make_lora_model
 
 CPU = torch.device("cpu")
@@ -96,3 +97,22 @@ def measure_watched(model: torch.nn.Module, ranks: Ranks) -> dict[str, Any]:
 @cache
 def alone(kind: str) -> dict[str, Any]:
     return measure(MODELS[kind](), Ranks())
+
+
+def assert_as_alone(found: dict[str, Any], expected: dict[str, Any]) -> None:
+    """Losses, scores and the check of one process are those of a whole model."""
+    assert found["losses"].numpy() == pytest.approx(expected["losses"].numpy(), rel=1e-6)
+    for name, scores in expected["scores"].items():
+        seen = torch.isfinite(scores)
+        assert seen.tolist() == [True, True, False]
+        assert relative_error(found["scores"][name][seen], scores[seen]) < TOLERANCE[name], name
+    assert found["check"].passed
+
+
+def assert_v_is_whole_a_module_at_a_time(processes: list[dict[str, Any]], kind: str) -> None:
+    """And each process holds its part of it."""
+    sizes = [part.numel() for part in processes[0]["v"]]
+    assert sum(one["held"] for one in processes) == sum(sizes)
+    # A small LoRA's is whole from the start, so that no backward gathers anything.
+    of_a_module = 0 if kind == "lora" else max(sizes)
+    assert [one["whole at once"] for one in processes] == [of_a_module] * 2
