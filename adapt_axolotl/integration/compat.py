@@ -79,6 +79,7 @@ _NAMES = (
             "_get_output_dir": ("trial",),
             "log": ("logs",),
             "evaluate": ("eval_dataset", "ignore_keys", "metric_key_prefix"),
+            "prediction_step": ("model", "inputs", "prediction_loss_only", "ignore_keys"),
             "add_callback": ("callback",),
         },
     ),

@@ -21,6 +21,7 @@ from adapt_axolotl.budget.lr_schedule import follow_budget
 from adapt_axolotl.integration.batch_layout import check_tokens, row_of_token
 from adapt_axolotl.integration.callback import BudgetCallback
 from adapt_axolotl.integration.compat import AxolotlTrainer, EarlyStoppingCallback
+from adapt_axolotl.integration.eval_loss import without_logits
 from adapt_axolotl.integration.loss_weights import LossWeights
 from adapt_axolotl.integration.mistakes import show_mistakes_alone
 from adapt_axolotl.integration.part_of_micro_batch import part_of_micro_batch
@@ -247,6 +248,14 @@ class AdaptTrainer(AxolotlTrainer):
         for callback in stopping:
             callback.on_evaluate(self.args, self.state, self.control, metrics=metrics)
         return metrics
+
+    def prediction_step(
+        self, model: nn.Module, inputs: Any, prediction_loss_only: bool, ignore_keys: Any = None
+    ) -> Any:
+        own_loss = self.label_smoother is None and self.compute_loss_func is None
+        if prediction_loss_only and own_loss:
+            inputs = without_logits(self.accelerator.unwrap_model(model), inputs)
+        return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
 
     # Schedule
 
