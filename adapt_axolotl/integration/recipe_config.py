@@ -15,12 +15,12 @@ from adapt_axolotl.data.tasks import Tasks
 from adapt_axolotl.integration.build import run_plan
 from adapt_axolotl.integration.compat import (
     DictDefault,
-    check_environment,
     load_tokenizer,
     normalize_cfg_datasets,
     normalize_config,
     validate_config,
 )
+from adapt_axolotl.integration.installed import check_environment
 from adapt_axolotl.integration.meta_settings import meta_settings
 from adapt_axolotl.integration.other_plugins import register_plugins
 from adapt_axolotl.integration.rows import load_recipe_tasks

@@ -7,7 +7,8 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from adapt_axolotl.integration.compat import check_zero3, is_deepspeed_zero3_enabled
+from adapt_axolotl.integration.compat import is_deepspeed_zero3_enabled
+from adapt_axolotl.integration.installed import check_zero3
 
 if TYPE_CHECKING:
     from adapt_axolotl.integration.compat import HfDeepSpeedConfig
