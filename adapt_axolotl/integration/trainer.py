@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -167,7 +168,19 @@ class AdaptTrainer(AxolotlTrainer):
             ):
                 loss += super().training_step(model, some, num_items_in_batch)
         self._part = None
+        if self.args.include_tkps:
+            self._uncount_idle(parts)
         return loss
+
+    def _uncount_idle(self, parts: Sequence[Part]) -> None:
+        """Axolotl's tokens per second are of what trained, without the parts that keep a process
+        in step with the others and are weighted 0."""
+        labels = [part.batch.labels for part in parts if not part.rows]
+        trained = sum(int((one != -100).sum()) for one in labels)
+        slots = sum(one.numel() for one in labels)
+        idle = self.sum_over_ranks(np.array([trained, slots]))
+        for name, count in zip(("trainable", "total"), idle, strict=True):
+            self.state.tokens[name] = self.state.tokens[name] - int(count)
 
     def compute_loss(
         self,
