@@ -267,7 +267,7 @@ class AdaptTrainer(AxolotlTrainer):
     ) -> Any:
         own_loss = self.label_smoother is None and self.compute_loss_func is None
         if prediction_loss_only and own_loss:
-            inputs = without_logits(self.accelerator.unwrap_model(model), inputs)
+            inputs = without_logits(self.model, inputs)
         return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
 
     # Schedule
