@@ -19,11 +19,16 @@ from adapt_axolotl.integration.batch_layout import (
     check_processes,
     launched_processes,
 )
+from adapt_axolotl.integration.compat import is_deepspeed_zero3_enabled
 from adapt_axolotl.integration.eval_mode import evaluation_mode
 from adapt_axolotl.integration.meta_settings import meta_settings
 from adapt_axolotl.integration.plain_forms import plain_forms
 from adapt_axolotl.integration.spec import TrainingSpec
-from adapt_axolotl.integration.zero3 import measured_in_parts, refuse_other_parts
+from adapt_axolotl.integration.zero3 import (
+    measured_in_parts,
+    refuse_experts_in_lists,
+    refuse_other_parts,
+)
 from adapt_axolotl.meta_step.falls import FallLearner, FallSettings
 from adapt_axolotl.meta_step.held_out import HeldOut, HeldOutRows
 from adapt_axolotl.meta_step.learner import MetaLearner, MetaSettings
@@ -98,6 +103,8 @@ def build_run(
     deepspeed_config = getattr(trainer.args, "hf_deepspeed_config", None)
     if spec.adapt.takes_gradient_products and deepspeed_config is not None:
         refuse_other_parts(deepspeed_config)
+        if is_deepspeed_zero3_enabled():
+            refuse_experts_in_lists(trainer.model)
     ranks = Ranks(trainer.args.process_index, trainer.args.world_size)
     tokenizer = trainer.processing_class
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
