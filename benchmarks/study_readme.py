@@ -8,6 +8,8 @@ from study_arms import ARMS, FORMS
 from study_compare import CONTROLS, Group
 from study_grid import FIRST
 from study_measured import Measured
+from study_searched import REGIMES as SEARCHED
+from study_searched import best_mean_said
 from study_tables import difference, interval, percent
 
 from adapt_common.markdown import table
@@ -30,7 +32,10 @@ def in_short(measured: Measured) -> str:
     arms = [arm for arm in group.cells if arm not in LEFT_OUT]
     rows = [(arm, ARMS[arm].says, *cells(measured, group, arm)) for arm in arms]
     heads = ("mixture", "what it is", "loss", "worst quarter", "exact match", "tokens, all runs")
-    return f"{said_above(group)}\n\n{table(heads, rows, {2, 3, 4, 5})}"
+    parts = [said_above(group), table(heads, rows, {2, 3, 4, 5})]
+    if group.regime in SEARCHED:
+        parts.append(best_mean_said(group.regime))
+    return "\n\n".join(parts)
 
 
 def said_above(group: Group) -> str:

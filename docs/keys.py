@@ -18,6 +18,7 @@ from adapt_axolotl.config.adapt import AdaptConfig
 from adapt_axolotl.config.block import Block
 from adapt_axolotl.config.learned import LearnedConfig
 from adapt_axolotl.config.methods import MethodKeys
+from adapt_axolotl.config.objective import ObjectiveKeys
 from adapt_axolotl.config.phase import Phase
 from adapt_axolotl.recipe.block import BOUNDS
 from adapt_axolotl.recipe.meanings import MEANINGS, REFUSALS
@@ -106,7 +107,7 @@ def main() -> int:
         "keys.md": TEXT.format(
             adapt=keys(AdaptConfig),
             methods=keys(MethodKeys),
-            learned=keys(LearnedConfig),
+            learned=keys(ObjectiveKeys, LearnedConfig),
             phase=keys(Phase),
         ),
         "yaml_keys.md": YAML_TEXT.format(
@@ -122,10 +123,11 @@ def names(keys: tuple[str, ...]) -> str:
     return ", ".join(f"`{key}`" for key in keys)
 
 
-def keys(block: type[Block]) -> str:
-    """The table of a block's own keys."""
+def keys(*blocks: type[Block]) -> str:
+    """The table of the blocks' own keys."""
     rows = [
         (f"`{name}`", values(field), default(field), field.description or "")
+        for block in blocks
         for name, field in block.model_fields.items()
         if name in block.__annotations__ and name not in NOT_THE_USERS
     ]

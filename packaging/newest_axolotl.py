@@ -5,7 +5,7 @@
 
 Where the newest release is the one that all tests run with, it says so and ends. Else it installs
 that one in an environment of its own, without our constraints, compares its names with those that
-are used here (`integration/compat.py`), and trains the tiny recipe for a few steps.
+are used here (`integration/used.py`), and trains the tiny recipe for a few steps.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).resolve().parent.parent
 PLACE = ROOT / ".venv-newest"
 LOOK = """\
-from adapt_axolotl.integration.compat import check_environment
+from adapt_axolotl.integration.installed import check_environment
 check_environment()
 """
 

@@ -271,6 +271,11 @@ class AdaptConfig(MethodKeys):
             raise ValueError(
                 "floor is read with mixture: learned only; remove it, or choose mixture: learned"
             )
+        if self.floor != FLOOR and self.learned.rule == "doge":
+            raise ValueError(
+                "floor is not read with learned.rule: doge, whose shares have none; remove it, or "
+                "choose another rule"
+            )
         if self.tokens and self.share_unit == "examples":
             raise ValueError(
                 "tokens: stands beside shares of tokens, and here shares count examples; remove "

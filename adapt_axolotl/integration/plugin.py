@@ -14,11 +14,11 @@ from adapt_axolotl.integration.compat import (
     PluginManager,
     TrainDatasetMeta,
     barrier,
-    check_environment,
     get_logger,
     load_tokenizer,
     set_seed,
 )
+from adapt_axolotl.integration.installed import check_environment
 from adapt_axolotl.integration.mistakes import show_mistakes_alone
 from adapt_axolotl.integration.rows import load_recipe_tasks
 from adapt_axolotl.integration.schema import preference_types

@@ -12,15 +12,16 @@ from pydantic import ValidationError
 
 from adapt_axolotl.config.adapt import axolotl_says
 from adapt_axolotl.data.tasks import Tasks
-from adapt_axolotl.integration.build import meta_settings, run_plan
+from adapt_axolotl.integration.build import run_plan
 from adapt_axolotl.integration.compat import (
     DictDefault,
-    check_environment,
     load_tokenizer,
     normalize_cfg_datasets,
     normalize_config,
     validate_config,
 )
+from adapt_axolotl.integration.installed import check_environment
+from adapt_axolotl.integration.meta_settings import meta_settings
 from adapt_axolotl.integration.other_plugins import register_plugins
 from adapt_axolotl.integration.rows import load_recipe_tasks
 from adapt_axolotl.integration.spec import TrainingSpec, read_spec

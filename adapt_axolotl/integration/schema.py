@@ -13,7 +13,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from adapt_axolotl.config.adapt import axolotl_says
-from adapt_axolotl.integration.compat import DATASET_TYPES, AxolotlInputConfig, SFTDataset
+from adapt_axolotl.integration.compat import AxolotlInputConfig, SFTDataset
+from adapt_axolotl.integration.used import DATASET_TYPES
 from adapt_axolotl.recipe.names import PLUGIN
 from adapt_axolotl.recipe.safety.dangers import names_own_package
 

@@ -58,7 +58,7 @@ class TrainingSpec:
 
 
 def read_spec(cfg: Any) -> TrainingSpec:
-    """From Axolotl's validated config. `compat.RECIPE_KEYS` and `compat.PLUGIN_KEYS` list
+    """From Axolotl's validated config. `used.RECIPE_KEYS` and `used.PLUGIN_KEYS` list
     the keys that are read."""
     separate = cfg.multipack_real_batches
     if separate is None:

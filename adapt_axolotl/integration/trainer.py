@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from adapt_axolotl.budget.lr_schedule import follow_budget
 from adapt_axolotl.integration.batch_layout import check_tokens, row_of_token
 from adapt_axolotl.integration.callback import BudgetCallback
 from adapt_axolotl.integration.compat import AxolotlTrainer, EarlyStoppingCallback
+from adapt_axolotl.integration.eval_loss import without_logits
 from adapt_axolotl.integration.loss_weights import LossWeights
 from adapt_axolotl.integration.mistakes import show_mistakes_alone
 from adapt_axolotl.integration.part_of_micro_batch import part_of_micro_batch
@@ -166,7 +168,19 @@ class AdaptTrainer(AxolotlTrainer):
             ):
                 loss += super().training_step(model, some, num_items_in_batch)
         self._part = None
+        if self.args.include_tkps:
+            self._uncount_idle(parts)
         return loss
+
+    def _uncount_idle(self, parts: Sequence[Part]) -> None:
+        """Axolotl's tokens per second are of what trained, without the parts that keep a process
+        in step with the others and are weighted 0."""
+        labels = [part.batch.labels for part in parts if not part.rows]
+        trained = sum(int((one != -100).sum()) for one in labels)
+        slots = sum(one.numel() for one in labels)
+        idle = self.sum_over_ranks(np.array([trained, slots]))
+        for name, count in zip(("trainable", "total"), idle, strict=True):
+            self.state.tokens[name] = self.state.tokens[name] - int(count)
 
     def compute_loss(
         self,
@@ -247,6 +261,14 @@ class AdaptTrainer(AxolotlTrainer):
         for callback in stopping:
             callback.on_evaluate(self.args, self.state, self.control, metrics=metrics)
         return metrics
+
+    def prediction_step(
+        self, model: nn.Module, inputs: Any, prediction_loss_only: bool, ignore_keys: Any = None
+    ) -> Any:
+        own_loss = self.label_smoother is None and self.compute_loss_func is None
+        if prediction_loss_only and own_loss:
+            inputs = without_logits(self.model, inputs)
+        return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
 
     # Schedule
 

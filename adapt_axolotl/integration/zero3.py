@@ -7,7 +7,10 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from adapt_axolotl.integration.compat import check_zero3, is_deepspeed_zero3_enabled
+from torch import nn
+
+from adapt_axolotl.integration.compat import is_deepspeed_zero3_enabled
+from adapt_axolotl.integration.installed import check_zero3
 
 if TYPE_CHECKING:
     from adapt_axolotl.integration.compat import HfDeepSpeedConfig
@@ -36,6 +39,27 @@ def refuse_other_parts(deepspeed_config: HfDeepSpeedConfig) -> None:
                 f"deepspeed: zero_optimization.{key}: {value} keeps parameters in a way that "
                 "gradient products were not made for; remove it, or adapt.learned.measure: "
                 "products or mixture: doge"
+            )
+
+
+def refuse_experts_in_lists(model: nn.Module) -> None:
+    """Gradients are summed over the processes one by one, as a backward has them. A process on
+    which an expert got no token has none of it, so the others would wait, or get another expert's
+    for it. Training goes on there: it sums a block of experts as one (`set_z3_leaf_modules`).
+
+    Args:
+        model: the trained module.
+
+    Raises:
+        ValueError: trained experts are modules of their own.
+    """
+    for name, module in model.named_modules():
+        experts = isinstance(module, nn.ModuleList) and "expert" in name.rpartition(".")[2]
+        if experts and any(parameter.requires_grad for parameter in module.parameters()):
+            raise ValueError(
+                f"deepspeed: under ZeRO-3 gradient products sum the gradient of each of {name} "
+                "over the processes, and a process runs only those experts that its tokens chose; "
+                "remove adapt.learned.measure: products or mixture: doge, or set stage: 2"
             )
 
 

@@ -166,7 +166,8 @@ REFUSALS = (
         ("deepspeed",),
         "With `mixture: learned` or `doge`, where accelerate's config switches DeepSpeed on and "
         "the recipe does not have the key. With `adapt.learned.measure: products` or `mixture: "
-        "doge`, ZeRO-3 with parameters on NVMe, `zero_hpz_partition_size` or `mics_shard_size`.",
+        "doge`, ZeRO-3 with parameters on NVMe, `zero_hpz_partition_size` or `mics_shard_size`, "
+        "and with trained experts in a list, of which a process runs those that its tokens chose.",
     ),
     Refusal(
         ("save_only_model", "auto_resume_from_checkpoints"),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from adapt_axolotl.config.adapt import AdaptConfig
-from adapt_axolotl.config.methods import BY_LOSSES, BY_META_STEPS, READ_WITH, SOURCES
+from adapt_axolotl.config.methods import BY_LOSSES, BY_META_STEPS, DOGE, READ_WITH, SOURCES
 from adapt_axolotl.mixture.doge import GeneralisationSteps
 from adapt_axolotl.recipe.block import parse_adapt_block
 from adapt_axolotl.run.described import learned_mixture
@@ -55,6 +55,10 @@ def made(**block: Any) -> AdaptConfig:
         ),
         ({"mixture": "uniform", "floor": 0.3}, "floor is read with mixture: learned only; remove"),
         ({"mixture": "doge", "floor": 0.3}, "floor is read with mixture: learned only; remove it"),
+        (
+            {"learned": DOGE, "floor": 0.3},
+            "floor is not read with learned.rule: doge, whose shares",
+        ),
         ({"learned": {"mu": 0.1}}, "mu is read with rule: doge only; remove it, or choose mixture"),
         (
             {"learned": {"rule": "doge"}},

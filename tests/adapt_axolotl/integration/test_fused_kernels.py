@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.support import watched_evaluation
 from tests.support.launch import PRODUCTS, history, recipe, train
-from tests.support.sharded_runs import FSDP2
+from tests.support.sharded_runs import FSDP2, LORA
 
 pytestmark = pytest.mark.slow
 
@@ -97,6 +98,33 @@ def test_the_kernel_of_a_loss_leaves_the_losses_of_rows_what_they_are(
     assert len(shares[0]) > 5
     np.testing.assert_allclose(shares[0], shares[1], rtol=1e-2)
     assert max(shares[0][-1]) > 0.22
+
+
+@pytest.mark.parametrize("lora", [False, True])
+def test_an_evaluation_under_a_fused_loss_makes_no_logits(
+    tiny: Path, tmp_path: Path, lora: bool
+) -> None:
+    """Its loss is that of the logits, to 1e-5."""
+    config = recipe(
+        tiny,
+        tmp_path,
+        adapt={"token_budget": 200, "mixture": "uniform"},
+        eval_strategy="epoch",
+        eval_batch_size=4,
+        liger_fused_linear_cross_entropy=True,
+        **(LORA if lora else {}),
+    )
+    config["test_datasets"] = config["test_datasets"][:1]
+    config["plugins"] += [
+        "axolotl.integrations.liger.LigerPlugin",
+        "tests.support.watched_evaluation.WatchedEvaluation",
+    ]
+    train(config, tmp_path, environment={"TRITON_INTERPRET": "1"})
+    forwards = watched_evaluation.read(tmp_path)
+    assert len(forwards) > 1
+    assert not any(one["logits"] for one in forwards)
+    for one in forwards:
+        assert one["loss"] == pytest.approx(one["with_logits"], rel=1e-5)
 
 
 @pytest.mark.parametrize("measure", ["training_losses", "products"])

@@ -14,18 +14,25 @@ import torch
 from accelerate.utils.deepspeed import HfDeepSpeedConfig
 
 from adapt_axolotl.integration import zero3
-from adapt_axolotl.integration.zero3 import measured_in_parts, refuse_other_parts
+from adapt_axolotl.integration.zero3 import (
+    measured_in_parts,
+    refuse_experts_in_lists,
+    refuse_other_parts,
+)
 from adapt_axolotl.meta_step.reader import BackwardReader
 from adapt_axolotl.metagradient.direction import direction
 from adapt_axolotl.metagradient.estimators import ESTIMATORS
+from adapt_axolotl.metagradient.finite_difference import FINITE_DIFFERENCE
 from adapt_axolotl.metagradient.look_ahead import look_ahead
 from adapt_axolotl.metagradient.losses import row_losses
-from adapt_axolotl.metagradient.per_task import per_task_scores
+from adapt_axolotl.metagradient.per_task import PER_TASK, per_task_scores
 from adapt_axolotl.metagradient.ranks import Ranks
 from adapt_axolotl.metagradient.sharded import held_here, trained_parameters
+from adapt_axolotl.metagradient.split_batches import SPLIT_BATCHES
 from tests.support.by_rows import experts
 from tests.support.measured import (
     MODELS,
+    TOLERANCE,
     alone,
     assert_as_alone,
     assert_v_is_whole_a_module_at_a_time,
@@ -113,9 +120,31 @@ def everything(ranks: Ranks) -> dict[Any, Any]:
     return found
 
 
-def train_experts(ranks: Ranks) -> list[Any]:
-    """Weights after training, unread and read, with blocks that DeepSpeed gathers as one."""
+def scores_of_experts(model: Any, ranks: Ranks) -> dict[str, Any]:
+    """By the estimators that read experts under ZeRO-3."""
+    parameters = trained_parameters(model)
+    validation, training = (
+        [padded(make_rows(4, seed + rank), [0, 1, 2, 0]) for rank in range(2)] for seed in (9, 3)
+    )
+    if ranks.count == 2:
+        validation, training = [validation[ranks.rank]], [training[ranks.rank]]
+    v = direction(model, parameters, validation, WEIGHTS, reduce=ranks.sum).v
+    return {
+        one.name: one.scores(
+            model, parameters, training, v, len(TASKS), reduce=ranks.sum
+        ).inner_products
+        for one in (SPLIT_BATCHES, FINITE_DIFFERENCE, PER_TASK)
+    }
+
+
+def use_experts(ranks: Ranks) -> tuple[dict[str, Any], list[Any]]:
+    """Scores, and weights after training, unread and read, with blocks that DeepSpeed gathers as
+    one."""
     zero3.is_deepspeed_zero3_enabled = lambda: True
+    engine = zero3_engine(experts(), ranks)
+    assert any(getattr(module, "_z3_leaf", False) for module in engine.module.modules())
+    with measured_in_parts(engine):
+        scores = scores_of_experts(engine.module, ranks)
     found = []
     for measures in (False, True):
         engine = zero3_engine(experts(), ranks)
@@ -126,7 +155,7 @@ def train_experts(ranks: Ranks) -> list[Any]:
             engine.backward(row_losses(engine, batch)[0].sum(), scale_wrt_gas=False)
             engine.step()
         found.append([held_here(parameter).clone() for parameter in engine.module.parameters()])
-    return found
+    return scores, found
 
 
 @pytest.mark.parametrize(
@@ -148,6 +177,24 @@ def test_parts_that_are_not_in_memory_or_are_kept_twice_are_refused(
         return
     with pytest.raises(ValueError, match=f"deepspeed: zero_optimization.{key} keeps"):
         refuse_other_parts(config)
+
+
+class ListedExperts(torch.nn.Module):
+    """Experts that are modules of their own, beside a list of other modules."""
+
+    def __init__(self, trained: bool) -> None:
+        super().__init__()
+        self.experts = torch.nn.ModuleList(torch.nn.Linear(4, 4) for _ in range(2))
+        self.experts.requires_grad_(trained)
+        self.blocks = torch.nn.ModuleList([torch.nn.Linear(4, 4)])
+
+
+def test_trained_experts_in_a_list_are_refused() -> None:
+    """Layers in a list, frozen experts, and experts whose weights are one are not."""
+    with pytest.raises(ValueError, match=r"gradient of each of experts .* set stage: 2"):
+        refuse_experts_in_lists(ListedExperts(trained=True))
+    for model in (ListedExperts(trained=False), experts()):
+        refuse_experts_in_lists(model)
 
 
 @pytest.fixture(scope="module")
@@ -184,9 +231,12 @@ def test_training_that_is_measured_and_read_is_the_same_to_the_bit(name: str, on
 
 
 @pytest.mark.slow
-def test_measuring_blocks_that_are_gathered_as_one_leaves_training_as_it_is(
+def test_blocks_that_are_gathered_as_one_are_measured_as_whole_and_train_as_unmeasured(
     tmp_path: Any,
 ) -> None:
-    for unread, read in in_two_processes(train_experts, tmp_path):
+    expected_scores = scores_of_experts(experts(), Ranks())
+    for scores, (unread, read) in in_two_processes(use_experts, tmp_path):
+        for name, expected in expected_scores.items():
+            assert relative_error(scores[name], expected) < TOLERANCE[name], name
         for found, expected in zip(read, unread, strict=True):
             assert torch.equal(found, expected)

@@ -4,13 +4,14 @@ draw and learn what they do on one, with DoRA, whose modules cannot be read, too
 from __future__ import annotations
 
 import copy
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.support.launch import PRODUCTS, TASKS, history, recipe, train
+from tests.support.launch import PRODUCTS, TASKS, history, ledger, recipe, train
 from tests.support.same_run import assert_same_run
 from tests.support.sharded_runs import FSDP2, LORA, train_with_deepspeed, weights_of
 
@@ -46,9 +47,12 @@ def from_weights(
 
 
 def test_two_processes_draw_and_learn_what_one_does(one: Path, tiny: Path, tmp_path: Path) -> None:
-    train(split_recipe(tiny, tmp_path, 2), tmp_path, processes=2)
+    output = train(split_recipe(tiny, tmp_path, 2), tmp_path, processes=2)
     assert {line["estimator"] for line in history(tmp_path)} == {ESTIMATOR}
     assert_same_run(tmp_path, one, tolerance=1e-6)
+    # Axolotl's count, which has no part that a process only keeps step with.
+    counted = re.findall(r"'tokens/trainable': '?(\d+)", output)
+    assert int(counted[-1]) == ledger(tmp_path)["used"]
 
 
 @pytest.mark.parametrize("stage", [1, 2])

@@ -16,35 +16,36 @@ import torch
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from adapt_axolotl.integration import compat
+from adapt_axolotl.integration import installed
+from adapt_axolotl.integration import used as tables
 
 
 def test_everything_that_is_used_is_installed() -> None:
-    assert list(compat.changed_names()) == []
+    assert list(installed.changed_names()) == []
 
 
 def test_the_versions_are_those_that_the_package_asks_for(repository: Path) -> None:
     project = tomllib.loads((repository / "pyproject.toml").read_text(encoding="utf-8"))
     asked = [Requirement(one) for one in project["project"]["dependencies"]]
     (axolotl,) = [one.specifier for one in asked if one.name == "axolotl"]
-    assert axolotl == compat.MADE_FOR
+    assert axolotl == installed.MADE_FOR
 
 
 @pytest.mark.parametrize(
     ("used", "says"),
     [
-        (compat.Used("axolotl.nowhere", "thing"), "axolotl.nowhere.thing is gone"),
-        (compat.Used("axolotl.utils.dict", "thing"), "axolotl.utils.dict.thing is gone"),
+        (tables.Used("axolotl.nowhere", "thing"), "axolotl.nowhere.thing is gone"),
+        (tables.Used("axolotl.utils.dict", "thing"), "axolotl.utils.dict.thing is gone"),
         (
-            compat.Used("axolotl.utils.data.utils", "handle_long_seq_in_dataset", ("rows",)),
+            tables.Used("axolotl.utils.data.utils", "handle_long_seq_in_dataset", ("rows",)),
             "handle_long_seq_in_dataset takes no rows any more, only dataset, sequence_len, cfg",
         ),
         (
-            compat.Used("axolotl.integrations.base", "BasePlugin", methods={"start": ()}),
+            tables.Used("axolotl.integrations.base", "BasePlugin", methods={"start": ()}),
             "axolotl.integrations.base.BasePlugin.start is gone",
         ),
         (
-            compat.Used(
+            tables.Used(
                 "axolotl.core.trainers.base", "AxolotlTrainer", methods={"log": ("lines",)}
             ),
             "AxolotlTrainer.log takes no lines any more",
@@ -52,12 +53,12 @@ def test_the_versions_are_those_that_the_package_asks_for(repository: Path) -> N
     ],
 )
 def test_a_change_is_named_with_what_to_install(
-    used: compat.Used, says: str, monkeypatch: pytest.MonkeyPatch
+    used: tables.Used, says: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compat, "_NAMES", (*compat._NAMES, used))
+    monkeypatch.setattr(tables, "NAMES", (*tables.NAMES, used))
     with pytest.raises(ValueError, match=re.escape(says)) as error:
-        compat.check_environment()
-    assert f"install axolotl {compat.MADE_FOR}" in str(error.value)
+        installed.check_environment()
+    assert f"install axolotl {installed.MADE_FOR}" in str(error.value)
 
 
 GONE = """
@@ -75,27 +76,27 @@ def test_a_name_that_is_gone_stops_the_import_of_the_plugin_with_a_sentence() ->
     assert done.returncode == 1
     assert any(line.startswith("ValueError: axolotl ") for line in last)
     assert "  - axolotl.utils.data.shared.datasets_with_name_generator is gone" in last
-    assert last[-1].startswith(f"install axolotl {compat.MADE_FOR}")
+    assert last[-1].startswith(f"install axolotl {installed.MADE_FOR}")
 
 
 def test_a_package_of_another_version_than_axolotl_pins_is_told(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert list(compat.other_versions()) == []
+    assert list(installed.other_versions()) == []
     monkeypatch.setattr(
-        compat, "version", lambda name: "0.0.1" if name == "trl" else metadata.version(name)
+        installed, "version", lambda name: "0.0.1" if name == "trl" else metadata.version(name)
     )
     with caplog.at_level("WARNING", logger="axolotl.adapt"):
-        compat.check_environment()
+        installed.check_environment()
     (said,) = caplog.messages
     assert "asks for trl==" in said
     assert "0.0.1 is installed" in said
 
 
 def test_a_recipe_key_that_axolotl_renamed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compat, "RECIPE_KEYS", (*compat.RECIPE_KEYS, "micro_batches"))
+    monkeypatch.setattr(tables, "RECIPE_KEYS", (*tables.RECIPE_KEYS, "micro_batches"))
     with pytest.raises(ValueError, match="the recipe key micro_batches is gone"):
-        compat.check_environment()
+        installed.check_environment()
 
 
 @pytest.mark.parametrize(
@@ -108,55 +109,37 @@ def test_a_recipe_key_that_axolotl_renamed_is_named(monkeypatch: pytest.MonkeyPa
 def test_a_key_of_a_plugin_that_was_renamed_is_named(
     module: str, says: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compat, "PLUGIN_KEYS", ((module, "LigerArgs", ("liger_fused_loss",)),))
-    assert list(compat.changed_names()) == [says]
+    monkeypatch.setattr(tables, "PLUGIN_KEYS", ((module, "LigerArgs", ("liger_fused_loss",)),))
+    assert list(installed.changed_names()) == [says]
 
 
 def test_what_needs_a_package_that_is_not_there_is_not_asked_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    used = compat.Used("axolotl.nowhere", "thing", needs="a_package_that_is_nowhere")
-    monkeypatch.setattr(compat, "_NAMES", (*compat._NAMES, used))
-    assert list(compat.changed_names()) == []
+    used = tables.Used("axolotl.nowhere", "thing", needs="a_package_that_is_nowhere")
+    monkeypatch.setattr(tables, "NAMES", (*tables.NAMES, used))
+    assert list(installed.changed_names()) == []
 
 
 def test_another_version_that_has_everything_is_told_and_used(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(compat, "MADE_FOR", SpecifierSet(">=0.1,<0.2"))
+    monkeypatch.setattr(installed, "MADE_FOR", SpecifierSet(">=0.1,<0.2"))
     with caplog.at_level("WARNING", logger="axolotl.adapt"):
-        compat.check_environment()
+        installed.check_environment()
     assert "is installed. Everything that is used is there" in caplog.text
 
 
 def test_a_deepspeed_that_keeps_parameters_otherwise_is_told() -> None:
     parameter: Any = torch.nn.Parameter(torch.zeros(0))
-    for name in compat.ZERO3_PARAMETER:
+    for name in tables.ZERO3_PARAMETER:
         setattr(parameter, name, None)
     engine = SimpleNamespace(
         parameters=lambda: iter([parameter]),
         optimizer=SimpleNamespace(empty_partition_cache=lambda: None),
     )
-    compat.check_zero3(engine)
+    installed.check_zero3(engine)
     del parameter.ds_numel, engine.optimizer.empty_partition_cache
     said = "the optimizer's empty_partition_cache, a parameter's ds_numel is gone; install"
     with pytest.raises(ValueError, match=said):
-        compat.check_zero3(engine)
-
-
-def test_every_name_in_the_table_is_imported_somewhere(repository: Path) -> None:
-    sources: Any = "".join(
-        file.read_text(encoding="utf-8")
-        for file in (repository / "adapt_axolotl" / "integration").glob("*.py")
-        if file.name != "compat.py"
-    )
-    assert [name for name in compat._USED if name not in sources] == []
-
-
-def test_every_recipe_key_that_is_read_is_checked(repository: Path) -> None:
-    read = set()
-    for file in (repository / "adapt_axolotl" / "integration").glob("*.py"):
-        read |= set(re.findall(r"\bcfg\.(\w+)", file.read_text(encoding="utf-8")))
-    of_plugins = {key for _, _, keys in compat.PLUGIN_KEYS for key in keys}
-    known = {*compat.RECIPE_KEYS, *compat.COMPUTED_KEYS, *of_plugins}
-    assert read - {"adapt", "to_dict"} <= known
+        installed.check_zero3(engine)
