@@ -10,9 +10,9 @@ named, by their paths in FOLDER, new lines of these alone.
 
 Models of YAMLs that shard by FSDP2 are sharded over two processes by gloo. Not as in training: all
 others are on one process, where parameters that ZeRO-3 would shard have its mark, so that what is
-not read of them there is not read here; text rows; frozen 4-bit and 8-bit weights are plain ones; the
-activation inside Axolotl's MLP kernel, which needs CUDA, is torch's; kernels that fuse the norms of
-queries and keys with their rotation, and those of experts, are left out.
+not read of them there is not read here; text rows; frozen 4-bit and 8-bit weights are plain ones;
+the activation inside Axolotl's MLP kernel, which needs CUDA, is torch's; kernels that fuse the
+norms of queries and keys with their rotation, and those of experts, are left out.
 """
 
 from __future__ import annotations

@@ -41,11 +41,11 @@ The models of YAMLs that shard by FSDP2 were sharded over two processes, with th
 Axolotl makes units of it.
 {sharded}
 Nothing was sharded by ZeRO-3, where a trained head under a fused loss, experts, Mamba and layers
-that quantise are not read; parameters had its mark, so that they are not read here either. The YAMLs
-that train under it and get `in_backward` train adapters of linear layers, or embeddings and a head:
-the patterns of Mixtral 8x22B's experts match no name in Transformers 5. These two, mixtral_22 and
-bigstral, do not start as they are: Axolotl's patch for them imports a class that Transformers 5 has
-no more.
+that quantise are not read; parameters had its mark, so that they are not read here either. The
+YAMLs that train under it and get `in_backward` train adapters of linear layers, or embeddings and a
+head: the patterns of Mixtral 8x22B's experts match no name in Transformers 5. These two, mixtral_22
+and bigstral, do not start as they are: Axolotl's patch for them imports a class that Transformers 5
+has no more.
 
 The sinks of gpt-oss are left out of the direction
 ([what is left out](architecture.md#estimators-of-gradient-products)): 8 of the 61,296 trained

@@ -21,6 +21,7 @@ from adapt_axolotl.metagradient.losses import row_losses, task_losses
 from adapt_axolotl.metagradient.per_task import per_task_scores
 from adapt_axolotl.metagradient.scores import scores_from_rows
 from adapt_axolotl.metagradient.self_check import check_estimator, fingerprint
+from benchmarks.tiny_families import tiny_model
 from tests.support.models import (
     FAMILIES,
     RELEASED,
@@ -168,6 +169,19 @@ def test_in_backward_with_lora(family: str) -> None:
     found = read_in_backward(model, parameters, batches, v)
     assert without_rule(model, parameters).modules == []
     assert relative_error(found.inner_products, expected) < 1e-4
+
+
+def test_in_backward_reads_positions_that_are_looked_up_once_for_all_sequences() -> None:
+    model = tiny_model("gpt2")
+    parameters = trained(model)
+    batches = [padded(make_rows(6, 3), TASKS)]
+    v = random_v(parameters)
+    expected = per_task_scores(model, parameters, batches, v, 4).inner_products
+    found = read_in_backward(model, parameters, batches, v)
+    assert relative_error(found.inner_products, expected) < 1e-4
+    model.transformer.wpe.requires_grad_(False)
+    other = read_in_backward(model, trained(model), batches, random_v(trained(model)))
+    assert relative_error(other.inner_products, expected) > 1e-3
 
 
 def test_in_backward_where_a_module_sees_tokens_without_sequences() -> None:
