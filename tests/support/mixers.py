@@ -43,7 +43,7 @@ class ShortConv(nn.Module):
 
 
 class Temper(nn.Module):
-    """One number, for which there is no rule; `over` tokens, or by each token itself."""
+    """One number, for which there is no rule."""
 
     def __init__(self) -> None:
         super().__init__()
