@@ -194,6 +194,7 @@ def features(raw: Mapping[str, Any]) -> dict[str, Any]:
     attention = raw.get("attn_implementation") == "flex_attention" or raw.get("flex_attention")
     found["flex_attention"] = bool(attention)
     found["sharded"] = sharding(raw) == "fsdp2"
+    found["zero3"] = "zero3" in str(raw.get("deepspeed"))
     return {key: value for key, value in found.items() if value}
 
 

@@ -2,15 +2,17 @@
 (`example_features.py`) a tiny model is built, and the run's own choice decides, self-check and a
 training step that is read included.
 
-    python benchmarks/example_yamls.py FOLDER
+    python benchmarks/example_yamls.py FOLDER [YAML ...]
 
 FOLDER is `examples` of Axolotl's source distribution (`pip download --no-deps --no-binary :all:
-axolotl==VERSION`). Writes docs/measured/example_yamls.jsonl, a line for each YAML.
+axolotl==VERSION`). Writes docs/measured/example_yamls.jsonl, a line for each YAML; where YAMLs are
+named, by their paths in FOLDER, new lines of these alone.
 
 Models of YAMLs that shard by FSDP2 are sharded over two processes by gloo. Not as in training: all
-others are on one process; text rows; frozen 4-bit and 8-bit weights are plain ones; the
-activation inside Axolotl's MLP kernel, which needs CUDA, is torch's; kernels that fuse the norms of
-queries and keys with their rotation, and those of experts, are left out.
+others are on one process, where parameters that ZeRO-3 would shard have its mark, so that what is
+not read of them there is not read here; text rows; frozen 4-bit and 8-bit weights are plain ones;
+the activation inside Axolotl's MLP kernel, which needs CUDA, is torch's; kernels that fuse the
+norms of queries and keys with their rotation, and those of experts, are left out.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import multiprocessing
 import re
 import sys
 import tempfile
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -63,11 +66,17 @@ TASKS = ("a", "b")
 NO_CODE = "not built: the code of this family is in its model's repository"
 
 
-def all_lines(folder: Path) -> list[dict[str, Any]]:
-    """A line for each YAML: where it is, what it trains, its features, the estimator and why."""
+def all_lines(folder: Path, named: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """A line for each YAML: where it is, what it trains, its features, the estimator and why. Where
+    some are named, the others have their old lines."""
     known: dict[str, tuple[str, str]] = {}
+    old = [json.loads(line) for line in MEASURED.read_text(encoding="utf-8").splitlines()]
+    kept = {line["yaml"]: line for line in old if named and line["yaml"] not in named}
     lines = []
     for path, raw in recipes(folder).items():
+        if path in kept:
+            lines.append(kept[path])
+            continue
         line: dict[str, Any] = {"yaml": path}
         lines.append(line)
         if other_than_sft(raw):
@@ -144,6 +153,9 @@ def estimator_of(what: dict[str, Any], ranks: Ranks) -> tuple[str, str]:
         candidates = candidate_estimators(spec, Estimate(100, 8.0), len(TASKS), trainer)
     if ranks.count > 1:
         shard(model)
+    if what.get("zero3"):
+        for parameter in model.parameters():
+            parameter.ds_id = 0
     parameters = trained_parameters(model)
     rows = measuring_rows()
     readable = partial(plain_forms, model, compiled=spec.compiled)
@@ -371,7 +383,7 @@ def _instead(place: str, value: Any) -> Any:
 def main() -> None:
     torch.set_num_threads(1)
     torch._dynamo.config.suppress_errors = True  # as Axolotl sets it
-    lines = all_lines(Path(sys.argv[1]))
+    lines = all_lines(Path(sys.argv[1]), sys.argv[2:])
     MEASURED.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 
 

@@ -11,8 +11,11 @@ from adapt_axolotl.integration.spec import TrainingSpec
 from adapt_axolotl.metagradient.estimator import Estimator
 from adapt_axolotl.metagradient.estimators import ESTIMATORS, estimator
 from adapt_axolotl.metagradient.finite_difference import FINITE_DIFFERENCE
-from adapt_axolotl.metagradient.in_backward import IN_BACKWARD, InBackward
+from adapt_axolotl.metagradient.in_backward import IN_BACKWARD
+from adapt_axolotl.metagradient.left_out import MOST, without_rule
 from adapt_axolotl.metagradient.per_task import PER_TASK
+from adapt_axolotl.metagradient.router_loss import has_router_loss
+from adapt_axolotl.metagradient.sharded import trained_parameters
 from adapt_axolotl.metagradient.split_batches import SPLIT_BATCHES
 from adapt_axolotl.run.plan import Estimate
 
@@ -115,8 +118,6 @@ def _other_loss(spec: TrainingSpec, trainer: AdaptTrainer | None) -> str | None:
         return None
     if trainer.compute_loss_func is not None or trainer.label_smoother is not None:
         return other_loss
-    if getattr(trainer.model.config, "output_router_logits", False):
-        return "the router's auxiliary loss is part of the training loss"
     return None
 
 
@@ -126,17 +127,22 @@ def _obstacle_to_hooks(spec: TrainingSpec, trainer: AdaptTrainer | None) -> str 
         return "flex attention that is not compiled holds all of its scores at once"
     if trainer is None:
         return None
-    parameters = [p for p in trainer.model.parameters() if p.requires_grad]
-    uncovered = InBackward.uncovered(trainer.model, parameters)
-    if uncovered:
-        return f"it has no rule for {', '.join(uncovered[:3])}"
+    without = without_rule(trainer.model, trained_parameters(trainer.model))
+    if without.share > MOST:
+        return (
+            f"it has no rule for {', '.join(without.modules[:3])}; modules without one have "
+            f"{without.share:.1%} of the trained parameters, of which it leaves out at most "
+            f"{MOST:.0%}"
+        )
     return None
 
 
 def _obstacle_to_splitting(trainer: AdaptTrainer | None) -> str | None:
-    """Why more backwards than micro-batches are another training."""
+    """Why backwards of the rows of one task each are another training."""
     if trainer is None:
         return None
+    if has_router_loss(trainer.model):
+        return "the router's auxiliary loss is no sum over rows"
     optimizer = str(getattr(trainer.args.optim, "value", trainer.args.optim))
     if "lomo" in optimizer or "layerwise" in optimizer:
         return f"optimizer: {optimizer} steps within each backward"

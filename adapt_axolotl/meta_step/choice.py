@@ -16,6 +16,7 @@ from adapt_axolotl.data.random_streams import RandomStream
 from adapt_axolotl.meta_step.rows import MeasuringRows
 from adapt_axolotl.metagradient.estimator import Estimator
 from adapt_axolotl.metagradient.estimators import estimator
+from adapt_axolotl.metagradient.left_out import MOST
 from adapt_axolotl.metagradient.per_task import PER_TASK
 from adapt_axolotl.metagradient.ranks import Ranks
 from adapt_axolotl.metagradient.self_check import check_estimator
@@ -72,7 +73,7 @@ class EstimatorChoice:
 
     def settle(self, v: list[Tensor]) -> bool:
         """Once, and again after `drop`: compare the estimator with one backward a task on two rows,
-        and drop it if it is wrong.
+        and drop it if it is wrong. Each time: drop it if it leaves out too much of v.
 
         Args:
             v: the direction of this meta step.
@@ -89,6 +90,14 @@ class EstimatorChoice:
                 )
                 self._checked = False
             self._resumed_from = None
+        parameters = trained_parameters(self._model)
+        without = self.current.leaves_out(self._model, parameters)
+        of_length = without.share_of(v)
+        if of_length > MOST:
+            self.drop(
+                f"it leaves out {of_length:.1%} of the squared length of v, that on parameters it "
+                f"has no rule for, such as of {without.modules[0]}"
+            )
         if self._checked:
             return True
         first = self._training.draw(
@@ -96,7 +105,6 @@ class EstimatorChoice:
         )
         # The same two rows on every rank, unreduced, so that all ranks decide alike.
         batches = self._training.batches(first)
-        parameters = trained_parameters(self._model)
         while self.current is not PER_TASK:
             check = check_estimator(
                 self.current,
@@ -121,10 +129,24 @@ class EstimatorChoice:
                     f"task scores by {self.current.name}: agrees with one backward a task to "
                     f"{check.max_relative_error:.1e} (allowed {check.tolerance:.2g})"
                 )
+                if self.current.leaves_out(self._model, parameters).numbers:
+                    LOG.info(
+                        f"task scores by {self.current.name}: along all trained parameters but "
+                        f"{without.numbers:,} of {without.of:,} ({without.share:.1e}), of "
+                        f"{len(without.modules)} modules that it has no rule for, such as "
+                        f"{without.modules[0]}; they hold {of_length:.1e} of the squared length "
+                        "of v"
+                    )
                 break
             self.drop(check.reason or "it is wrong on another process")
         self._checked = True
         return True
+
+    @property
+    def left_out(self) -> float:
+        """The share of the trained parameters along which the estimator in use does not measure."""
+        trained = [one for one in self._model.parameters() if one.requires_grad]
+        return self.current.leaves_out(self._model, trained).share
 
     def drop(self, reason: str) -> None:
         """Go on with the next one, to be checked before it is used."""

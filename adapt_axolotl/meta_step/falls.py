@@ -67,6 +67,7 @@ class FallLearner:
     """
 
     measures = NAME
+    left_out = None
 
     def __init__(
         self,

@@ -129,6 +129,11 @@ class MetaLearner:
         return self.estimator.name
 
     @property
+    def left_out(self) -> float:
+        """As `EstimatorChoice.left_out`."""
+        return self._choice.left_out
+
+    @property
     def estimator(self) -> Estimator:
         """The estimator in use."""
         return self._choice.current

@@ -63,6 +63,11 @@ class Learner(Protocol):
     def measures(self) -> str | None:
         """What is measured, for the records; None where it moves with every step."""
 
+    @property
+    def left_out(self) -> float | None:
+        """The share of the trained parameters along which gradient products are not measured; None
+        where none are."""
+
     def due(self, step: int, progress: float) -> bool:
         """Whether optimizer step `step`, from 0, at this share of the budget, has a meta step."""
 

@@ -33,6 +33,7 @@ class LossLearner:
     """
 
     measures = None
+    left_out = None
 
     def __init__(self, mixture: LossMixture, ranks: Ranks, device: torch.device) -> None:
         self.mixture = mixture

@@ -53,6 +53,7 @@ class CurveLearner:
     """
 
     measures = NAME
+    left_out = None
 
     def __init__(
         self,

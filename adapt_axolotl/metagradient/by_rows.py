@@ -1,10 +1,14 @@
 """Modules without a formula: their own backward, once more for each row.
 
 Experts, routers, adapters of experts' weights and layers that quantise as they go act on every
-token by itself, but are not affine in their parameters. The gradient b of their output is there, so
-the share of a row is <v's part, gradient of (b . f(x))> over the tokens of that row alone: a
-forward and a backward of the one module, over all rows as much work as it was in training. It asks
-nothing of the kernels inside, only that the module can be differentiated.
+token by itself, but are not affine in their parameters; Mamba, linear attention and short
+convolutions act on every row by itself. The gradient b of their output is there, so the share of a
+row is <v's part, gradient of (b . f(x))> over the tokens of that row alone: a forward and a
+backward of the one module, over all rows as much work as it was in training. It asks nothing of the
+kernels inside, only that the module can be differentiated.
+
+Where a model lets packed rows into each other, because its convolution or state goes on from one to
+the next, a row alone is not quite what it was in training.
 
 Dimensions: B sequences, T tokens, R rows.
 """
@@ -21,13 +25,22 @@ from torch.distributed.tensor import DTensor
 
 # Of Transformers and PEFT, whose families have a class of their own each.
 _TOKEN_BY_TOKEN = ("Experts", "Router", "ParamWrapper")
+# Of these the parameters of the modules inside are read with their own: kernels take them together.
+_ROW_BY_ROW = ("ShortConv", "GatedDeltaNet", "MambaLayer", "Mixer")
+
+_CACHES = ("cache_params", "past_key_values")
 
 
-def acts_on_tokens(module: nn.Module) -> bool:
-    """Whether the output at a token depends on its input there alone."""
+def acts_on_rows(module: nn.Module) -> bool:
+    """Whether the output at a row depends on its input there alone, and there is no formula."""
     if isinstance(module, nn.Linear):
         return type(module).forward is not nn.Linear.forward
-    return type(module).__name__.endswith(_TOKEN_BY_TOKEN)
+    return type(module).__name__.endswith(_TOKEN_BY_TOKEN) or mixes_tokens(module)
+
+
+def mixes_tokens(module: nn.Module) -> bool:
+    """Whether it has a convolution or a state over the tokens of a row."""
+    return type(module).__name__.endswith(_ROW_BY_ROW)
 
 
 class Call:
@@ -39,6 +52,8 @@ class Call:
     """
 
     def __init__(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        # A cache that this call has filled would make another go on where it ended.
+        kwargs = {name: None if name in _CACHES else one for name, one in kwargs.items()}
         every = [*args, *kwargs.values()]
         self.tensors = [one for one in every if isinstance(one, Tensor)]
         self._others = [None if isinstance(one, Tensor) else one for one in every]
@@ -119,13 +134,19 @@ def shares_of_rows(
 
 
 def _has_tokens(values: Tensor, row_of_token: Tensor) -> bool:
-    return values.shape[:2] == row_of_token.shape or (
-        values.ndim > 0 and values.shape[0] == row_of_token.numel()
+    shape = row_of_token.shape
+    return (
+        values.shape[:2] == shape
+        or (values.ndim == 3 and values.shape[1:] == shape)
+        or (values.ndim > 0 and values.shape[0] == row_of_token.numel())
     )
 
 
 def _of_row(values: Tensor, of_row: Tensor) -> Tensor:
-    """(1, n, ...) of (B, T, ...), or (n, ...) of (B T, ...)."""
+    """(1, n, ...) of (B, T, ...), (A, 1, n) of positions along A axes, (A, B, T), or (n, ...) of
+    (B T, ...)."""
     if values.shape[:2] == of_row.shape:
         return values[of_row][None]
+    if values.ndim == 3 and values.shape[1:] == of_row.shape:
+        return values[:, None, of_row]
     return values[of_row.flatten()]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from torch import Tensor, nn
 
+from adapt_axolotl.metagradient.left_out import LeftOut, nothing_left_out
 from adapt_axolotl.metagradient.ranks import Reduce, single_process
 from adapt_axolotl.metagradient.scores import TaskScores
 from adapt_axolotl.metagradient.task_batch import TaskBatch
@@ -60,6 +61,7 @@ class Estimator:
             for rounding.
         half_precision_tolerance: the same where the model computes in 16 bits.
         scores: its scores of given batches.
+        leaves_out: of a model and its trained parameters those along which it does not measure.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Estimator:
     tolerance: float
     half_precision_tolerance: float
     scores: Scores
+    leaves_out: Callable[[nn.Module, Sequence[nn.Parameter]], LeftOut] = nothing_left_out
 
     def allowed_error(self, half_precision: bool) -> float:
         """The tolerance that holds."""

@@ -30,14 +30,17 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from adapt_axolotl.metagradient.backward_rules import Rule, Shares, per_token, rule_of
-from adapt_axolotl.metagradient.by_rows import Call, acts_on_tokens, differentiable, shares_of_rows
+from adapt_axolotl.metagradient.by_rows import Call, acts_on_rows, differentiable, shares_of_rows
 from adapt_axolotl.metagradient.estimator import Estimator, Unreadable
 from adapt_axolotl.metagradient.flat_parts import whole_shape
 from adapt_axolotl.metagradient.fused_head import changes_logits_otherwise, fused_head
 from adapt_axolotl.metagradient.gradients import gradients_of
+from adapt_axolotl.metagradient.left_out import left_out
 from adapt_axolotl.metagradient.losses import row_losses
 from adapt_axolotl.metagradient.owners import own_parameters, owners_of
 from adapt_axolotl.metagradient.ranks import Reduce, single_process
+from adapt_axolotl.metagradient.router_loss import has_router_loss, own_loss, with_padding
+from adapt_axolotl.metagradient.rows_apart import rows_apart
 from adapt_axolotl.metagradient.scores import TaskScores, scores_from_rows
 from adapt_axolotl.metagradient.sharded import (
     are_zero,
@@ -62,9 +65,9 @@ class InBackward:
     """Hooks that read the backwards of a model; see the module docstring.
 
     Not covered: modules that are not affine in their parameters (DoRA magnitudes), parameters used
-    outside their module's forward (LoRA on embeddings). `uncovered` names those without a rule,
-    `BypassedModule` tells of any other: a module whose parameters get a gradient that did not come
-    through its hook.
+    outside their module's forward (LoRA on embeddings). v is taken to be 0 on those without a rule
+    where they are few (`left_out.py`). `BypassedModule` tells of any other: a module whose
+    parameters get a gradient that did not come through its hook.
 
     Under sharded parameters every module that has a sharded part of v must run on all processes
     alike, because its backward gathers the part from all of them. Modules that some processes call
@@ -92,13 +95,17 @@ class InBackward:
         held = whole_where_small(v, parameters, model)
         # Where v is 0 there is no share, whatever the backward does: an image tower, which text
         # does not reach. Under FSDP2 nothing else tells that a module took no part.
+        without = left_out(model, parameters).parameters
         rest = [
             (parameter, part)
-            for parameter, part, nothing in zip(parameters, held, are_zero(v), strict=True)
-            if not nothing
+            for parameter, part, nothing, out in zip(
+                parameters, held, are_zero(v), without, strict=True
+            )
+            if not nothing and not out
         ]
         part_of = {id(parameter): part for parameter, part in rest}
         self._model = model
+        self._router_loss = has_router_loss(model)
         self._owners = owners_of(model, [parameter for parameter, _ in rest])
         self._parts_of: dict[str, Gather] = {}
         self._differentiating = False
@@ -122,7 +129,7 @@ class InBackward:
             if rule is not None:
                 sharded = is_sharded([part_of[id(parameter)] for parameter in own.values()])
                 self._shares_of[name] = _shares_by(rule, module, gather, sharded)
-            elif acts_on_tokens(module):
+            elif acts_on_rows(module):
                 self._parts_of[name] = gather
         # Hooks come last, so that none is left behind where a rule fails.
         found = fused_head(model, self._owners, part_of) if fused_loss else None
@@ -132,29 +139,14 @@ class InBackward:
         for name, module in self._owners.items():
             if name in self._parts_of or name in self._shares_of:
                 hook = self._call_hook if name in self._parts_of else self._forward_hook
-                self._handles.append(module.register_forward_hook(hook(name), with_kwargs=True))
+                # Before a hook that keeps the outputs of routers for their loss.
+                self._handles.append(
+                    module.register_forward_hook(hook(name), with_kwargs=True, prepend=True)
+                )
             for _, parameter in own_parameters(module):
                 # On a DTensor no hook fires, so every module of these must be read.
                 if id(parameter) in part_of and not isinstance(parameter, DTensor):
                     self._handles.append(parameter.register_hook(self._gradient_hook(name)))
-
-    @staticmethod
-    def uncovered(model: nn.Module, parameters: Sequence[nn.Parameter]) -> list[str]:
-        """Names of modules whose trained parameters have no rule; empty if all are covered. Those
-        beside the decoder, of an image tower, are not among them: on rows of text they take no
-        part, and if they do, `collect` tells."""
-        decoder = getattr(model, "get_decoder", lambda: None)()
-        inside = None if decoder is None else {id(module) for module in decoder.modules()}
-        owners = [
-            (name, module)
-            for name, module in owners_of(model, parameters).items()
-            if inside is None or id(module) in inside
-        ]
-        return [
-            name
-            for name, module in owners
-            if rule_of(module) is None and not acts_on_tokens(module)
-        ]
 
     @property
     def computes_the_head(self) -> bool:
@@ -175,7 +167,8 @@ class InBackward:
             row_of_token: (B, T), -1 beside rows.
             labels: (B, T); read only where the loss is fused.
         """
-        self._row_of_token = row_of_token
+        # Padding has no token loss, but the router's may count it.
+        self._row_of_token = with_padding(row_of_token) if self._router_loss else row_of_token
         self._labels = labels
         if self._head is not None:
             self._head.begin()
@@ -254,7 +247,12 @@ class InBackward:
             reads = torch.is_grad_enabled() and not self._differentiating
             if not reads or not output.requires_grad or not args:
                 return None
-            return _ReadGradient.apply(output, args[0], self, name)
+            inputs, places = args[0], self._row_of_token
+            assert places is not None, "begin() comes before the forward"
+            if isinstance(module, nn.Embedding) and inputs.shape == (1, places.shape[1]):
+                # Positions looked up once for all sequences get the sum of their gradients.
+                inputs, output = inputs.expand(places.shape), output.expand(*places.shape, -1)
+            return _ReadGradient.apply(output, inputs, self, name)
 
         return hook
 
@@ -385,12 +383,15 @@ def in_backward_scores(
     reduce: Reduce = single_process,
 ) -> TaskScores:
     """Scores read off backwards of these batches, which are not the training step's: how the
-    estimator is checked. Precision is the model's own; `half_precision` changes nothing.
+    estimator is checked. With a router's loss, of the rows of each task alone, as that loss is not
+    the sum of theirs. Precision is the model's own; `half_precision` changes nothing.
 
     Raises:
         BypassedModule: the backward did not reach the hook of a module, or the share of a head that
             the training loss goes around cannot be computed.
     """
+    if has_router_loss(model):
+        batches = [rows_apart(one, one.task_of_row == k) for one in batches for k in one.tasks()]
     reader = InBackward(model, parameters, v, fused_loss=fused_loss)
     products = []
     try:
@@ -401,9 +402,12 @@ def in_backward_scores(
             )
         for batch in batches:
             reader.begin(batch.row_of_token, batch.labels)
-            # The logits of every position only where training has them too.
-            sums, _ = row_losses(model, batch, whole_logits=reader.reads_the_head)
-            gradients_of(sums.sum(), parameters)
+            if has_router_loss(model):
+                total = own_loss(model, batch)
+            else:
+                # The logits of every position only where training has them too.
+                total = row_losses(model, batch, whole_logits=reader.reads_the_head)[0].sum()
+            gradients_of(total, parameters)
             products.append(reader.collect(1.0, len(batch.task_of_row)))
     finally:
         reader.remove()
@@ -419,4 +423,5 @@ IN_BACKWARD = Estimator(
     tolerance=1e-3,
     half_precision_tolerance=5e-2,
     scores=in_backward_scores,
+    leaves_out=left_out,
 )

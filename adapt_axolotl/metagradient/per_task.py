@@ -16,6 +16,7 @@ from adapt_axolotl.metagradient.estimator import Estimator
 from adapt_axolotl.metagradient.gradients import gradients_of
 from adapt_axolotl.metagradient.losses import row_losses
 from adapt_axolotl.metagradient.ranks import Reduce, single_process
+from adapt_axolotl.metagradient.router_loss import own_loss
 from adapt_axolotl.metagradient.scores import TaskScores
 from adapt_axolotl.metagradient.sharded import inner_product, is_sharded, summed
 from adapt_axolotl.metagradient.task_batch import TaskBatch
@@ -31,11 +32,14 @@ def per_task_scores(
     half_precision: bool = False,
     fused_loss: bool = False,
     reduce: Reduce = single_process,
+    as_trained: bool = False,
 ) -> TaskScores:
     """<v, grad L_k> by one backward for each task in each micro-batch.
 
     Inner products add up over micro-batches, so no gradient is kept. There are no values of single
     rows, hence no standard errors. Precision is the model's own; `half_precision` changes nothing.
+    With `as_trained`, L_k is what the model says of the task's sequences, a loss of its router
+    included, which must hold no rows of others.
     """
     device = v[0].device
     totals = torch.zeros(3, num_tasks, dtype=torch.float64, device=device)
@@ -48,8 +52,9 @@ def per_task_scores(
             tasks = reduce(tasks)
         for task in tasks.nonzero().flatten().tolist():
             mine = batch.task_of_row == task
-            sums, tokens = row_losses(model, _sequences(batch, mine))
-            gradients = gradients_of(sums[mine].sum(), parameters)
+            part = _sequences(batch, mine)
+            total = own_loss(model, part) if as_trained else row_losses(model, part)[0][mine].sum()
+            gradients = gradients_of(total, parameters)
             products = [
                 inner_product(part, gradient)
                 for part, gradient in zip(v, gradients, strict=True)
@@ -59,7 +64,7 @@ def per_task_scores(
             # added over the ranks below, it is their sum.
             if products:
                 totals[0, task] += summed(products)
-            totals[1, task] += tokens[mine].sum()
+            totals[1, task] += batch.tokens_of_rows()[mine].sum()
             totals[2, task] += mine.sum()
     totals = reduce(totals)
     nothing = torch.full((num_tasks,), torch.nan, dtype=torch.float64, device=device)

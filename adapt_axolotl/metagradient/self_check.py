@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from adapt_axolotl.metagradient.estimator import Estimator
 from adapt_axolotl.metagradient.in_backward import BypassedModule
 from adapt_axolotl.metagradient.per_task import per_task_scores
+from adapt_axolotl.metagradient.router_loss import has_router_loss
 from adapt_axolotl.metagradient.sharded import held_here
 from adapt_axolotl.metagradient.task_batch import TaskBatch
 
@@ -57,7 +58,8 @@ def check_estimator(
     fused_loss: bool = False,
     readable: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext,
 ) -> Check:
-    """Check one estimator against `per_task`; the model should be in evaluation mode.
+    """Check one estimator against `per_task` along the same parameters; the model should be in
+    evaluation mode.
 
     Args:
         estimator: to check.
@@ -71,7 +73,12 @@ def check_estimator(
     """
     tolerance = estimator.allowed_error(half_precision)
     before = fingerprint(parameters)
-    reference = per_task_scores(model, parameters, batches, v, num_tasks).inner_products
+    v = estimator.leaves_out(model, parameters).without(v)
+    # What training is read for has the router's loss in it.
+    as_trained = not estimator.own_rows and has_router_loss(model)
+    reference = per_task_scores(
+        model, parameters, batches, v, num_tasks, as_trained=as_trained
+    ).inner_products
     try:
         with contextlib.nullcontext() if estimator.own_rows else readable():
             found = estimator.scores(

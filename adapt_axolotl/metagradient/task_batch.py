@@ -47,6 +47,11 @@ class TaskBatch:
             self.task_of_row,
         )
 
+    def tasks(self) -> list[int]:
+        """Those of its rows, ascending."""
+        found: list[int] = self.task_of_row.unique().tolist()
+        return found
+
     def learned(self) -> Tensor:
         """(B, T-1) bool: position t predicts a supervised token of its own row at t + 1."""
         row = self.row_of_token

@@ -21,6 +21,7 @@ def history_line(
     update: MetaUpdate | None,
     measures: str | None,
     training_losses: np.ndarray | None = None,
+    left_out: float | None = None,
 ) -> dict[str, Any]:
     """
     Args:
@@ -31,6 +32,8 @@ def history_line(
         measures: what the run learns from; None for a static mixture, and one that moves with
             every step.
         training_losses: (K,) of the step, where the mixture moves by them.
+        left_out: the share of the trained parameters along which gradient products are not
+            measured.
     """
 
     def named(values: np.ndarray | None) -> dict[str, float | None]:
@@ -59,6 +62,7 @@ def history_line(
         "objective": None if update is None else _number(update.objective),
         "entropy": float(entropy(proportions)),
         "estimator": measures,
+        "left_out": left_out,
     }
 
 

@@ -273,6 +273,7 @@ class AdaptRun:
                     update,
                     None if self.learner is None else self.learner.measures,
                     None if self._moved_by_losses is None else self._moved_by_losses.losses,
+                    None if self.learner is None else self.learner.left_out,
                 )
             )
 

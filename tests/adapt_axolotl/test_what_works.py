@@ -17,5 +17,5 @@ def test_every_test_that_the_table_names_exists_and_every_letter_has_one(reposit
     named = set(re.findall(r"`(test_\w+)`", page))
     assert len(named) > 20
     assert named <= there
-    used = set(re.findall(r"\[([a-z])\]", page))
-    assert used == set(re.findall(r"^\| ([a-z]) \|", page, re.M))
+    used = set(re.findall(r"\[([a-z]{1,2})\]", page))
+    assert used == set(re.findall(r"^\| ([a-z]{1,2}) \|", page, re.M))

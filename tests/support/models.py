@@ -104,10 +104,15 @@ def make_model(
 def make_exact_model(family: str, **changes: object):
     """In float64 throughout: norms and the softmax of eager attention compute in float32 else."""
     model = make_model(family, dtype=torch.float64, attn_implementation="sdpa", **changes)
+    set_exact_norms(model)
+    return model
+
+
+def set_exact_norms(model: torch.nn.Module) -> None:
+    """Norms in the type of what they are given."""
     for module in model.modules():
         if hasattr(module, "variance_epsilon"):
             module.forward = partial(_rms_norm, module)
-    return model
 
 
 def _rms_norm(norm: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:

@@ -13,6 +13,7 @@ from torch import nn
 
 from adapt_axolotl.metagradient.direction import direction
 from adapt_axolotl.metagradient.in_backward import BypassedModule, InBackward
+from adapt_axolotl.metagradient.left_out import without_rule
 from adapt_axolotl.metagradient.per_task import per_task_scores
 from tests.support.by_rows import MAKE, Quantising, experts, quantising
 from tests.support.models import (
@@ -46,7 +47,7 @@ def test_what_is_not_affine_is_read(kind: str, layout: Any) -> None:
     batches = [layout(make_rows(6, seed), TASKS) for seed in (1, 2)]
     v = random_v(parameters)
     expected = per_task_scores(model, parameters, batches, v, 4).inner_products
-    assert InBackward.uncovered(model, parameters) == []
+    assert without_rule(model, parameters).modules == []
     found = read_in_backward(model, parameters, batches, v, scale=0.37)
     assert relative_error(found.inner_products, expected) < 1e-4
 

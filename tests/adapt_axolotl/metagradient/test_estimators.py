@@ -15,11 +15,13 @@ from adapt_axolotl.metagradient import backward_rules
 from adapt_axolotl.metagradient.direction import direction
 from adapt_axolotl.metagradient.finite_difference import finite_difference_scores, norm
 from adapt_axolotl.metagradient.in_backward import IN_BACKWARD, BypassedModule, InBackward
+from adapt_axolotl.metagradient.left_out import without_rule
 from adapt_axolotl.metagradient.look_ahead import look_ahead
 from adapt_axolotl.metagradient.losses import row_losses, task_losses
 from adapt_axolotl.metagradient.per_task import per_task_scores
 from adapt_axolotl.metagradient.scores import scores_from_rows
 from adapt_axolotl.metagradient.self_check import check_estimator, fingerprint
+from benchmarks.tiny_families import tiny_model
 from tests.support.models import (
     FAMILIES,
     RELEASED,
@@ -95,7 +97,7 @@ def test_in_backward_agrees_with_the_reference(family: str, layout) -> None:
     found = read_in_backward(model, parameters, batches, v, scale=0.37)
     assert relative_error(found.inner_products, expected) < 1e-4
     assert found.rows.tolist() == [4, 4, 2, 2]
-    assert InBackward.uncovered(model, parameters) == []
+    assert without_rule(model, parameters).modules == []
 
 
 @pytest.mark.slow
@@ -165,8 +167,21 @@ def test_in_backward_with_lora(family: str) -> None:
     v = random_v(parameters)
     expected = per_task_scores(model, parameters, batches, v, 4).inner_products
     found = read_in_backward(model, parameters, batches, v)
-    assert InBackward.uncovered(model, parameters) == []
+    assert without_rule(model, parameters).modules == []
     assert relative_error(found.inner_products, expected) < 1e-4
+
+
+def test_in_backward_reads_positions_that_are_looked_up_once_for_all_sequences() -> None:
+    model = tiny_model("gpt2")
+    parameters = trained(model)
+    batches = [padded(make_rows(6, 3), TASKS)]
+    v = random_v(parameters)
+    expected = per_task_scores(model, parameters, batches, v, 4).inner_products
+    found = read_in_backward(model, parameters, batches, v)
+    assert relative_error(found.inner_products, expected) < 1e-4
+    model.transformer.wpe.requires_grad_(False)
+    other = read_in_backward(model, trained(model), batches, random_v(trained(model)))
+    assert relative_error(other.inner_products, expected) > 1e-3
 
 
 def test_in_backward_where_a_module_sees_tokens_without_sequences() -> None:
@@ -223,7 +238,7 @@ def test_half_precision_is_judged_as_such_whatever_the_weights_are_kept_in() -> 
 def test_in_backward_names_what_it_does_not_cover() -> None:
     config = LoraConfig(r=4, target_modules=["q_proj"], use_dora=True)
     model = get_peft_model(make_model("llama"), config)
-    uncovered = InBackward.uncovered(model, trained(model))
+    uncovered = without_rule(model, trained(model)).modules
     assert uncovered
     assert all("magnitude" in name for name in uncovered)
 
@@ -249,7 +264,7 @@ def test_a_module_that_took_no_part_has_no_share() -> None:
     model = make_model("llama")
     model.tower = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Conv2d(4, 4, 1))
     parameters = trained(model)
-    assert InBackward.uncovered(model, parameters) == []
+    assert without_rule(model, parameters).modules == []
     batches = [padded(make_rows(6, 6), TASKS)]
     v = random_v(parameters)
     expected = per_task_scores(model, parameters, batches, v, 4).inner_products
@@ -296,7 +311,7 @@ def test_linear_layers_of_other_classes_are_read(frozen_bias: bool) -> None:
     v = random_v(parameters)
     expected = per_task_scores(model, parameters, batches, v, 4).inner_products
     found = read_in_backward(model, parameters, batches, v).inner_products
-    assert InBackward.uncovered(model, parameters) == []
+    assert without_rule(model, parameters).modules == []
     assert relative_error(found, expected) < 1e-4
 
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from adapt_axolotl.metagradient.direction import direction
 from adapt_axolotl.metagradient.estimators import estimator
-from adapt_axolotl.metagradient.in_backward import InBackward
+from adapt_axolotl.metagradient.left_out import without_rule
 from adapt_axolotl.metagradient.per_task import per_task_scores
 from tests.support.models import make_model, make_rows, padded, relative_error, trained
 
@@ -73,11 +73,11 @@ def errors(model: nn.Module, *names: str) -> list[float]:
 @pytest.mark.parametrize("bits", KINDS)
 def test_adapters_on_a_quantised_base_are_read(bits: int) -> None:
     model = adapted(bits)
-    assert InBackward.uncovered(model, trained(model)) == []
+    assert without_rule(model, trained(model)).modules == []
     assert max(errors(model, "in_backward", "split_batches")) < 1e-4
 
 
 def test_dora_on_a_base_of_4_bits_is_split_by_task() -> None:
     model = adapted(4, dora=True)
-    assert InBackward.uncovered(model, trained(model))
+    assert without_rule(model, trained(model)).modules
     assert errors(model, "split_batches")[0] < 1e-4

@@ -21,6 +21,7 @@ from adapt_axolotl.meta_step.reader import BackwardReader
 from adapt_axolotl.metagradient import fused_head
 from adapt_axolotl.metagradient.direction import direction
 from adapt_axolotl.metagradient.in_backward import IN_BACKWARD
+from adapt_axolotl.metagradient.left_out import left_out
 from adapt_axolotl.metagradient.losses import row_losses
 from adapt_axolotl.metagradient.per_task import per_task_scores
 from adapt_axolotl.metagradient.ranks import Ranks
@@ -87,6 +88,9 @@ KINDS = {
         for name, make in MAKE.items()
         for reentrant in (True, False)
     },
+    "linear attention": Kind(partial(tiny_model, "qwen3_5")),
+    "linear attention, checkpointed": Kind(partial(tiny_model, "qwen3_5"), checkpointing=False),
+    "sinks": Kind(partial(tiny_model, "gpt_oss")),
     "tied head, checkpointed": Kind(partial(make_model, "qwen3"), fused=True, checkpointing=False),
 }
 
@@ -113,6 +117,7 @@ def alone(name: str) -> torch.Tensor:
     model = KINDS[name].make()
     parameters = trained_parameters(model)
     v = direction(model, parameters, validation(Ranks()), TASK_WEIGHTS).v
+    v = left_out(model, parameters).without(v)
     scores = per_task_scores(model, parameters, batches(Ranks()), v, NUM_TASKS)
     return scores.inner_products
 

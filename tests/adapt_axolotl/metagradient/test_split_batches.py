@@ -3,15 +3,13 @@ products with v are the reference's. float64, to 1e-9 of the largest."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
-from torch import Tensor, nn
+from torch import nn
 
 from adapt_axolotl.metagradient.gradient_products import GradientProducts
-from adapt_axolotl.metagradient.in_backward import InBackward
+from adapt_axolotl.metagradient.left_out import without_rule
 from adapt_axolotl.metagradient.losses import row_losses
 from adapt_axolotl.metagradient.per_task import per_task_scores
 from adapt_axolotl.metagradient.rows_apart import obstacle_to_cutting, rows_apart
@@ -20,6 +18,8 @@ from adapt_axolotl.metagradient.split_batches import SPLIT_BATCHES, split_batche
 from adapt_axolotl.metagradient.task_batch import TaskBatch
 from benchmarks.tiny_families import tiny_model
 from tests.support.by_rows import experts
+from tests.support.layouts import LAYOUTS, in_two_bins
+from tests.support.mixers import convolution
 from tests.support.models import (
     make_exact_model,
     make_rows,
@@ -31,55 +31,6 @@ from tests.support.models import (
 )
 
 TASKS = [0, 1, 2, 0, 3, 1]
-
-
-def in_two_bins(rows: list[Tensor], tasks: list[int]) -> TaskBatch:
-    """Packed into two sequences with padding beside the shorter one."""
-    bins = [packed(rows[:4], tasks[:4]), packed(rows[4:], tasks[4:])]
-    width = max(one.labels.shape[1] for one in bins)
-
-    def filled(column: Tensor, value: int) -> Tensor:
-        return nn.functional.pad(column, (0, width - column.shape[1]), value=value)
-
-    inputs = {
-        name: torch.cat([filled(one.inputs[name], 0) for one in bins]) for name in bins[0].inputs
-    }
-    labels = torch.cat([filled(one.labels, -100) for one in bins])
-    rows_of = [bins[0].row_of_token, bins[1].row_of_token + 4]
-    return TaskBatch(
-        inputs, labels, torch.cat([filled(one, -1) for one in rows_of]), torch.tensor(tasks)
-    )
-
-
-def padded_to_the_end(rows: list[Tensor], tasks: list[int]) -> TaskBatch:
-    """As the trainer tells it: the padding is the row's too."""
-    batch = padded(rows, tasks)
-    places = torch.arange(len(rows))[:, None].expand_as(batch.labels)
-    return replace(batch, row_of_token=places)
-
-
-LAYOUTS = (padded, padded_to_the_end, packed, in_two_bins)
-
-
-class Convolved(nn.Module):
-    """A layer with a short convolution over tokens, for which no module hook has a rule."""
-
-    def __init__(self, inner: nn.Module, size: int) -> None:
-        super().__init__()
-        self.inner = inner
-        self.conv = nn.Conv1d(size, size, 2, padding=1, groups=size)
-
-    def forward(self, x: Tensor) -> Tensor:
-        mixed = self.conv(x.transpose(1, 2))[..., : x.shape[1]].transpose(1, 2)
-        output: Tensor = self.inner(x) + mixed
-        return output
-
-
-def convolution() -> nn.Module:
-    model = make_exact_model("llama")
-    torch.manual_seed(3)
-    model.model.layers[0].mlp = Convolved(model.model.layers[0].mlp, 32).double()
-    return model
 
 
 def exact_experts() -> nn.Module:
@@ -145,7 +96,7 @@ def test_scores_are_those_of_the_reference_and_the_gradient_is_that_of_the_whole
 def test_it_fits_where_a_backward_cannot_be_read_off_modules() -> None:
     model = dora()
     parameters = trained(model)
-    assert InBackward.uncovered(model, parameters)
+    assert without_rule(model, parameters).modules
     batches = [padded(make_rows(2, 1), [0, 1])]
     check = check_estimator(SPLIT_BATCHES, model, parameters, batches, random_v(parameters), 2)
     assert check.passed
@@ -161,7 +112,7 @@ def test_it_fits_where_a_backward_cannot_be_read_off_modules() -> None:
         "gpt_oss",  # attention with sinks, experts
     ],
 )
-def test_families_of_which_a_module_has_no_rule_are_split(family: str) -> None:
+def test_families_whose_modules_have_no_rule_by_token_are_split(family: str) -> None:
     """float32: to 1e-4."""
     torch.manual_seed(6)
     model = tiny_model(family).eval()
@@ -171,7 +122,6 @@ def test_families_of_which_a_module_has_no_rule_are_split(family: str) -> None:
     v = random_v(parameters)
     expected = per_task_scores(model, parameters, batches, v, 4).inner_products
     found = split_batches_scores(model, parameters, batches, v, 4).inner_products
-    assert InBackward.uncovered(model, parameters)
     assert relative_error(found, expected) < 1e-4
 
 

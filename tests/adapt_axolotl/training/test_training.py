@@ -163,6 +163,7 @@ def test_packing_accumulation_checkpointing_and_lora_together(tiny: Path, tmp_pa
     assert report["used"] + report["meta_tokens"] <= 2500
     assert report["left"] == 2500 - report["used"] - report["meta_tokens"]
     assert any(line["estimator"] == "in_backward" for line in history(tmp_path))
+    assert all(line["left_out"] == 0.0 for line in history(tmp_path))
 
 
 @pytest.mark.parametrize(
