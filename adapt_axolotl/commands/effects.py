@@ -74,15 +74,12 @@ def measure_effects(run: Path, targets: Sequence[str], rows: int) -> None:
     seen = [sum(one["tokens"]) for one in ledgers]
     parts = stretches(seen, ledger["used"])
     tokens = np.array([ledger["tasks"][names[k]]["tokens"] for k in measured], dtype=float)
-    # An effect is of a step that moves by the mean gradient of its tokens: 1 % of the run's tokens
-    # weigh as much as 1 % of its steps.
-    steps = 0.01 * ledger["steps"]
     write_effects(
         run,
         MeasuredEffects(
             tasks=[names[k] for k in measured],
             targets=named,
-            effects=summed(found, [steps * part for part in parts]),
+            effects=summed(found, parts),
             shares=tokens / tokens.sum(),
             left_out=[names[k] for k in trained if k not in measured],
             rows=rows,

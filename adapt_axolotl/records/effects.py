@@ -16,8 +16,8 @@ from adapt_common.run_records import RECORDS
 
 EFFECTS = "effects.json"
 UNIT = (
-    "fall of the target's loss, nats per supervised token, by 1 % of the run's tokens more of the "
-    "task, spread over the run as its checkpoints are"
+    "fall of the target's loss, nats per supervised token, by a step on the task alone, to first "
+    "order, on average over the run"
 )
 ALL_TASKS = "all tasks, as drawn"
 
@@ -26,10 +26,11 @@ TITLE = "Which task helped which target"
 # What a table says after a number.
 MORE, LESS = "more", "less"
 LEGEND = (
-    "How far the loss of a target fell, nats per supervised token, for each 1 % of the run's "
-    "tokens that were of a task, and the standard error of this over the draw of rows. In "
-    f"brackets: not told from 0. {MORE}, {LESS}: than the mixture did; without a word it is not "
-    f"told from that. Of what is told {FALSE_SHARE:.0%} is chance, on average."
+    "How far one training step on nothing but the task lowers the loss of the target (nats per "
+    "supervised token, to first order, on average over the run), and the standard error of this "
+    f"over the draw of rows. In brackets: not told from 0. {MORE}, {LESS}: than the mixture does; "
+    f"without a word it is not told from that. Of what is told {FALSE_SHARE:.0%} is chance, on "
+    "average."
 )
 
 
@@ -63,6 +64,7 @@ def write_effects(run: Path, measured: MeasuredEffects, ledger: Mapping[str, Any
     ours, theirs = (one.told_from_noise() for one in (measured.effects, above))
     content = {
         "unit": UNIT,
+        "tokens_of_a_step": ledger["used"] / ledger["steps"],
         "rows": measured.rows,
         "checkpoints": [
             {"step": step, "tokens": tokens, "share": share}
@@ -73,8 +75,8 @@ def write_effects(run: Path, measured: MeasuredEffects, ledger: Mapping[str, Any
             target: {
                 "fall": float(mixture.values[0, j]),
                 "error": float(mixture.errors[0, j]),
-                "fall_of_the_run": float(100 * mixture.values[0, j]),
-                "measured_fall_of_the_run": _fall(ledger["tasks"][target]),
+                "fall_of_all_steps": float(ledger["steps"] * mixture.values[0, j]),
+                "measured_fall": _fall(ledger["tasks"][target]),
             }
             for j, target in enumerate(measured.targets)
         },
@@ -158,19 +160,17 @@ def _cell(one: Mapping[str, Any], digits: int) -> str:
 def summary(content: Mapping[str, Any]) -> str:
     """In sentences: what was measured, and how far its sum is from what the run did."""
     falls = ", ".join(
-        f"{target} {one['fall_of_the_run']:.2f}"
-        + (
-            ""
-            if one["measured_fall_of_the_run"] is None
-            else f" (it fell by {one['measured_fall_of_the_run']:.2f})"
-        )
+        f"{target} {one['fall_of_all_steps']:.2f} ("
+        + ("n/a" if one["measured_fall"] is None else f"{one['measured_fall']:.2f}")
+        + ")"
         for target, one in content["mixture"].items()
     )
     left_out = ""
     if content["left_out"]:
         left_out = f" Not measured, for want of rows: {', '.join(content['left_out'])}."
     return (
-        f"Of {len(content['checkpoints'])} checkpoints, {content['rows']} rows of each task and "
-        "target at each. An effect is that of a single small step; over the whole run those of the "
-        f"mixture add up to {falls}.{left_out}"
+        f"A step has about {content['tokens_of_a_step']:,.0f} supervised tokens. Measured at "
+        f"{len(content['checkpoints'])} checkpoints on {content['rows']} rows of each task and "
+        "target. What steps undo of each other is left out: compare tasks, and do not add up. All "
+        f"steps together, and in brackets how far the loss fell: {falls}.{left_out}"
     )
