@@ -173,7 +173,7 @@ def main(seeds: int = 10, tables: int = 100) -> None:
             after = [float(mean_loss(model, rows).detach()) for rows in held_out]
             falls.append(np.subtract(before, after))
         real.append(np.array(falls))
-    print(f"1. One run (seed 0): targets X and Y, by a step on the task alone")
+    print("1. One run (seed 0): targets X and Y, by a step on the task alone")
     told(said[0], names)
     steps = [f"{one:.2f}" for one in STEPS * said[0].average(equal).values[0]]
     print(

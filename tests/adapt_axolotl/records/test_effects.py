@@ -48,7 +48,7 @@ def test_the_summary_sets_the_sum_beside_what_the_loss_did(run: Path) -> None:
     steps = read_ledger(run)["steps"]
     # The made losses of b go from 2 to 1.5, those of c from 2.5 to 2.
     assert f"fell: b {steps * 0.076:.2f} (0.50), c {steps * 0.1:.2f} (0.50)." in said
-    assert "3 checkpoints, 64 rows" in said
+    assert "3 checkpoints on 64 rows" in said
     assert "tiny" in said
 
 
