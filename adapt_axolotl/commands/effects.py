@@ -11,11 +11,11 @@ import numpy as np
 
 from adapt_axolotl.commands.same_data import planned_again
 from adapt_axolotl.data.pools import TaskPools
-from adapt_axolotl.data.random_streams import RandomStream
 from adapt_axolotl.integration.build import micro_batch_tokens
 from adapt_axolotl.integration.checkpointed_model import CheckpointedModel
 from adapt_axolotl.integration.eval_mode import evaluation_mode
 from adapt_axolotl.integration.recipe_config import PlannedRun
+from adapt_axolotl.meta_step.row_groups import GROUPS, RowGroups
 from adapt_axolotl.meta_step.rows import MeasuringRows
 from adapt_axolotl.metagradient.group_products import group_products
 from adapt_axolotl.metagradient.task_batch import TaskBatch
@@ -27,8 +27,6 @@ from adapt_common.run_records import read_ledger
 
 LOG = logging.getLogger("axolotl.adapt")
 
-# Parts of the rows of a task or target, by which noise is told. A task with fewer rows is left out.
-GROUPS = 8
 LEAST_CHECKPOINTS = 3
 
 
@@ -51,8 +49,8 @@ def measure_effects(run: Path, targets: Sequence[str], rows: int) -> None:
     names, seed = list(pools.tasks), planned.spec.seed
     trained = [k for k, name in enumerate(names) if ledger["tasks"][name]["tokens"]]
     measured = [k for k in trained if pools.rows_of_task[k] >= GROUPS]
-    tasks = [_Groups(pools, k, rows, seed) for k in measured]
-    asked = [_Groups(held_out, names.index(name), rows, seed) for name in named]
+    tasks = [RowGroups(pools, k, rows, seed) for k in measured]
+    asked = [RowGroups(held_out, names.index(name), rows, seed) for name in named]
     model = CheckpointedModel(planned)
     training = _measuring(model, planned, planned.tasks.train, pools)
     validation = _measuring(model, planned, planned.tasks.validation, held_out)
@@ -115,28 +113,6 @@ def stretches(tokens: Sequence[int], used: int) -> list[float]:
     middles = [(one + other) / 2 for one, other in pairwise(tokens)]
     shares: list[float] = (np.diff([0, *middles, used]) / used).tolist()
     return shares
-
-
-class _Groups:
-    """Rows of one task, dealt into groups once; each checkpoint takes the next ones of each.
-
-    Args:
-        pools: the rows.
-        task: whose.
-        rows: of all groups together at a checkpoint.
-        seed: of the run.
-    """
-
-    def __init__(self, pools: TaskPools, task: int, rows: int, seed: int) -> None:
-        order = RandomStream.EFFECT_ROWS.generator(seed, task).permutation(pools.rows(task))
-        self._groups = [order[group::GROUPS] for group in range(GROUPS)]
-        self._each = max(1, rows // GROUPS)
-
-    def at(self, checkpoint: int) -> Iterator[np.ndarray]:
-        """Row numbers of each group at the checkpoint of this number."""
-        for group in self._groups:
-            each = min(self._each, len(group))
-            yield group[(checkpoint * each + np.arange(each)) % len(group)]
 
 
 def _batches(source: MeasuringRows, rows: np.ndarray) -> Iterator[TaskBatch]:

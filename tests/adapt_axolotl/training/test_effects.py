@@ -8,12 +8,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from adapt_axolotl.commands.effects import GROUPS, _Groups, measure_effects, stretches
-from adapt_axolotl.data.pools import TaskPools
-from adapt_axolotl.integration.checkpointed_model import kept_by_clipping
+from adapt_axolotl.commands.effects import measure_effects
 from tests.support.launch import TASKS, recipe, train
 
 pytestmark = pytest.mark.slow
@@ -86,27 +83,3 @@ def test_an_optimizer_in_parts_is_refused(run: Path, tmp_path: Path) -> None:
         file.unlink()
     with pytest.raises(ValueError, match=r"no optimizer\.pt, as where FSDP or DeepSpeed"):
         measure_effects(copy, [], 16)
-
-
-def test_each_checkpoint_stands_for_what_is_nearest_to_it() -> None:
-    assert stretches([10, 30, 90], 100) == pytest.approx([0.2, 0.4, 0.4])
-
-
-def test_rows_stay_in_their_group_and_are_read_in_turn() -> None:
-    pools = TaskPools(("a",), np.zeros(40, dtype=int), np.ones(40), np.ones(40))
-    groups = _Groups(pools, 0, 2 * GROUPS, seed=1)
-    first, second, third, fourth = (list(groups.at(number)) for number in range(4))
-    for number in range(GROUPS):
-        # Five rows a group, two at a time.
-        seen = [*first[number], *second[number], third[number][0]]
-        assert len(set(seen)) == 5
-        assert [third[number][1], *fourth[number]] == seen[:3]
-    assert len({row for part in first for row in part}) == 2 * GROUPS
-
-
-def test_clipping_keeps_the_share_that_its_norm_leaves(tmp_path: Path) -> None:
-    lines = [{"step": step, "grad_norm": norm} for step, norm in ((2, 9.0), (6, 2.0), (8, 0.5))]
-    state = {"global_step": 10, "log_history": [*lines, {"step": 10, "loss": 1.0}]}
-    (tmp_path / "trainer_state.json").write_text(json.dumps(state))
-    assert kept_by_clipping(tmp_path, 1.0) == pytest.approx((0.5 + 1.0) / 2)
-    assert kept_by_clipping(tmp_path, 0.0) == 1.0
