@@ -108,17 +108,17 @@ def side_by_side(runs: Sequence[Path]) -> Group:
 
 
 def effects_of(run: Path, letter: str = "") -> Group | None:
-    """Which task helped which target, for the terminal, three targets at a time; None where it was
+    """Which task helped which target, for the terminal, two targets at a time; None where it was
     not measured."""
     content = read_effects(run)
     if content is None:
         return None
     header, rows = effects_table(content)
     tables = []
-    for first in range(1, len(header), 3):
-        shown = range(first, min(first + 3, len(header)))
+    for first in range(1, len(header), 2):
+        shown = range(first, min(first + 2, len(header)))
         table = Table(box=SIMPLE, collapse_padding=True)
-        table.add_column("task", min_width=15, max_width=24, overflow="fold")
+        table.add_column("task", min_width=15, max_width=28, overflow="fold")
         for column in shown:
             table.add_column(Text(header[column]), justify="left", overflow="fold")
         for number, row in enumerate(rows):

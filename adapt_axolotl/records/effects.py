@@ -140,10 +140,10 @@ def effects_table(content: Mapping[str, Any]) -> tuple[list[str], list[list[str]
 
 
 def _digits(content: Mapping[str, Any]) -> int:
-    """Behind the point, so that the typical error has two."""
+    """Behind the point, so that the typical error has one that counts."""
     errors = [one["error"] for of in content["tasks"].values() for one in of.values()]
     typical = float(np.median(errors))
-    return 3 if not typical > 0 else int(np.clip(1 - np.floor(np.log10(typical)), 0, 9))
+    return 3 if not typical > 0 else int(np.clip(-np.floor(np.log10(typical)), 0, 9))
 
 
 def _number(one: Mapping[str, Any], digits: int) -> str:
@@ -171,6 +171,7 @@ def summary(content: Mapping[str, Any]) -> str:
     return (
         f"A step has about {content['tokens_of_a_step']:,.0f} supervised tokens. Measured at "
         f"{len(content['checkpoints'])} checkpoints on {content['rows']} rows of each task and "
-        "target. What steps undo of each other is left out: compare tasks, and do not add up. All "
+        "target. What steps undo of each other, and what their noise costs, is left out: compare "
+        "tasks, and do not add up. All "
         f"steps together, and in brackets how far the loss fell: {falls}.{left_out}"
     )

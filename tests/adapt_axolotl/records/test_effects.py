@@ -33,12 +33,12 @@ def test_the_table_says_what_is_told_from_zero_and_from_the_mixture(run: Path) -
     header, rows = effects_table(content)
     assert header == ["task", "b", "c"]
     cells = {row[0]: row[1:] for row in rows}
-    assert cells["a"] == ["0.300 ± 0.020 more", "0.100 ± 0.020"]
-    assert cells["b"][0].startswith("(0.020 ± 0.020)")
-    assert cells["c"][0] == "-0.260 ± 0.020 less"
+    assert cells["a"] == ["0.30 ± 0.02 more", "0.10 ± 0.02"]
+    assert cells["b"][0].startswith("(0.02 ± 0.02)")
+    assert cells["c"][0] == "-0.26 ± 0.02 less"
     assert [row[0] for row in rows] == ["all tasks, as drawn", "a", "b", "c"]
     # .5 of .30, .2 of .02 and .3 of -.26.
-    assert cells["all tasks, as drawn"][0].startswith("0.076 ± ")
+    assert cells["all tasks, as drawn"][0].startswith("0.08 ± ")
 
 
 def test_the_summary_sets_the_sum_beside_what_the_loss_did(run: Path) -> None:
@@ -57,15 +57,15 @@ def test_show_page_and_card_tell_it(run: Path) -> None:
     Console(file=text, width=80).print(side_by_side([run]))
     lines = text.getvalue().splitlines()
     assert max(map(len, lines)) <= 80
-    shown = ["a", "0.300", "±", "0.020", "more", "0.100", "±", "0.020"]
+    shown = ["a", "0.30", "±", "0.02", "more", "0.10", "±", "0.02"]
     assert shown in [line.split() for line in lines]
     write_page(run)
     page = (run / "adapt" / "mixture.html").read_text()
-    assert "<td>0.300 ± 0.020 more</td>" in page
+    assert "<td>0.30 ± 0.02 more</td>" in page
     assert "Which task helped which target" in page
     said = card(read_finished_run(run), RECIPE, {}, None)
     assert "## Which task helped which target" in said
-    assert "| -0.260 ± 0.020 less |" in said
+    assert "| -0.26 ± 0.02 less |" in said
 
 
 def test_without_them_nothing_is_said(tmp_path: Path) -> None:
