@@ -152,7 +152,7 @@ def told(effects: Effects, names: list[str]) -> None:
         print(f"{name:10}", *cells, sep="   ")
 
 
-def main(seeds: int = 10, tables: int = 100) -> None:
+def main(seeds: int = 5, tables: int = 20) -> None:
     torch.set_num_threads(1)
     every = mappings()
     names, tasks = list(every), list(every.values())

@@ -96,8 +96,8 @@ def _checkpoints(run: Path) -> list[Path]:
         raise ValueError(
             f"{run}: {len(folders)} of its checkpoints are there with the state of the optimizer, "
             f"and effects are measured at {LEAST_CHECKPOINTS} or more, spread over the run; train "
-            "it with save_steps: 0.1 (a tenth of the run), save_total_limit: 10 (Axolotl keeps 4 "
-            "by default) and without save_only_model"
+            "it with save_steps: 0.1 (a tenth of the run), save_total_limit: 20 (Axolotl keeps the "
+            "last 4 by default) and without save_only_model"
         )
     return folders
 

@@ -72,7 +72,7 @@ def test_any_task_may_be_asked_about(run: Path, tmp_path: Path) -> None:
 
 def test_a_run_without_checkpoints_says_how_to_keep_them(run: Path, tmp_path: Path) -> None:
     shutil.copytree(run / "adapt", tmp_path / "adapt")
-    with pytest.raises(ValueError, match=r"save_steps: 0\.1 .* save_total_limit: 10"):
+    with pytest.raises(ValueError, match=r"save_steps: 0\.1 .* save_total_limit: 20"):
         measure_effects(tmp_path, [], 16)
 
 
