@@ -67,7 +67,7 @@ results: env
 # About an hour and a half on two cores. What each prints is kept under docs/measured.
 BENCHES = row_losses_cost meta_step_cost split_batches_cost fsdp_memory zero3_memory vocabulary_memory \
 	plan_memory run_overhead absent_tasks many_rows gpu compare_speed eval_overhead null_simulation \
-	seed_simulation
+	seed_simulation effects_truth
 bench: env
 	$(BIN)/adapt-axolotl tiny data/tiny
 	for name in $(BENCHES) $${ADAPT_TEST_DATA:+start_up}; do \

@@ -10,7 +10,7 @@ import typer
 from adapt_axolotl.commands.data_commands import prepare, tiny
 from adapt_axolotl.commands.ending import fail
 from adapt_axolotl.commands.recipe_commands import init, plan, twin, validate
-from adapt_axolotl.commands.run_commands import card, freeze, rows, show
+from adapt_axolotl.commands.run_commands import card, effects, freeze, rows, show
 from adapt_common.argument_help import with_argument_help
 
 app = typer.Typer(
@@ -48,6 +48,7 @@ _COMMANDS = (
     (show, "show runs/adapt_tiny_cpu runs/uniform_tiny_cpu"),
     (freeze, "freeze runs/adapt_tiny_cpu -o frozen.yml"),
     (rows, "rows runs/my_adapt -o rows.jsonl"),
+    (effects, "effects runs/my_adapt --rows 128"),
     (twin, "twin my_adapt.yml --mixture uniform -o my_uniform.yml"),
     (init, "init my.yml -o my_adapt.yml --token-budget 10%"),
     (plan, "plan recipes/adapt_tiny_cpu.yml"),

@@ -11,11 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from adapt_axolotl.commands.same_data import planned_again
 from adapt_axolotl.data.tasks import Tasks
-from adapt_axolotl.integration.recipe_config import planned_run
-from adapt_axolotl.records.read import read_finished_run
 from adapt_axolotl.records.row_scores import RowRecords, read_row_scores
-from adapt_common.run_records import RECORDS
 
 DOUBTFUL, LEARNED = "doubtful", "learned"
 
@@ -42,16 +40,9 @@ def judged_rows(run: Path, most: int | None) -> JudgedRows:
     Raises:
         ValueError: the run has not ended or learned no rows; its data is not there or is another.
     """
-    config = read_finished_run(run).config
     records = read_row_scores(run)
-    planned = planned_run(run / RECORDS / "recipe.yml", 1)
+    planned = planned_again(run)
     tasks = planned.tasks
-    if tasks.digest != config["data_digest"]:
-        raise ValueError(
-            f"{run}: the data that its recipe reads is not what the run trained on, so its scores "
-            "would stand beside other rows; restore the files as they were, and run this from the "
-            "folder in which the run started"
-        )
     return JudgedRows(
         [json.dumps(line, ensure_ascii=False) for line in _lines(tasks, records, planned, most)],
         {

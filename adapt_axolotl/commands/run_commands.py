@@ -1,4 +1,4 @@
-"""The commands that read a finished run: show, freeze, rows, card."""
+"""The commands that read a finished run: show, freeze, rows, effects, card."""
 
 from __future__ import annotations
 
@@ -67,6 +67,36 @@ def rows(
     print_or_write("".join(f"{line}\n" for line in judged.lines), output)
     for task, (count, doubtful) in judged.counts.items():
         typer.echo(f"{task}: {doubtful:,} of {count:,} rows are doubtful", err=True)
+
+
+def effects(
+    run: Annotated[Path, typer.Argument(help="Output directory of a finished run.")],
+    target: Annotated[
+        list[str] | None,
+        typer.Option(help="A task to ask about; repeat it. Default: the recipe's targets."),
+    ] = None,
+    rows: Annotated[
+        int,
+        typer.Option(min=16, help="Rows of each task and target at each checkpoint, at most."),
+    ] = 64,
+) -> None:
+    """Measure which task helped which target, at the checkpoints that a run has kept, with standard
+    errors. `show`, `card` and mixture.html tell it from then on.
+
+    Loads the model on this process alone, trains nothing, and reads the run's data again, so run it
+    from the folder that the run was started from.
+    """
+    import contextlib
+
+    with contextlib.redirect_stdout(sys.stderr):  # Axolotl logs to stdout
+        from adapt_axolotl.commands.effects import measure_effects
+
+        measure_effects(run, target or [], rows)
+    from rich.console import Console
+
+    from adapt_axolotl.commands.show import effects_of
+
+    Console().print(effects_of(run))
 
 
 def card(

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from adapt_axolotl.commands.unfinished import unfinished
+from adapt_axolotl.records.effects import LEGEND, TITLE, effects_table, read_effects, summary
 from adapt_axolotl.records.stands_out import stands_out
 from adapt_axolotl.records.tables import spent
 from adapt_common.markdown import table as markdown
@@ -102,7 +103,31 @@ def side_by_side(runs: Sequence[Path]) -> Group:
             table.add_row(*map(Text, cells))
         tables.append(table)
     legend = "share: of the tokens trained on; loss: validation, per supervised token"
-    return Group(*map(Text, used), *tables, legend)
+    effects = [effects_of(run, letter) for run, letter in zip(runs, letters, strict=True)]
+    return Group(*map(Text, used), *tables, legend, *(one for one in effects if one is not None))
+
+
+def effects_of(run: Path, letter: str = "") -> Group | None:
+    """Which task helped which target, for the terminal, two targets at a time; None where it was
+    not measured."""
+    content = read_effects(run)
+    if content is None:
+        return None
+    header, rows = effects_table(content)
+    tables = []
+    for first in range(1, len(header), 2):
+        shown = range(first, min(first + 2, len(header)))
+        table = Table(box=SIMPLE, collapse_padding=True)
+        table.add_column("task", min_width=15, max_width=28, overflow="fold")
+        for column in shown:
+            table.add_column(Text(header[column]), justify="left", overflow="fold")
+        for number, row in enumerate(rows):
+            table.add_row(*map(Text, [row[0], *(row[column] for column in shown)]))
+            if not number:
+                table.add_section()
+        tables.append(table)
+    title = f"{letter} {run.name}: {TITLE[0].lower()}{TITLE[1:]}".strip()
+    return Group("", Text(title), *tables, Text(LEGEND), Text(summary(content)))
 
 
 def _used(run: Path, letter: str) -> str:

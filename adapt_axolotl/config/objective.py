@@ -78,7 +78,8 @@ class ObjectiveKeys(Block):
         description="Tasks that alone count in the objective; default: those named by `target:` in "
         "`test_datasets`, or else all. The others get less "
         "the less they help, `adapt.floor` of their initial share at least; set that higher to "
-        "keep what they teach. Only `measure: products` sees that one task helps another.",
+        "keep what they teach. Only `measure: products` sees that one task helps another; "
+        "`adapt-axolotl effects` tells after the run which one helped which.",
     )
 
     @field_validator("objective", mode="before")

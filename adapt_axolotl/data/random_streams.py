@@ -20,6 +20,7 @@ class RandomStream(IntEnum):
     HELD_OUT_ROWS = 7
     ROW_CHANCES = 8
     REPLAY = 9
+    EFFECT_ROWS = 10
 
     def generator(self, seed: int, *keys: int) -> np.random.Generator:
         """A generator of this stream: the same for the same seed and keys."""

@@ -13,6 +13,7 @@ from importlib.resources import files
 from typing import Any
 
 from adapt_axolotl.records import svg
+from adapt_axolotl.records.effects import LEGEND, TITLE, effects_table, summary
 from adapt_axolotl.records.trajectory import Trajectory
 from adapt_common.colours import colour
 
@@ -24,6 +25,7 @@ def mixture_page(
     mixture: Mapping[str, Mapping[str, float]],
     evidence: str = "",
     meta_steps: int = 0,
+    effects: Mapping[str, Any] | None = None,
 ) -> str:
     """The whole document.
 
@@ -34,6 +36,7 @@ def mixture_page(
         mixture: the content of `mixture.json`.
         evidence: how far what was measured stands out from noise; empty for a static run.
         meta_steps: how many the run took.
+        effects: the content of `effects.json`, where it was measured.
     """
     folder = files("adapt_axolotl.records")
     style = folder.joinpath("page.css").read_text(encoding="utf-8")
@@ -46,6 +49,7 @@ def mixture_page(
         _mixture(run, mixture),
         _losses(run),
         _tasks(run, ledger, mixture),
+        "" if effects is None else _effects(effects),
     ]
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -198,6 +202,22 @@ def _tasks(
         f'<section><h2>Tasks</h2><div class="wide"><table><thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div><p>The average share is weighted by tokens; "
         "repeats are passes over the rows of a task.</p></section>"
+    )
+
+
+def _effects(content: Mapping[str, Any]) -> str:
+    header, rows = effects_table(content)
+    head = "".join(f'<th scope="col">{_breakable(text)}</th>' for text in header)
+    body = "".join(
+        f'<tr><th scope="row">{_breakable(row[0])}</th>'
+        + "".join(f"<td>{html.escape(cell)}</td>" for cell in row[1:])
+        + "</tr>"
+        for row in rows
+    )
+    return (
+        f'<section><h2>{TITLE}</h2><div class="wide"><table><thead><tr>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div><p>{html.escape(LEGEND)}</p>"
+        f"<p>{html.escape(summary(content))}</p></section>"
     )
 
 

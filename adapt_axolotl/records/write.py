@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 from rich.console import Console
 
+from adapt_axolotl.records.effects import EFFECTS
 from adapt_axolotl.records.row_scores import ROW_SCORES, RowRecords
 from adapt_axolotl.records.stands_out import stands_out
 from adapt_axolotl.records.tables import run_table
@@ -21,7 +22,15 @@ from adapt_common.run_records import HISTORY, LEDGER, RECORDS, meta_steps, read_
 LOG = logging.getLogger("axolotl.adapt.records")
 
 # Written when a run ends; those of an earlier run in the same folder would pass for this one's.
-_FINAL = ("timing.json", LEDGER, "mixture.json", "mixture.html", "mixture.png", ROW_SCORES)
+_FINAL = (
+    "timing.json",
+    LEDGER,
+    "mixture.json",
+    "mixture.html",
+    "mixture.png",
+    ROW_SCORES,
+    EFFECTS,
+)
 
 
 @dataclass(frozen=True)
@@ -75,7 +84,7 @@ class RunDirectory:
 
     def end(self, records: FinalRecords) -> None:
         """Write the final records, and print the ledger as a table."""
-        from adapt_axolotl.records.page import mixture_page
+        from adapt_axolotl.records.page_file import write_page
         from adapt_axolotl.records.plot import mixture_png
         from adapt_axolotl.records.trajectory import trajectory
 
@@ -89,8 +98,7 @@ class RunDirectory:
         drawn = trajectory(history, ledger, mixture["initial"])
         evidence = stands_out(history)
         count = meta_steps(history)
-        page = mixture_page(self._run.name, drawn, ledger, mixture, evidence, count)
-        write_atomically(self._path / "mixture.html", page)
+        write_page(self._run)
         write_atomically(self._path / "mixture.png", mixture_png(drawn))
         Console(stderr=True).print(run_table(ledger, self._run.name, count))
         if evidence:

@@ -56,17 +56,24 @@ def set_incomplete_checkpoints_aside(output_dir: Path) -> list[Path]:
 
 def last_checkpoint(output_dir: Path) -> Path | None:
     """The last one that a run can go on from."""
+    return next(reversed(whole_checkpoints(output_dir)), None)
+
+
+def whole_checkpoints(output_dir: Path) -> list[Path]:
+    """Those that a run can go on from, the first one first."""
     numbered = {
         int(number): folder
         for folder in output_dir.glob("checkpoint-*")
         if (number := folder.name.removeprefix("checkpoint-")).isdigit()
     }
-    for _, folder in sorted(numbered.items(), reverse=True):
-        if _is_whole(folder):
-            ranks = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))["ranks"]
-            if not _has_model_only(folder, ranks):
-                return folder
-    return None
+    return [folder for _, folder in sorted(numbered.items()) if _goes_on(folder)]
+
+
+def _goes_on(folder: Path) -> bool:
+    if not _is_whole(folder):
+        return False
+    ranks = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))["ranks"]
+    return not _has_model_only(folder, ranks)
 
 
 def _is_whole(folder: Path) -> bool:

@@ -14,6 +14,7 @@ from adapt_axolotl.commands.card.evaluation import comparison, header, scores, t
 from adapt_axolotl.commands.show import markdown_table
 from adapt_axolotl.config.methods import SOURCES
 from adapt_axolotl.recipe.names import is_hub_name, task_name
+from adapt_axolotl.records.effects import LEGEND, TITLE, effects_table, read_effects, summary
 from adapt_axolotl.records.provenance import PLUGIN
 from adapt_axolotl.records.read import FinishedRun
 from adapt_axolotl.records.stands_out import stands_out
@@ -42,6 +43,10 @@ def card(
         f"## Data and budget\n\n{_data(run, raw)}",
         f"## Mixture\n\n{_mixture(run)}",
     ]
+    if (effects := read_effects(run.folder)) is not None:
+        columns, rows = effects_table(effects)
+        told = table(columns, rows, set(range(1, len(columns))))
+        parts.append(f"## {TITLE}\n\n{told}\n\n{LEGEND}\n\n{summary(effects)}")
     if measured:
         parts.append("## Benchmarks")
         parts += [scores(one) for one in measured.values()]

@@ -9,7 +9,8 @@ import sys
 
 import pytest
 
-COMMANDS = ["tiny", "show", "freeze", "rows", "twin", "init", "plan", "card", "validate", "prepare"]
+COMMANDS = ["tiny", "show", "freeze", "rows", "effects", "twin", "init", "plan", "card"]
+COMMANDS += ["validate", "prepare"]
 
 
 def said(*arguments: str) -> str:
@@ -34,6 +35,7 @@ def test_h_is_help_too() -> None:
         ("show", "RUNS... Output directories of finished runs. [required]"),
         ("freeze", "RUN Output directory of a finished learned run. [required]"),
         ("rows", "RUN Output directory of a finished run with rows: learned. [required]"),
+        ("effects", "RUN Output directory of a finished run. [required]"),
         ("twin", "RECIPE An ADAPT recipe, or the output directory of a run. [required]"),
         ("init", "RECIPE An Axolotl YAML that trains on several datasets. [required]"),
         ("plan", "RECIPE An ADAPT recipe. [required]"),
