@@ -93,6 +93,8 @@ ARMS = {
         "a temperature that falls from 5 to 1",
         static=True,
     ),
+    # In natural the search found none better than uniform mixing.
+    "searched_mean": _searched("mean", "balanced", "noise", "duplicates"),
     "searched_quarter": _searched("worst quarter", *REGIMES),
     "searched_targets": _searched("targets", "targets"),
     "learned": Arm({"mixture": "learned"}, "ADAPT with its defaults", counts_targets=True),

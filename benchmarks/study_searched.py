@@ -9,7 +9,7 @@ from signal_tables import Line, lines
 from static_search import PROPOSED, RANDOM, best, reached
 
 FILE = Path(__file__).parents[1] / "docs" / "measured" / "study_search.jsonl"
-REGIMES = ("natural",)  # those searched so far
+REGIMES = ("natural", "balanced", "noise", "duplicates")  # those searched so far
 
 
 def rows_of(regime: str) -> str:
