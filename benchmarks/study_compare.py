@@ -96,11 +96,14 @@ def groups(cells: Sequence[Cell], losses: Mapping[Cell, float], chosen: Rates) -
 
 
 def _by_arm(cells: Sequence[Cell], regime: str, budget: float) -> dict[str, dict[int, Cell]]:
-    """Arm -> seed -> cell. To arms that know no targets the regime `targets` is the natural one."""
+    """Arm -> seed -> cell. To arms that know no targets the regime `targets` is the natural one; a
+    control of a natural run, or a mixture found for natural, is none for runs with targets."""
     found: dict[str, dict[int, Cell]] = {}
     for name in ARMS:
         where = regime
         if regime == "targets" and not ARMS[name].counts_targets:
+            if ARMS[name].regimes is not None:
+                continue
             where = "natural"
         own = [
             cell for cell in cells if (cell.regime, cell.arm, cell.budget) == (where, name, budget)

@@ -75,7 +75,9 @@ tasks.
 {arms}
 
 {searches} The runs of a search have seed {search_seed}, at 5 %
-([study_search.py](../benchmarks/study_search.py)).
+([study_search.py](../benchmarks/study_search.py)). In `noise` and `duplicates` a search knows
+which tasks are reported and takes tokens from the others; no other arm knows, and all twenty tasks
+count for the learned ones.
 
 A learning rate is chosen for each arm {grid},
 with seeds {tuning_seeds} in the regime `{tuned_regime}`, by the mean validation loss over tasks:
@@ -93,7 +95,7 @@ Regimes: `natural`, the tasks as they are, whose sizes differ forty-fold; `balan
 to as many training rows as the smallest; `noise`, the answers of four tasks shuffled, which are not
 reported; `duplicates`, four tasks have copies of 60 training rows only, which are not reported;
 `targets`, four small tasks alone count and are reported (for arms that know no targets these are
-the runs of `natural`).
+the runs of `natural`; controls, which replay those, have none there).
 
 Statistics are those of `adapt-eval compare` ([evaluation.md](evaluation.md)): seeds are paired and
 are the unit, intervals at 95 % are over seeds and test rows and not corrected; `better` and `worse`

@@ -4,7 +4,7 @@ Differences and verdicts are those of the page."""
 from __future__ import annotations
 
 import numpy as np
-from study_arms import ARMS, FORMS
+from study_arms import ARMS, FORMS, FOUND
 from study_compare import CONTROLS, Group
 from study_grid import FIRST
 from study_measured import Measured
@@ -35,7 +35,46 @@ def in_short(measured: Measured) -> str:
     parts = [said_above(group), table(heads, rows, {2, 3, 4, 5})]
     if group.regime in SEARCHED:
         parts.append(best_mean_said(group.regime))
+    parts += elsewhere(measured)
     return "\n\n".join(parts)
+
+
+def elsewhere(measured: Measured) -> list[str]:
+    """The default learner beside uniform mixing, and the best static mixture that a search found,
+    in all other regimes and at other budgets; nothing without runs there."""
+    rows = []
+    for group in measured.groups:
+        here = group.kind == "all" and "learned" in group.cells
+        if here and (group.regime, group.budget) != FIRST:
+            uniform, learned = (cells(measured, group, arm)[:3] for arm in ("uniform", "learned"))
+            pairs = [cell for pair in zip(uniform, learned, strict=True) for cell in pair]
+            where = f"{group.regime}, {percent(group.budget)}"
+            rows.append(
+                (where, str(len(group.cells["uniform"])), *pairs, searched(measured, group))
+            )
+    if not rows:
+        return []
+    heads = (
+        *("tasks and budget", "seeds"),
+        *("uniform: loss", "learned", "worst quarter", "learned", "exact match", "learned"),
+        "loss of the best static found by search",
+    )
+    return [
+        "The default learner elsewhere, less uniform mixing; what the regimes are is "
+        "[in the study](docs/study.md#what-is-compared), and that a search knows there which tasks "
+        "are noise or copies:",
+        table(heads, rows, set(range(1, 9))),
+    ]
+
+
+def searched(measured: Measured, group: Group) -> str:
+    """The loss of the best static mixture that a search found; empty without one."""
+    losses = {
+        arm: float(np.mean([run.mean("loss") for run in measured.of_arm(group, arm)]))
+        for arm in FOUND
+        if arm in group.cells
+    }
+    return cells(measured, group, min(losses, key=losses.__getitem__))[0] if losses else ""
 
 
 def said_above(group: Group) -> str:

@@ -103,7 +103,7 @@ def build_run(
     deepspeed_config = getattr(trainer.args, "hf_deepspeed_config", None)
     if spec.adapt.takes_gradient_products and deepspeed_config is not None:
         refuse_other_parts(deepspeed_config)
-        if is_deepspeed_zero3_enabled():
+        if is_deepspeed_zero3_enabled() and trainer.args.world_size > 1:
             refuse_experts_in_lists(trainer.model)
     ranks = Ranks(trainer.args.process_index, trainer.args.world_size)
     tokenizer = trainer.processing_class

@@ -122,5 +122,8 @@ class AdaptPlugin(BasePlugin):
         run = build_run(cfg, self._spec, self._tasks, self._plan, trainer, self._recipe)
         adapt = self._spec.adapt
         trainer.attach(
-            run, evaluation(adapt, self._tasks.names), log_task_losses=adapt.log_task_losses
+            run,
+            evaluation(adapt, self._tasks.names),
+            log_task_losses=adapt.log_task_losses,
+            weighs_tokens=self._spec.weighs_tokens,
         )

@@ -48,6 +48,7 @@ class AdaptTrainer(AxolotlTrainer):
         super().__init__(*args, **kwargs)
         self._run: AdaptRun | None = None
         self._evaluation: Evaluation | None = None
+        self._weighs_tokens = False
         self._micro_batch = 0
         self._loss_gradient = 1.0
         self._token_weight = 0.0
@@ -59,12 +60,19 @@ class AdaptTrainer(AxolotlTrainer):
         self._task_losses: TaskLosses | None = None
 
     def attach(
-        self, run: AdaptRun, evaluation: Evaluation, *, log_task_losses: bool = False
+        self,
+        run: AdaptRun,
+        evaluation: Evaluation,
+        *,
+        log_task_losses: bool = False,
+        weighs_tokens: bool = False,
     ) -> None:
-        """Give the trainer the run that it serves, how its evaluations are summed up, and whether
-        to log losses by task where nothing else asks for those of the rows."""
+        """Give the trainer the run that it serves, how its evaluations are summed up, whether to
+        log losses by task where nothing else asks for those of the rows, and whether the fused loss
+        weighs tokens, which that of an evaluation does not."""
         self._run = run
         self._evaluation = evaluation
+        self._weighs_tokens = weighs_tokens
         if run.takes_losses or log_task_losses:
             asked_by = BY_LOGS
             if run.plan.learn_rows:
@@ -265,8 +273,8 @@ class AdaptTrainer(AxolotlTrainer):
     def prediction_step(
         self, model: nn.Module, inputs: Any, prediction_loss_only: bool, ignore_keys: Any = None
     ) -> Any:
-        own_loss = self.label_smoother is None and self.compute_loss_func is None
-        if prediction_loss_only and own_loss:
+        given_by_model = self.label_smoother is None and self.compute_loss_func is None
+        if prediction_loss_only and given_by_model and not self._weighs_tokens:
             inputs = without_logits(self.model, inputs)
         return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
 

@@ -1,4 +1,4 @@
-"""Every name that this package takes from Axolotl, Trainer, DeepSpeed and TRL, and how it uses it.
+"""Every name that is imported from Axolotl, Trainer, DeepSpeed and TRL, and how it is used.
 
 Most of these are internals that may change in any release. `installed.py` compares what is there
 with these tables before a run starts, so that a change stops it with a sentence instead of training

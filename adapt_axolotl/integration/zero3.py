@@ -54,7 +54,8 @@ def refuse_experts_in_lists(model: nn.Module) -> None:
         ValueError: trained experts are modules of their own.
     """
     for name, module in model.named_modules():
-        experts = isinstance(module, nn.ModuleList) and "expert" in name.rpartition(".")[2]
+        last = name.rpartition(".")[2]
+        experts = isinstance(module, nn.ModuleList) and "expert" in last and "shared" not in last
         if experts and any(parameter.requires_grad for parameter in module.parameters()):
             raise ValueError(
                 f"deepspeed: under ZeRO-3 gradient products sum the gradient of each of {name} "

@@ -35,7 +35,9 @@ def acts_on_rows(module: nn.Module) -> bool:
     """Whether the output at a row depends on its input there alone, and there is no formula."""
     if isinstance(module, nn.Linear):
         return type(module).forward is not nn.Linear.forward
-    return type(module).__name__.endswith(_TOKEN_BY_TOKEN) or mixes_tokens(module)
+    if mixes_tokens(module):  # another forward would drop other numbers than that of training
+        return not any(isinstance(one, nn.Dropout) and one.p > 0 for one in module.modules())
+    return type(module).__name__.endswith(_TOKEN_BY_TOKEN)
 
 
 def mixes_tokens(module: nn.Module) -> bool:
@@ -112,9 +114,11 @@ def shares_of_rows(
     shares = torch.zeros(row_of_token.shape, dtype=torch.float32, device=row_of_token.device)
     if any(gradient.dtype == torch.float64 for gradient in gradients):
         shares = shares.double()
+    cards = [shares.device] if shares.device.type == "cuda" else []
     for row in torch.unique(row_of_token[row_of_token >= 0]):
         of_row = row_of_token == row
-        with torch.enable_grad():
+        # Routers may draw; the numbers that training draws stay the same.
+        with torch.enable_grad(), torch.random.fork_rng(cards):
             own = [_of_row(one.detach(), of_row) for one in inputs]
             outputs = differentiable(call.again(module.forward, own))
             found = torch.autograd.grad(

@@ -39,7 +39,7 @@ from adapt_axolotl.metagradient.left_out import left_out
 from adapt_axolotl.metagradient.losses import row_losses
 from adapt_axolotl.metagradient.owners import own_parameters, owners_of
 from adapt_axolotl.metagradient.ranks import Reduce, single_process
-from adapt_axolotl.metagradient.router_loss import has_router_loss, own_loss, with_padding
+from adapt_axolotl.metagradient.router_loss import has_router_loss, summed_loss, with_padding
 from adapt_axolotl.metagradient.rows_apart import rows_apart
 from adapt_axolotl.metagradient.scores import TaskScores, scores_from_rows
 from adapt_axolotl.metagradient.sharded import (
@@ -403,7 +403,7 @@ def in_backward_scores(
         for batch in batches:
             reader.begin(batch.row_of_token, batch.labels)
             if has_router_loss(model):
-                total = own_loss(model, batch)
+                total = summed_loss(model, batch)
             else:
                 # The logits of every position only where training has them too.
                 total = row_losses(model, batch, whole_logits=reader.reads_the_head)[0].sum()

@@ -50,9 +50,13 @@ def owners_of(model: nn.Module, parameters: Sequence[nn.Parameter]) -> dict[str,
 
 
 def _uses_all_inside(module: nn.Module) -> bool:
-    return mixes_tokens(module) and any(
-        parameter.requires_grad
-        for inner in module.modules()
-        if inner is module or (rule_of(inner) is None and not acts_on_rows(inner))
-        for parameter in inner.parameters(recurse=False)
+    return (
+        mixes_tokens(module)
+        and acts_on_rows(module)
+        and any(
+            parameter.requires_grad
+            for inner in module.modules()
+            if inner is module or (rule_of(inner) is None and not acts_on_rows(inner))
+            for parameter in inner.parameters(recurse=False)
+        )
     )

@@ -16,7 +16,7 @@ from adapt_axolotl.metagradient.estimator import Estimator
 from adapt_axolotl.metagradient.gradients import gradients_of
 from adapt_axolotl.metagradient.losses import row_losses
 from adapt_axolotl.metagradient.ranks import Reduce, single_process
-from adapt_axolotl.metagradient.router_loss import own_loss
+from adapt_axolotl.metagradient.router_loss import summed_loss
 from adapt_axolotl.metagradient.scores import TaskScores
 from adapt_axolotl.metagradient.sharded import inner_product, is_sharded, summed
 from adapt_axolotl.metagradient.task_batch import TaskBatch
@@ -53,7 +53,9 @@ def per_task_scores(
         for task in tasks.nonzero().flatten().tolist():
             mine = batch.task_of_row == task
             part = _sequences(batch, mine)
-            total = own_loss(model, part) if as_trained else row_losses(model, part)[0][mine].sum()
+            total = (
+                summed_loss(model, part) if as_trained else row_losses(model, part)[0][mine].sum()
+            )
             gradients = gradients_of(total, parameters)
             products = [
                 inner_product(part, gradient)

@@ -25,7 +25,7 @@ def has_router_loss(model: nn.Module) -> bool:
     return any(getattr(one, "output_router_logits", False) for one in (config, text))
 
 
-def own_loss(model: nn.Module, batch: TaskBatch) -> Tensor:
+def summed_loss(model: nn.Module, batch: TaskBatch) -> Tensor:
     """The model's own loss of a micro-batch, times its supervised tokens."""
     loss: Tensor = model(**batch.inputs, labels=batch.labels).loss
     return loss * batch.tokens_of_rows().sum()

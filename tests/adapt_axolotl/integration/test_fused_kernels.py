@@ -127,6 +127,31 @@ def test_an_evaluation_under_a_fused_loss_makes_no_logits(
         assert one["loss"] == pytest.approx(one["with_logits"], rel=1e-5)
 
 
+def test_an_evaluation_under_a_loss_that_weighs_tokens_does_not_weigh_them(
+    tiny: Path, tmp_path: Path
+) -> None:
+    """Its loss stays comparable with any other run's, at the price of logits."""
+    config = recipe(
+        tiny,
+        tmp_path,
+        adapt={"token_budget": 200, "mixture": "uniform"},
+        eval_strategy="epoch",
+        eval_batch_size=4,
+        liger_fused_linear_cross_entropy=True,
+        liger_use_token_scaling=True,
+    )
+    config["test_datasets"] = config["test_datasets"][:1]
+    config["plugins"] += [
+        "axolotl.integrations.liger.LigerPlugin",
+        "tests.support.watched_evaluation.WatchedEvaluation",
+    ]
+    train(config, tmp_path, environment={"TRITON_INTERPRET": "1"})
+    forwards = watched_evaluation.read(tmp_path)
+    assert forwards
+    for one in forwards:
+        assert one["loss"] == pytest.approx(one["with_logits"], rel=1e-5)
+
+
 @pytest.mark.parametrize("measure", ["training_losses", "products"])
 def test_a_fused_loss_whose_head_fsdp_shards_gives_the_mixture_of_one_process(
     measure: str, tiny: Path, tmp_path: Path

@@ -9,7 +9,17 @@ from transformers import FalconMambaConfig, FalconMambaForCausalLM, PreTrainedMo
 
 from adapt_axolotl.integration.loss_reduction import divides_by_given_count
 from adapt_axolotl.metagradient.ranks import Ranks
+from benchmarks.tiny_families import tiny_model
 from tests.support.models import make_model
+
+
+def balanced_experts() -> PreTrainedModel:
+    """With a router's loss of eight times that of the tokens."""
+    torch.manual_seed(0)
+    model = tiny_model("mixtral")
+    model.config.output_router_logits = True
+    model.router_aux_loss_coef = 16.0
+    return model
 
 
 def falcon_mamba() -> PreTrainedModel:
@@ -18,7 +28,8 @@ def falcon_mamba() -> PreTrainedModel:
 
 
 @pytest.mark.parametrize(
-    ("model", "divides"), [(make_model("llama"), True), (falcon_mamba(), False)]
+    ("model", "divides"),
+    [(make_model("llama"), True), (balanced_experts(), True), (falcon_mamba(), False)],
 )
 def test_a_model_that_ignores_the_count_is_told_from_one_that_divides_by_it(
     model: PreTrainedModel, divides: bool

@@ -111,6 +111,40 @@ def test_positions_along_several_axes_are_cut_by_row() -> None:
     assert int((found != 0).sum()) == 3
 
 
+def test_one_that_drops_numbers_as_it_trains_is_not_run_again() -> None:
+    model = tiny_model("lfm2")
+    config = LoraConfig(r=2, target_modules=["in_proj"], lora_dropout=0.1)
+    model = get_peft_model(model, config)
+    for name, parameter in model.named_parameters():
+        if "conv.conv.weight" in name:
+            parameter.requires_grad_(True)
+    left = without_rule(model, trained(model)).modules
+    assert left
+    assert all(name.endswith("conv.conv") for name in left)
+
+
+def test_random_numbers_of_training_stay_the_same() -> None:
+    torch.manual_seed(0)
+    noisy = NoisyExperts()
+    batch = padded(make_rows(6, 1), TASKS)
+    x, b = torch.randn(2, *batch.row_of_token.shape, 4)
+    parts = {name: torch.randn_like(one) for name, one in noisy.named_parameters()}
+    before = torch.random.get_rng_state()
+    assert shares_of_rows(noisy, parts, Call([x], {}), [x], [b], batch.row_of_token) is not None
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+class NoisyExperts(torch.nn.Module):
+    """Draws at each call, as a router with jitter does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.weight * torch.rand(())
+
+
 def test_training_is_the_same_to_the_bit() -> None:
     gradients = []
     for reads in (False, True):
