@@ -100,11 +100,14 @@ def test_the_kernel_of_a_loss_leaves_the_losses_of_rows_what_they_are(
     assert max(shares[0][-1]) > 0.22
 
 
-@pytest.mark.parametrize("lora", [False, True])
-def test_an_evaluation_under_a_fused_loss_makes_no_logits(
-    tiny: Path, tmp_path: Path, lora: bool
+@pytest.mark.parametrize(
+    ("keys", "makes_logits"),
+    [({}, False), (LORA, False), ({"liger_use_token_scaling": True}, True)],
+)
+def test_an_evaluation_under_a_fused_loss_makes_no_logits_but_where_that_weighs_tokens(
+    tiny: Path, tmp_path: Path, keys: dict[str, Any], makes_logits: bool
 ) -> None:
-    """Its loss is that of the logits, to 1e-5."""
+    """Its loss is that of the logits, to 1e-5, so it can be compared with any other run's."""
     config = recipe(
         tiny,
         tmp_path,
@@ -112,7 +115,7 @@ def test_an_evaluation_under_a_fused_loss_makes_no_logits(
         eval_strategy="epoch",
         eval_batch_size=4,
         liger_fused_linear_cross_entropy=True,
-        **(LORA if lora else {}),
+        **keys,
     )
     config["test_datasets"] = config["test_datasets"][:1]
     config["plugins"] += [
@@ -122,32 +125,7 @@ def test_an_evaluation_under_a_fused_loss_makes_no_logits(
     train(config, tmp_path, environment={"TRITON_INTERPRET": "1"})
     forwards = watched_evaluation.read(tmp_path)
     assert len(forwards) > 1
-    assert not any(one["logits"] for one in forwards)
-    for one in forwards:
-        assert one["loss"] == pytest.approx(one["with_logits"], rel=1e-5)
-
-
-def test_an_evaluation_under_a_loss_that_weighs_tokens_does_not_weigh_them(
-    tiny: Path, tmp_path: Path
-) -> None:
-    """Its loss stays comparable with any other run's, at the price of logits."""
-    config = recipe(
-        tiny,
-        tmp_path,
-        adapt={"token_budget": 200, "mixture": "uniform"},
-        eval_strategy="epoch",
-        eval_batch_size=4,
-        liger_fused_linear_cross_entropy=True,
-        liger_use_token_scaling=True,
-    )
-    config["test_datasets"] = config["test_datasets"][:1]
-    config["plugins"] += [
-        "axolotl.integrations.liger.LigerPlugin",
-        "tests.support.watched_evaluation.WatchedEvaluation",
-    ]
-    train(config, tmp_path, environment={"TRITON_INTERPRET": "1"})
-    forwards = watched_evaluation.read(tmp_path)
-    assert forwards
+    assert {one["logits"] for one in forwards} == {makes_logits}
     for one in forwards:
         assert one["loss"] == pytest.approx(one["with_logits"], rel=1e-5)
 
