@@ -91,12 +91,11 @@ class EstimatorChoice:
                 self._checked = False
             self._resumed_from = None
         parameters = trained_parameters(self._model)
-        without = self.current.leaves_out(self._model, parameters)
-        of_length = without.share_of(v)
-        if of_length > MOST:
+        left = self.current.leaves_out(self._model, parameters)
+        if left.share_of(v) > MOST:
             self.drop(
-                f"it leaves out {of_length:.1%} of the squared length of v, that on parameters it "
-                f"has no rule for, such as of {without.modules[0]}"
+                f"it leaves out {left.share_of(v):.1%} of the squared length of v, that on "
+                f"parameters it has no rule for, such as of {left.modules[0]}"
             )
         if self._checked:
             return True
@@ -129,13 +128,14 @@ class EstimatorChoice:
                     f"task scores by {self.current.name}: agrees with one backward a task to "
                     f"{check.max_relative_error:.1e} (allowed {check.tolerance:.2g})"
                 )
-                if self.current.leaves_out(self._model, parameters).numbers:
+                left = self.current.leaves_out(self._model, parameters)
+                if left.numbers:
                     LOG.info(
                         f"task scores by {self.current.name}: along all trained parameters but "
-                        f"{without.numbers:,} of {without.of:,} ({without.share:.1e}), of "
-                        f"{len(without.modules)} modules that it has no rule for, such as "
-                        f"{without.modules[0]}; they hold {of_length:.1e} of the squared length "
-                        "of v"
+                        f"{left.numbers:,} of {left.of:,} ({left.share:.1e}), of "
+                        f"{len(left.modules)} modules that it has no rule for, such as "
+                        f"{left.modules[0]}; they hold {left.share_of(v):.1e} of the squared "
+                        "length of v"
                     )
                 break
             self.drop(check.reason or "it is wrong on another process")
