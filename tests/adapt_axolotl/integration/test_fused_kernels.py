@@ -105,7 +105,7 @@ def test_the_kernel_of_a_loss_leaves_the_losses_of_rows_what_they_are(
     [({}, False), (LORA, False), ({"liger_use_token_scaling": True}, True)],
 )
 def test_an_evaluation_under_a_fused_loss_makes_no_logits_but_where_that_weighs_tokens(
-    tiny: Path, tmp_path: Path, keys: dict[str, Any], makes_logits: bool
+    repository: Path, tiny: Path, tmp_path: Path, keys: dict[str, Any], makes_logits: bool
 ) -> None:
     """Its loss is that of the logits, to 1e-5, so it can be compared with any other run's."""
     config = recipe(
@@ -122,7 +122,8 @@ def test_an_evaluation_under_a_fused_loss_makes_no_logits_but_where_that_weighs_
         "axolotl.integrations.liger.LigerPlugin",
         "tests.support.watched_evaluation.WatchedEvaluation",
     ]
-    train(config, tmp_path, environment={"TRITON_INTERPRET": "1"})
+    # The second one is for the plugin of the tests.
+    train(config, tmp_path, environment={"TRITON_INTERPRET": "1", "PYTHONPATH": str(repository)})
     forwards = watched_evaluation.read(tmp_path)
     assert len(forwards) > 1
     assert {one["logits"] for one in forwards} == {makes_logits}
