@@ -32,7 +32,7 @@ SHOWN = (
         "target_parameters": ["experts.gate_up_proj", "experts.down_proj"],
         "targets": ["k_proj", "o_proj", "q_proj", "v_proj"],
     },
-    {"family": "gpt_oss", "fused_loss": True},
+    {"family": "gpt_oss", "fused_loss": True, "zero3": True},
     {"family": "qwen2", "fused_loss": True, "sharded": True},
     {"family": "gemma3", "fused_loss": True, "sharded": True},
     {"family": "llama", "fused_loss": True, "qat": "int4", "sharded": True},
