@@ -16,7 +16,7 @@ from adapt_axolotl.data.random_streams import RandomStream
 from adapt_axolotl.meta_step.rows import MeasuringRows
 from adapt_axolotl.metagradient.estimator import Estimator
 from adapt_axolotl.metagradient.estimators import estimator
-from adapt_axolotl.metagradient.left_out import MOST
+from adapt_axolotl.metagradient.left_out import MOST, LeftOut
 from adapt_axolotl.metagradient.per_task import PER_TASK
 from adapt_axolotl.metagradient.ranks import Ranks
 from adapt_axolotl.metagradient.self_check import check_estimator
@@ -64,6 +64,7 @@ class EstimatorChoice:
         self._fused_loss = fused_loss
         self._readable = readable
         self._checked = False
+        self._found: dict[str, LeftOut] = {}  # by estimator
         self._resumed_from: str | None = None
 
     @property
@@ -90,8 +91,7 @@ class EstimatorChoice:
                 )
                 self._checked = False
             self._resumed_from = None
-        parameters = trained_parameters(self._model)
-        left = self.current.leaves_out(self._model, parameters)
+        left = self._leaves_out()
         if left.share_of(v) > MOST:
             self.drop(
                 f"it leaves out {left.share_of(v):.1%} of the squared length of v, that on "
@@ -104,6 +104,7 @@ class EstimatorChoice:
         )
         # The same two rows on every rank, unreduced, so that all ranks decide alike.
         batches = self._training.batches(first)
+        parameters = trained_parameters(self._model)
         while self.current is not PER_TASK:
             check = check_estimator(
                 self.current,
@@ -128,7 +129,7 @@ class EstimatorChoice:
                     f"task scores by {self.current.name}: agrees with one backward a task to "
                     f"{check.max_relative_error:.1e} (allowed {check.tolerance:.2g})"
                 )
-                left = self.current.leaves_out(self._model, parameters)
+                left = self._leaves_out()
                 if left.numbers:
                     LOG.info(
                         f"task scores by {self.current.name}: along all trained parameters but "
@@ -145,8 +146,15 @@ class EstimatorChoice:
     @property
     def left_out(self) -> float:
         """The share of the trained parameters along which the estimator in use does not measure."""
-        trained = [one for one in self._model.parameters() if one.requires_grad]
-        return self.current.leaves_out(self._model, trained).share
+        return self._leaves_out().share
+
+    def _leaves_out(self) -> LeftOut:
+        """Of the estimator in use; looked for once, because every module is looked at."""
+        name = self.current.name
+        if name not in self._found:
+            trained = [one for one in self._model.parameters() if one.requires_grad]
+            self._found[name] = self.current.leaves_out(self._model, trained)
+        return self._found[name]
 
     def drop(self, reason: str) -> None:
         """Go on with the next one, to be checked before it is used."""
