@@ -13,12 +13,13 @@ export TOKENIZERS_PARALLELISM ?= false
 # Test processes; each training run in a test uses one core.
 WORKERS ?= 2
 
-.PHONY: help env demo results bench estimators study study-small study-page check test test-fast wheel light inspect newest format grid clean
+.PHONY: help env demo results bench gpu estimators study study-small study-page check test test-fast wheel light inspect newest format grid clean
 
 help:
 	@echo "make demo    train the tiny recipe and its uniform twin, show both side by side"
 	@echo "make results train all that docs/results.md tells of, and write it"
 	@echo "make bench   cost of meta steps and runs, the sampler, comparisons and their error rate"
+	@echo "make gpu     on an accelerator: kernels that work, what meta steps and runs cost"
 	@echo "make estimators  the estimator of each of Axolotl's example YAMLs (AXOLOTL_EXAMPLES=DIR)"
 	@echo "make study   train the grid behind docs/study.md, and write it; goes on where it was stopped"
 	@echo "make study-small  a part of it, about an hour on two cores (ADAPT_TEST_DATA=DIR for both)"
@@ -75,6 +76,15 @@ bench: env
 		cat docs/measured/$$name.txt; \
 	done
 	$(BIN)/python docs/cost.py
+
+# About ten minutes; without an accelerator only gpu.py ends soon. Logs are kept in runs/gpu.
+gpu: env
+	$(BIN)/adapt-axolotl tiny data/tiny
+	mkdir -p runs/gpu
+	$(BIN)/python benchmarks/gpu_check.py data/tiny --out runs/gpu/check | tee runs/gpu/check.txt
+	$(BIN)/python benchmarks/gpu.py | tee runs/gpu/meta_step.txt
+	$(BIN)/python benchmarks/gpu_overhead.py data/tiny "$${ADAPT_TEST_DATA:?names the folder of data}/mixture" \
+		--out runs/gpu/overhead | tee runs/gpu/overhead.txt
 
 # AXOLOTL_EXAMPLES is `examples` of Axolotl's source distribution (pip download --no-deps
 # --no-binary :all: axolotl==VERSION). About a quarter of an hour.

@@ -97,8 +97,8 @@ def changed_names() -> Iterator[str]:
         place = f"{used.module}.{used.name}"
         try:
             found = tables.found(used)
-        except (ImportError, AttributeError):
-            yield f"{place} is gone"
+        except (ImportError, AttributeError) as error:
+            yield f"{place} {_why_not(error, used.module)}"
             continue
         yield from _changed_parameters(place, found, used.parameters)
         for name, parameters in used.methods.items():
@@ -120,10 +120,18 @@ def changed_names() -> Iterator[str]:
     for module, name, keys in tables.PLUGIN_KEYS:
         try:
             fields = tables.found(tables.Used(module, name)).model_fields
-        except (ImportError, AttributeError):
-            yield f"{module}.{name} is gone"
+        except (ImportError, AttributeError) as error:
+            yield f"{module}.{name} {_why_not(error, module)}"
             continue
         yield from (f"the recipe key {key} is gone" for key in keys if key not in fields)
+
+
+def _why_not(error: ImportError | AttributeError, module: str) -> str:
+    """What became of a name of a module: the module itself may lack another package."""
+    missing = error.name if isinstance(error, ModuleNotFoundError) else None
+    if missing is None or f"{module}.".startswith(f"{missing}."):
+        return "is gone"
+    return f"cannot be imported: the package {missing} is not installed"
 
 
 def _changed_parameters(place: str, found: Any, wanted: tuple[str, ...]) -> Iterator[str]:

@@ -15,6 +15,12 @@ from adapt_eval.errors import RunFailed
 from adapt_eval.lm_harness.patches import quiet
 from adapt_eval.server import SERVERS, server_arguments, told
 
+# lm-eval 0.4.11 imports ray with vLLM, and a name that vLLM dropped after 0.20.
+_VLLM_NEEDS = (
+    "lm-eval's vllm model needs ray, and up to lm-eval 0.4.11 a vLLM up to 0.20: "
+    "pip install ray 'vllm<0.21'"
+)
+
 
 def build_model(
     backend: str,
@@ -62,8 +68,9 @@ def build_model(
     try:
         with quiet():
             model: LM = get_model(backend).create_from_arg_obj(arguments, extra)
-    except ModuleNotFoundError as error:
-        raise ValueError(f"--backend {backend}: {error}") from error
+    except ImportError as error:
+        remedy = _VLLM_NEEDS if backend == "vllm" else "install what is missing"
+        raise ValueError(f"--backend {backend}: {error}; {remedy}") from error
     except TypeError as error:
         said = ", ".join(more) or "none"
         raise ValueError(

@@ -61,6 +61,17 @@ def test_a_change_is_named_with_what_to_install(
     assert f"install axolotl {installed.MADE_FOR}" in str(error.value)
 
 
+def test_a_package_that_a_name_needs_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "half_installed.py").write_text("import not_there.at_all\nthing = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(tables, "NAMES", (*tables.NAMES, tables.Used("half_installed", "thing")))
+    says = "half_installed.thing cannot be imported: the package not_there is not installed"
+    with pytest.raises(ValueError, match=says):
+        installed.check_environment()
+
+
 GONE = """
 import axolotl.utils.data.shared as shared
 del shared.datasets_with_name_generator
