@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import math
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -24,6 +23,7 @@ from adapt_axolotl.mixture.mixture import Mixture
 from adapt_axolotl.mixture.nan_as_null import as_array, as_list
 from adapt_axolotl.records.row_scores import RowRecords
 from adapt_axolotl.records.write import FinalRecords, RunDirectory
+from adapt_axolotl.run.clock import now
 from adapt_axolotl.run.history import history_line
 from adapt_axolotl.run.learned_rows import LearnedRows
 from adapt_axolotl.run.plan import RunPlan
@@ -122,7 +122,7 @@ class AdaptRun:
                 self.mixture.observe(self.first_losses)
         if self._directory is not None:
             self._directory.begin(self.ledger.steps if self.resumed else 0)
-        self._clock = time.perf_counter()
+        self._clock = now()
 
     def begin_step(self, step: int) -> None:
         """Before the first forward of optimizer step `step`, from 0."""
@@ -132,9 +132,9 @@ class AdaptRun:
         if not learner.due(step, self.progress):
             return
         if self.ledger.spend_on_meta_step(learner.tokens(step)):
-            begun = time.perf_counter()
+            begun = now()
             self.meta_step = learner.begin(step)
-            self.seconds["meta_steps"] += time.perf_counter() - begun
+            self.seconds["meta_steps"] += now() - begun
 
     def commit_step(self, step: int, *, skipped: bool = False) -> None:
         """After the optimizer: the block's tokens have changed the weights, unless it skipped the
@@ -227,9 +227,9 @@ class AdaptRun:
             )
 
     def _measured(self, rows_per_task: int) -> np.ndarray:
-        begun = time.perf_counter()
+        begun = now()
         losses = self._measure(rows_per_task)
-        self.seconds["measuring"] += time.perf_counter() - begun
+        self.seconds["measuring"] += now() - begun
         return losses
 
     def _final_records(self) -> FinalRecords:
@@ -246,9 +246,9 @@ class AdaptRun:
         return FinalRecords(ledger, mixture, dict(self.seconds), self.row_records())
 
     def _read_clock(self) -> None:
-        now = time.perf_counter()
-        self.seconds["training"] += now - self._clock
-        self._clock = now
+        read = now()
+        self.seconds["training"] += read - self._clock
+        self._clock = read
 
     def remaining_steps(self) -> int:
         """About how many optimizer steps are left beyond those already drawn."""
