@@ -20,6 +20,7 @@ from adapt_axolotl.integration.batch_layout import (
     launched_processes,
 )
 from adapt_axolotl.integration.compat import is_deepspeed_zero3_enabled
+from adapt_axolotl.integration.device_clock import now
 from adapt_axolotl.integration.eval_mode import evaluation_mode
 from adapt_axolotl.integration.meta_settings import meta_settings
 from adapt_axolotl.integration.plain_forms import plain_forms
@@ -160,7 +161,7 @@ def build_run(
             **provenance(Path.cwd()),
         }
         directory = RunDirectory(Path(trainer.args.output_dir), config, recipe)
-    return AdaptRun(plan, learner, measure, directory, trainer.sum_over_ranks)
+    return AdaptRun(plan, learner, measure, directory, trainer.sum_over_ranks, now)
 
 
 def _refuse_by_accelerate(spec: TrainingSpec, trainer: AdaptTrainer) -> None:

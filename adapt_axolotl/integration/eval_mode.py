@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from adapt_axolotl.integration.compat import GradientCheckpointingLayer
+from adapt_axolotl.metagradient.random_streams import random_streams_kept
 
 
 @contextlib.contextmanager
@@ -33,7 +33,7 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
             checkpoint, use_reentrant=False, preserve_rng_state=False
         )
     try:
-        with torch.random.fork_rng():
+        with random_streams_kept(model.parameters()):
             yield
     finally:
         for module, mode in modes:

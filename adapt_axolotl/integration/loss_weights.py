@@ -12,6 +12,7 @@ from adapt_axolotl.integration.compat import AxolotlTrainer
 from adapt_axolotl.integration.loss_reduction import divides_by_given_count
 from adapt_axolotl.integration.zero3 import measured_in_parts
 from adapt_axolotl.meta_step.split_reader import Part
+from adapt_axolotl.metagradient.random_streams import random_streams_kept
 from adapt_axolotl.metagradient.ranks import Ranks
 
 
@@ -69,7 +70,10 @@ class LossWeights:
         given = trainer._prepare_inputs(inputs)
 
         def loss_of(times: int) -> Tensor:
-            with torch.random.fork_rng(), trainer.compute_loss_context_manager():
+            with (
+                random_streams_kept(trainer.model.parameters()),
+                trainer.compute_loss_context_manager(),
+            ):
                 loss = AxolotlTrainer.compute_loss(
                     trainer, trainer.model, dict(given), num_items_in_batch=times * num_items
                 )

@@ -23,6 +23,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
+from adapt_axolotl.metagradient.random_streams import random_streams_kept
+
 # Of Transformers and PEFT, whose families have a class of their own each.
 _TOKEN_BY_TOKEN = ("Experts", "Router", "ParamWrapper")
 # Of these the parameters of the modules inside are read with their own: kernels take them together.
@@ -114,11 +116,10 @@ def shares_of_rows(
     shares = torch.zeros(row_of_token.shape, dtype=torch.float32, device=row_of_token.device)
     if any(gradient.dtype == torch.float64 for gradient in gradients):
         shares = shares.double()
-    cards = [shares.device] if shares.device.type == "cuda" else []
     for row in torch.unique(row_of_token[row_of_token >= 0]):
         of_row = row_of_token == row
         # Routers may draw; the numbers that training draws stay the same.
-        with torch.enable_grad(), torch.random.fork_rng(cards):
+        with torch.enable_grad(), random_streams_kept([shares]):
             own = [_of_row(one.detach(), of_row) for one in inputs]
             outputs = differentiable(call.again(module.forward, own))
             found = torch.autograd.grad(

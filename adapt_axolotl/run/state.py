@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -23,7 +24,6 @@ from adapt_axolotl.mixture.mixture import Mixture
 from adapt_axolotl.mixture.nan_as_null import as_array, as_list
 from adapt_axolotl.records.row_scores import RowRecords
 from adapt_axolotl.records.write import FinalRecords, RunDirectory
-from adapt_axolotl.run.clock import now
 from adapt_axolotl.run.history import history_line
 from adapt_axolotl.run.learned_rows import LearnedRows
 from adapt_axolotl.run.plan import RunPlan
@@ -44,6 +44,7 @@ class AdaptRun:
         measure: (K,) validation losses over so many rows of each task, at most.
         directory: where the run leaves its records; None on ranks that do not write.
         sum_over_ranks: adds an array over the processes of the run.
+        now: the clock of `timing.json`, seconds.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class AdaptRun:
         measure: Callable[[int], np.ndarray],
         directory: RunDirectory | None,
         sum_over_ranks: Callable[[np.ndarray], np.ndarray] = np.asarray,
+        now: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.plan = plan
         self.learner = learner
@@ -79,6 +81,7 @@ class AdaptRun:
         self._average = TokenAverage(plan.pools.tasks)
         self.seconds = {"training": 0.0, "meta_steps": 0.0, "measuring": 0.0}
         self._first_rows, self._last_rows = plan.measured_rows(plan.estimate())
+        self._now = now
         self._clock = 0.0
         self._skipped_in_a_row = 0
         self._committed: list[int] = []  # rows of the last optimizer step
@@ -122,7 +125,7 @@ class AdaptRun:
                 self.mixture.observe(self.first_losses)
         if self._directory is not None:
             self._directory.begin(self.ledger.steps if self.resumed else 0)
-        self._clock = now()
+        self._clock = self._now()
 
     def begin_step(self, step: int) -> None:
         """Before the first forward of optimizer step `step`, from 0."""
@@ -132,9 +135,9 @@ class AdaptRun:
         if not learner.due(step, self.progress):
             return
         if self.ledger.spend_on_meta_step(learner.tokens(step)):
-            begun = now()
+            begun = self._now()
             self.meta_step = learner.begin(step)
-            self.seconds["meta_steps"] += now() - begun
+            self.seconds["meta_steps"] += self._now() - begun
 
     def commit_step(self, step: int, *, skipped: bool = False) -> None:
         """After the optimizer: the block's tokens have changed the weights, unless it skipped the
@@ -227,9 +230,9 @@ class AdaptRun:
             )
 
     def _measured(self, rows_per_task: int) -> np.ndarray:
-        begun = now()
+        begun = self._now()
         losses = self._measure(rows_per_task)
-        self.seconds["measuring"] += now() - begun
+        self.seconds["measuring"] += self._now() - begun
         return losses
 
     def _final_records(self) -> FinalRecords:
@@ -246,7 +249,7 @@ class AdaptRun:
         return FinalRecords(ledger, mixture, dict(self.seconds), self.row_records())
 
     def _read_clock(self) -> None:
-        read = now()
+        read = self._now()
         self.seconds["training"] += read - self._clock
         self._clock = read
 

@@ -7,7 +7,7 @@ import time
 import pytest
 import torch
 
-from adapt_axolotl.run.clock import now
+from adapt_axolotl.integration.device_clock import now
 
 
 def test_the_clock_is_read_when_the_device_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
