@@ -24,14 +24,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from adapt_axolotl.metagradient.head_loss import CHUNK, wide
 from adapt_axolotl.metagradient.sharded import rows_in_turn
-from adapt_axolotl.metagradient.supervised_head import (
-    CHUNK,
-    after_the_head,
-    head_of,
-    head_sees,
-    wide,
-)
+from adapt_axolotl.metagradient.supervised_head import after_the_head, head_of, head_sees
 from adapt_axolotl.metagradient.task_batch import TaskBatch
 
 # Three tensors of a chunk's logits are held: 32 MiB each.
