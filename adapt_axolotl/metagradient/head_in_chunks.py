@@ -1,7 +1,8 @@
 """A head over some tokens at a time, forward and backward, outside of autograd's graph.
 
-Each kind takes the logits of a chunk and then the gradient by them, and has at the end that of the
-states and of each trained parameter.
+Each kind gives the logits of a chunk, in float32 (float64 of a float64 model) and to be written
+over, takes the gradient by them, and has at the end that of the states and of each trained
+parameter.
 
 Dimensions: N tokens, n of a chunk, V vocabulary, H features.
 """
@@ -14,6 +15,31 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+
+
+def wide_type(values: Tensor) -> torch.dtype:
+    """In which losses are computed: float32, float64 where the values are it."""
+    return torch.promote_types(values.dtype, torch.float32)
+
+
+def wide(values: Tensor) -> Tensor:
+    """The values in it."""
+    return values.to(wide_type(values))
+
+
+class Room:
+    """Memory for one chunk after the other. On a CPU new memory for so many logits takes as long as
+    a matrix product."""
+
+    def __init__(self) -> None:
+        self._held: Tensor | None = None
+
+    def of(self, like: Tensor, count: int, width: int, dtype: torch.dtype) -> Tensor:
+        """(count, width) of what was there before; on the device of `like`."""
+        size = count * width
+        if self._held is None or len(self._held) < size or self._held.dtype != dtype:
+            self._held = like.new_empty(size, dtype=dtype)
+        return self._held[:size].view(count, width)
 
 
 def in_chunks(
@@ -47,7 +73,7 @@ class GivenLogits:
         self._by_logits: Tensor | None = None
 
     def logits(self, some: slice) -> Tensor:
-        return self._logits[some]
+        return self._logits[some].to(wide_type(self._logits), copy=True)
 
     def add(self, some: slice, by_logits: Tensor) -> None:
         if self._by_logits is None:  # as large as the logits, so only where it is asked for
@@ -59,8 +85,7 @@ class GivenLogits:
 
 
 class PlainHead:
-    """A plain linear layer. All chunks of logits have one place, and the gradient of its weight is
-    added to in place: on a CPU new memory takes as much time as these products."""
+    """A plain linear layer: logits in one place, the gradient of its weight added to in place."""
 
     def __init__(self, head: Any, states: Tensor, trained: Sequence[Tensor]) -> None:
         device, dtype = states.device.type, head.weight.dtype
@@ -70,16 +95,22 @@ class PlainHead:
         self._weight = head.weight.to(dtype)
         self._bias = None if head.bias is None else head.bias.to(dtype)
         self._states = states.to(dtype)
-        self._room: Tensor | None = None
+        self._room, self._wide = Room(), Room()
         self._by_states = torch.empty_like(self._states)
         self._by_trained = [torch.zeros_like(one, dtype=dtype) for one in trained]
 
     def logits(self, some: slice) -> Tensor:
         states = self._states[some]
-        if self._room is None:  # the first chunk is the largest
-            self._room = states.new_empty(len(states), len(self._weight))
-        logits = torch.mm(states, self._weight.T, out=self._room[: len(states)])
-        return logits if self._bias is None else logits.add_(self._bias)
+        room = self._room.of(states, len(states), len(self._weight), states.dtype)
+        logits = torch.mm(states, self._weight.T, out=room)
+        if self._bias is not None:
+            logits.add_(self._bias)
+        dtype = wide_type(logits)
+        return (
+            logits
+            if logits.dtype == dtype
+            else self._wide.of(logits, *logits.shape, dtype).copy_(logits)
+        )
 
     def add(self, some: slice, by_logits: Tensor) -> None:
         by_logits = by_logits.to(self._weight.dtype)
@@ -114,7 +145,7 @@ class AnyHead:
         with torch.enable_grad():
             self._seen = self._states[some].detach().requires_grad_()
             self._made = functional_call(self._head, self._leaves, (self._seen,))
-        return self._made.detach()
+        return self._made.detach().to(wide_type(self._made), copy=True)
 
     def add(self, some: slice, by_logits: Tensor) -> None:
         assert self._made is not None

@@ -21,14 +21,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from adapt_axolotl.metagradient.head_in_chunks import in_chunks
+from adapt_axolotl.metagradient.head_in_chunks import in_chunks, wide_type
 
-# Logits of a chunk, in float32: 64 MiB. Two or three tensors of them are held at once. Of a
-# vocabulary of 262,144 that is 64 tokens; with fewer, a GPU would wait for the weight of the head.
+# Logits of a chunk, in float32: 64 MiB. One tensor of them is held, of 16 bits a
+# second one, and some more where the model changes them. Of a vocabulary of 262,144 that is 64
+# tokens; with fewer, a GPU would wait for the weight of the head.
 CHUNK = 2**24
 
 After = Callable[[Tensor], Tensor]
-"""What a model does to the logits of its head; where it is nothing, it gives back what it gets."""
+"""What a model does to the logits of its head; where it is nothing, it gives back what it gets.
+What it makes is written over, so its gradient may not ask for that."""
 
 
 def as_they_are(logits: Tensor) -> Tensor:
@@ -70,11 +72,8 @@ def head_losses(head: nn.Module | None, after: After, states: Tensor, labels: Te
     """(N,) the losses alone; arguments as above."""
     chunks = in_chunks(head, states, ())
     losses = torch.empty(len(labels), dtype=wide_type(states), device=states.device)
-    room = None
     for some in _slices(head, states):
-        logits = after(wide(chunks.logits(some)))
-        room = torch.empty_like(logits) if room is None else room
-        losses[some], _ = losses_and_softmax(logits, labels[some], room[: len(logits)])
+        losses[some] = losses_written_over(after(chunks.logits(some)), labels[some])[0]
     return losses
 
 
@@ -83,23 +82,19 @@ def _slices(head: Any, states: Tensor) -> Iterator[slice]:
     return (slice(first, first + size) for first in range(0, len(states), size))
 
 
-def losses_and_softmax(logits: Tensor, labels: Tensor, room: Tensor) -> tuple[Tensor, Tensor]:
-    """(n,) token losses of (n, V) wide logits, and their softmax, in `room`: new memory for it
-    would take a CPU more time than the softmax."""
-    softmax = torch.softmax(logits, 1, out=room)
-    below_largest = logits.amax(1) - logits.gather(1, labels[:, None])[:, 0]
-    # The largest is at least 1 / V, so its logarithm is good; the label's may be 0.
-    return below_largest - softmax.amax(1).log(), softmax
+def losses_written_over(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """(n,) token losses of (n, V) wide logits, which are written over, and (n,) the sums of the
+    `exponentials` that take their place."""
+    of_labels = logits.gather(1, labels[:, None])[:, 0]
+    largest, sums = exponentials(logits)
+    return largest - of_labels + sums.log(), sums
 
 
-def wide_type(values: Tensor) -> torch.dtype:
-    """In which losses are computed: float32, float64 where the values are it."""
-    return torch.promote_types(values.dtype, torch.float32)
-
-
-def wide(values: Tensor) -> Tensor:
-    """The values in it."""
-    return values.to(wide_type(values))
+def exponentials(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Of each row of wide logits the largest, and the sum of the exponentials beyond it, which take
+    their place. In place, because on a CPU new memory for so many takes longer."""
+    largest = logits.amax(1)
+    return largest, logits.sub_(largest[:, None]).exp_().sum(1)
 
 
 class _HeadLoss(torch.autograd.Function):
@@ -116,13 +111,9 @@ class _HeadLoss(torch.autograd.Function):
         chunks = in_chunks(head, states, trained)
         losses = torch.empty(len(labels), dtype=wide_type(states), device=states.device)
         weights = weights.to(losses)
-        room = None
         for some in _slices(head, states):
-            logits = chunks.logits(some)
-            if room is None:
-                room = torch.empty_like(logits, dtype=wide_type(logits))
             losses[some], by_logits = _losses_and_gradient(
-                logits, labels[some], weights[some], after, room[: len(logits)]
+                chunks.logits(some), labels[some], weights[some], after
             )
             chunks.add(some, by_logits)
         ctx.gradients = chunks.gradients()
@@ -142,17 +133,25 @@ class _HeadLoss(torch.autograd.Function):
 
 
 def _losses_and_gradient(
-    logits: Tensor, labels: Tensor, weights: Tensor, after: After, room: Tensor
+    logits: Tensor, labels: Tensor, weights: Tensor, after: After
 ) -> tuple[Tensor, Tensor]:
-    """(n,) token losses and the gradient of their weighted sum by (n, V) logits, in `room`."""
-    given = wide(logits)
+    """(n,) token losses and the gradient of their weighted sum by (n, V) wide logits, which are
+    written over."""
+    changed, back = changed_by(after, logits)
+    losses, sums = losses_written_over(changed, labels)
+    gradient = changed.mul_((weights / sums)[:, None])
+    # Of the label softmax - 1, without the rounding of a softmax near 1.
+    gradient.scatter_(1, labels[:, None], (weights * torch.expm1(-losses))[:, None])
+    return losses, back(gradient)
+
+
+def changed_by(after: After, logits: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """What `after` makes of wide logits, and how a gradient by it becomes one by them."""
     with torch.enable_grad():
-        leaf = given.detach().requires_grad_()
+        leaf = logits.detach().requires_grad_()
         changed = after(leaf)
-    losses, gradient = losses_and_softmax(changed.detach(), labels, room)
-    # softmax - 1, without the rounding of a softmax near 1.
-    gradient.scatter_(1, labels[:, None], torch.expm1(-losses)[:, None])
-    gradient.mul_(weights[:, None])
-    if changed is not leaf:
-        (gradient,) = torch.autograd.grad(changed, leaf, gradient)
-    return losses, gradient
+
+    def back(gradient: Tensor) -> Tensor:
+        return gradient if changed is leaf else torch.autograd.grad(changed, leaf, gradient)[0]
+
+    return changed.detach(), back

@@ -13,7 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from adapt_axolotl.metagradient.head_loss import as_they_are, head_losses, tokens_at_once, wide
+from adapt_axolotl.metagradient.head_in_chunks import wide
+from adapt_axolotl.metagradient.head_loss import (
+    as_they_are,
+    head_losses,
+    losses_written_over,
+    tokens_at_once,
+)
 from adapt_axolotl.metagradient.ranks import Reduce, single_process
 from adapt_axolotl.metagradient.supervised_head import (
     supervised_token_losses,
@@ -92,7 +98,7 @@ def row_losses_of(states: Tensor, batch: TaskBatch, head: Any = None) -> tuple[T
         every = torch.arange(len(labels), device=states.device)
         for part in every.split(tokens_at_once(states.shape[-1])):
             logits = states[sequences[part], positions[part]]
-            losses[part] = head_losses(None, as_they_are, logits, labels[part]).float()
+            losses[part], _ = losses_written_over(logits.float(), labels[part])
     rows = batch.row_of_token[sequences, positions + 1]
     count = len(batch.task_of_row)
     sums = losses.new_zeros(count).index_add(0, rows, losses)

@@ -11,7 +11,7 @@ import vocabulary_memory
 from allocated_bytes import peak_bytes
 from vocabulary_memory import FusedBench
 
-from adapt_axolotl.metagradient import fused_head, head_loss
+from adapt_axolotl.metagradient import head_loss
 
 VOCABULARY, WIDTH, TOKENS = 16_384, 16, 1024
 CHUNK = 32 * VOCABULARY
@@ -31,7 +31,6 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     monkeypatch.setattr(vocabulary_memory, "SHAPE", shape)
     monkeypatch.setattr(head_loss, "CHUNK", CHUNK)
-    monkeypatch.setattr(fused_head, "LOGITS_AT_ONCE", CHUNK)
 
 
 @pytest.mark.usefixtures("small")
