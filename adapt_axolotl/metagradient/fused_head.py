@@ -144,7 +144,7 @@ class _Shares:
             some: (w, H) rows of weight and v, (w,) of their biases.
         """
         weight, of_v = some["weight"], some["v.weight"]
-        room = self._room.of(weight, len(states), len(weight), weight.dtype)
+        room = self._room.of(states, len(weight), weight.dtype)
         logits = torch.mm(states.to(weight.dtype), weight.T, out=room)
         if "bias" in some:
             logits.add_(some["bias"])

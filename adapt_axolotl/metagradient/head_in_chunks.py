@@ -34,12 +34,12 @@ class Room:
     def __init__(self) -> None:
         self._held: Tensor | None = None
 
-    def of(self, like: Tensor, count: int, width: int, dtype: torch.dtype) -> Tensor:
-        """(count, width) of what was there before; on the device of `like`."""
-        size = count * width
-        if self._held is None or len(self._held) < size or self._held.dtype != dtype:
-            self._held = like.new_empty(size, dtype=dtype)
-        return self._held[:size].view(count, width)
+    def of(self, rows: Tensor, width: int, dtype: torch.dtype) -> Tensor:
+        """(n, width) of what was there before, for the (n, ...) rows."""
+        size = len(rows) * width
+        if self._held is None or len(self._held) < size:
+            self._held = rows.new_empty(size, dtype=dtype)
+        return self._held[:size].view(len(rows), width)
 
 
 def in_chunks(
@@ -101,16 +101,14 @@ class PlainHead:
 
     def logits(self, some: slice) -> Tensor:
         states = self._states[some]
-        room = self._room.of(states, len(states), len(self._weight), states.dtype)
+        room = self._room.of(states, len(self._weight), states.dtype)
         logits = torch.mm(states, self._weight.T, out=room)
         if self._bias is not None:
             logits.add_(self._bias)
         dtype = wide_type(logits)
-        return (
-            logits
-            if logits.dtype == dtype
-            else self._wide.of(logits, *logits.shape, dtype).copy_(logits)
-        )
+        if logits.dtype == dtype:
+            return logits
+        return self._wide.of(logits, len(self._weight), dtype).copy_(logits)
 
     def add(self, some: slice, by_logits: Tensor) -> None:
         by_logits = by_logits.to(self._weight.dtype)
