@@ -60,7 +60,8 @@ def in_chunks(
 def is_plain(head: Any) -> bool:
     """Whether it is its weight and bias and nothing else: no adapter, wrapper or hook, and a weight
     that is neither quantised nor sharded."""
-    hooks = head._forward_hooks or head._forward_pre_hooks or head._backward_hooks
+    hooks = head._forward_hooks or head._forward_pre_hooks
+    hooks = hooks or head._backward_hooks or head._backward_pre_hooks
     linear = getattr(head.forward, "__func__", None) is nn.Linear.forward
     return linear and not hooks and type(head.weight) is nn.Parameter
 
