@@ -23,8 +23,8 @@ from torch import Tensor, nn
 
 from adapt_axolotl.metagradient.head_in_chunks import in_chunks, wide_type
 
-# Logits of a chunk, in float32: 64 MiB. One tensor of them is held, of 16 bits a
-# second one, and some more where the model changes them. Of a vocabulary of 262,144 that is 64
+# Logits of a chunk, in float32: 64 MiB. One tensor of them is held, two of 16 bits beside it where
+# the head computes in these, more where the model changes them. Of a vocabulary of 262,144 it is 64
 # tokens; with fewer, a GPU would wait for the weight of the head.
 CHUNK = 2**24
 
