@@ -95,7 +95,7 @@ def _seen(model: nn.Module, batch: TaskBatch, *, whole_logits: bool) -> _Seen:
         return _Seen(None, as_they_are, logits, labels)
     # FSDP2 and ZeRO-3 have the head's weight whole only while the model's own forward runs. Not
     # asked of the weight, which a forward may leave whole: all processes must go the same way.
-    if len(labels) > tokens_at_once(head.weight.shape[0]) and not has_shards(model):
+    if not has_shards(model) and len(labels) > tokens_at_once(len(head.weight)):
         after = after_the_head(model)
         hidden, first = _hidden(model, head, batch.inputs, predicts)
         with torch.no_grad():
