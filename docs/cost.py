@@ -86,13 +86,14 @@ over the training step with the fused loss; v itself, of the trained parameters'
 `v` and is held beside the two that use it.
 
 The body is next to nothing here, so these are the worst ratios of time: all is the head's. v takes
-what a fused training step takes, as it is one
+about what a fused training step takes, as it is one
 ([head_loss.py](../adapt_axolotl/metagradient/head_loss.py)): the weight of each token is known
 before, so the gradient is made with the logits, in three products with the head's weight, two where
-that is frozen. It was 1.7 to 1.9 while a backward made the logits again. What is left above 1 is
-the memory of v itself, new once a meta step: hence the last line, over four micro-batches of a step
-each. Losses of rows under a fused loss apply the head once more, one product beside three; reading
-a trained head takes two, the logits and what they are along v. In Qwen3-0.6B the head is about a
+that is frozen. At the two large vocabularies that is 1.00 to 1.14 of the step, and .99 to 1.08 over
+four micro-batches of step and v (the last lines): part of the rest is the memory of v itself, new
+once a meta step. It was 1.7 to 1.9, of a slower stand-in, while a backward made the logits again.
+Losses of rows under a fused loss apply the head once more, one product beside three; reading a
+trained head takes two, the logits and what they are along v. In Qwen3-0.6B the head is about a
 quarter of a step, in larger models less. The check runs once a run. The fused loss is a stand-in in
 plain PyTorch ([fused_loss.py](../benchmarks/fused_loss.py)), which does the same for the whole
 batch in the same way and holds less than Liger's kernel did under Triton's interpreter. Not on a
