@@ -66,7 +66,7 @@ def batch(rows: list[tuple[Mapped, int]], random: np.random.Generator) -> TaskBa
 
 
 def mean_loss(model: torch.nn.Module, rows: TaskBatch) -> torch.Tensor:
-    sums, tokens = row_losses(model, rows)
+    sums, tokens = row_losses(model, rows, whole_logits=True)
     return sums.sum() / tokens.sum()
 
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear
 
 # Tokens whose logits are held at once. Liger has 16 of 4,096 tokens at a width of 1,024 and a
 # vocabulary of 262,144, and more where the batch is larger or the vocabulary smaller.
@@ -48,21 +47,23 @@ class FusedLoss(torch.autograd.Function):
         by_weight = torch.zeros_like(weight) if weight.requires_grad else None
         total = torch.zeros((), device=states.device)
         counted = int((labels != -100).sum())
-        for some, wanted, gradient in zip(
+        # Made once: on a CPU new memory for so many logits takes as long as a matrix product.
+        room = weight.new_empty(min(AT_ONCE, len(states)), len(weight))
+        wide = torch.empty_like(room, dtype=torch.float32)
+        for some, wanted, by_some in zip(
             states.split(AT_ONCE), labels.split(AT_ONCE), by_states.split(AT_ONCE), strict=True
         ):
-            logits = linear(some, weight)
-            inside = (wanted != -100)[:, None]
+            logits = torch.mm(some, weight.T, out=room[: len(some)]).float()
+            inside = wanted != -100
             places = wanted.clamp(min=0)[:, None]
-            norm = logits.logsumexp(1, keepdim=True)
-            total += ((norm - logits.gather(1, places)) * inside).sum()
-            # The gradient takes the place of the logits.
-            logits.sub_(norm).exp_()
-            logits.scatter_add_(1, places, torch.full_like(norm, -1))
-            logits.mul_(inside / counted)
-            torch.mm(logits, weight, out=gradient)
+            gradient = torch.softmax(logits, 1, out=wide[: len(some)])
+            norm = logits.amax(1) - gradient.amax(1).log()
+            total += ((norm - logits.gather(1, places)[:, 0]) * inside).sum()
+            gradient.scatter_add_(1, places, -torch.ones_like(gradient[:, :1]))
+            gradient = gradient.mul_(inside[:, None] / counted).to(weight.dtype)
+            torch.mm(gradient, weight, out=by_some)
             if by_weight is not None:
-                by_weight.addmm_(logits.T, some)
+                by_weight.addmm_(gradient.T, some)
         ctx.gradients = by_states, by_weight
         return total / counted
 

@@ -18,7 +18,7 @@ from adapt_axolotl.metagradient.direction import direction
 from adapt_axolotl.metagradient.finite_difference import finite_difference_scores
 from adapt_axolotl.metagradient.gradient_products import GradientProducts
 from adapt_axolotl.metagradient.in_backward import InBackward
-from adapt_axolotl.metagradient.losses import row_losses
+from adapt_axolotl.metagradient.losses import row_losses, weighted_loss
 from adapt_axolotl.metagradient.per_task import per_task_scores
 from adapt_axolotl.metagradient.rows_apart import rows_apart
 from adapt_axolotl.metagradient.scores import scores_from_rows
@@ -251,8 +251,9 @@ class Bench:
         """Flat gradient of a task's mean loss, from its own rows."""
         total = torch.zeros(0)
         for batch in self._rows_of(task):
-            sums, tokens = row_losses(self.model, batch)
-            gradients = torch.autograd.grad(sums.sum() / tokens.sum(), self.parameters)
+            weights = torch.ones_like(batch.task_of_row) / batch.tokens_of_rows().sum()
+            loss, _ = weighted_loss(self.model, batch, weights)
+            gradients = torch.autograd.grad(loss, self.parameters)
             flat = self._flat(gradients)
             total = total + flat if len(total) else flat
         return total

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from adapt_axolotl.metagradient.flat_parts import any_flat, is_flat, sum_here
 from adapt_axolotl.metagradient.gradients import gradients_aside, gradients_taken
-from adapt_axolotl.metagradient.losses import TaskLosses, row_losses, tokens_of_tasks
+from adapt_axolotl.metagradient.losses import TaskLosses, tokens_of_tasks, weighted_loss
 from adapt_axolotl.metagradient.ranks import Reduce, single_process
 from adapt_axolotl.metagradient.sharded import held_here, is_sharded, zeros_as_held
 from adapt_axolotl.metagradient.task_batch import TaskBatch
@@ -94,9 +94,9 @@ def _summed(
     totals = torch.zeros_like(per_token)
 
     def weighted(batch: TaskBatch) -> Tensor:
-        sums, _ = row_losses(model, batch)
-        totals.index_add_(0, batch.task_of_row, sums.detach().double())
-        return (sums * per_token[batch.task_of_row].to(sums)).sum()
+        total, sums = weighted_loss(model, batch, per_token[batch.task_of_row])
+        totals.index_add_(0, batch.task_of_row, sums.double())
+        return total
 
     if is_sharded(parameters) and not any_flat(parameters):
         v = _sharded_sum((weighted(batch) for batch in batches), parameters, reduce)

@@ -8,34 +8,33 @@ cross-entropy by the logits is known. For a token y predicted from the state h t
     (softmax(z) - 1_y) . dz/du . V h        with u = W h and z what the model makes of u
 
 where V is the head's part of v. It is taken in chunks of tokens, so that no more logits are held at
-once than the loss itself would. Where W or V is sharded (FSDP2), it is taken in chunks of the
-vocabulary too, and after the backward, when nothing else needs memory: the softmax is over what was
-seen so far and is corrected with each chunk, so that each part of W and V is sent once and dropped.
+once than the loss itself would, and as ((softmax(z) . dz/du) V) . h, which needs no second tensor
+of their size. Where W or V is sharded (FSDP2), it is taken in chunks of the vocabulary too, and
+after the backward, when nothing else needs memory: what was seen so far has a softmax of its own
+and is weighed anew with each chunk, so that each part of W and V is sent once and dropped.
 
 Dimensions: B sequences, T tokens, N supervised tokens, R rows, V vocabulary, H features.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear
 
-from adapt_axolotl.metagradient.sharded import rows_in_turn
-from adapt_axolotl.metagradient.supervised_head import (
+from adapt_axolotl.metagradient.head_in_chunks import Room, wide
+from adapt_axolotl.metagradient.head_loss import (
     CHUNK,
-    after_the_head,
-    head_of,
-    head_sees,
-    wide,
+    After,
+    changed_by,
+    exponentials,
+    tokens_at_once,
 )
+from adapt_axolotl.metagradient.sharded import rows_in_turn
+from adapt_axolotl.metagradient.supervised_head import after_the_head, head_of, head_sees
 from adapt_axolotl.metagradient.task_batch import TaskBatch
-
-# Three tensors of a chunk's logits are held: 32 MiB each.
-LOGITS_AT_ONCE = CHUNK // 2
 
 # Of a head that is sharded, numbers that are whole at once: 64 MiB in bfloat16.
 WEIGHTS_AT_ONCE = 2 * CHUNK
@@ -62,7 +61,7 @@ class FusedHead:
         decoder: nn.Module,
         head: nn.Linear,
         parts: Mapping[str, Tensor],
-        after: Callable[[Tensor], Tensor],
+        after: After,
     ) -> None:
         # Kept, because a forward may leave the head with whole parameters in their place.
         self._weights = dict(head.named_parameters())
@@ -92,16 +91,15 @@ class FusedHead:
         sequences, positions = inside.nonzero(as_tuple=True)
         tokens = labels[sequences, positions + 1]
         rows = row_of_token[sequences, positions + 1]
-        shares = _Shares(tokens, states.dtype)
+        shares = _Shares(tokens, states.dtype, self._after)
         every = torch.arange(len(tokens), device=states.device)
         both = {**self._weights, **{f"v.{name}": part for name, part in self._parts.items()}}
         # float16 would lose small numbers of v.
         dtype = torch.bfloat16 if states.dtype == torch.bfloat16 else None
         width = max(1, WEIGHTS_AT_ONCE // states.shape[-1])
         for first, some in rows_in_turn(both, width, states.device, dtype):
-            for part in every.split(max(1, LOGITS_AT_ONCE // len(some["weight"]))):
-                seen = states[sequences[part], positions[part]]
-                shares.add(part, first, *self._logits(seen, some))
+            for part in every.split(tokens_at_once(len(some["weight"]))):
+                shares.add(part, first, states[sequences[part], positions[part]], some)
         sums = torch.zeros(num_rows, dtype=torch.float64, device=states.device)
         return sums.index_add_(0, rows, shares.result().double())
 
@@ -109,21 +107,6 @@ class FusedHead:
         """Remove the hook and let go of v."""
         self._handle.remove()
         self._states, self._parts, self._weights = None, {}, {}
-
-    def _logits(self, states: Tensor, some: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """(N, vocabulary of this turn), the logits that (N, H) states make and how fast they move
-        along v."""
-        part = some["v.weight"]
-        # Its own type on each side: a copy of so large a weight would be the largest tensor here.
-        with torch.no_grad():
-            along = wide(linear(states.to(part.dtype), part, some.get("v.bias")))
-            weight = some["weight"]
-            logits = wide(linear(states.to(weight.dtype), weight, some.get("bias")))
-        with torch.enable_grad():
-            changed = self._after(logits.requires_grad_())
-        # Each logit is changed by itself, so the slopes are a gradient.
-        (along,) = torch.autograd.grad(changed, logits, along)
-        return changed.detach(), along
 
     def _keep(self, module: nn.Module, args: Any, output: Any) -> None:
         if torch.is_grad_enabled():
@@ -137,37 +120,64 @@ class _Shares:
     Args:
         tokens: (N,) predicted.
         dtype: of the states.
+        after: what the model does to each of the head's logits.
     """
 
-    def __init__(self, tokens: Tensor, dtype: torch.dtype) -> None:
-        summed = torch.float64 if dtype == torch.float64 else torch.float32
+    def __init__(self, tokens: Tensor, dtype: torch.dtype, after: After) -> None:
+        summed = torch.promote_types(dtype, torch.float32)
         self._tokens = tokens
-        self._largest = torch.full(tokens.shape, -torch.inf, dtype=summed, device=tokens.device)
-        # By e^(logit - largest so far): their sum, and that of what moves along v.
-        self._total, self._moving, self._own = torch.zeros_like(self._largest).repeat(3, 1)
+        self._after = after
+        # Of the logits so far, the logarithm of the sum of their exponentials; by the softmax of
+        # these, how fast they move along v; and how fast the predicted one does.
+        self._norm = torch.full(tokens.shape, -torch.inf, dtype=summed, device=tokens.device)
+        self._mean, self._own = torch.zeros_like(self._norm).repeat(2, 1)
+        self._room = Room()
 
-    def add(self, part: Tensor, first: int, logits: Tensor, along: Tensor) -> None:
-        """Some of the logits of some tokens, which are written over.
+    @torch.no_grad()
+    def add(self, part: Tensor, first: int, states: Tensor, some: Mapping[str, Tensor]) -> None:
+        """Some of the logits of some tokens.
 
         Args:
             part: (n,) which tokens.
             first: number of the first logit.
-            logits: (n, w).
-            along: (n, w) how fast they move along v.
+            states: (n, H) of these tokens.
+            some: (w, H) rows of weight and v, (w,) of their biases.
         """
+        weight, of_v = some["weight"], some["v.weight"]
+        room = self._room.of(states, len(weight), weight.dtype)
+        logits = torch.mm(states.to(weight.dtype), weight.T, out=room)
+        if "bias" in some:
+            logits.add_(some["bias"])
+        changed, back = changed_by(self._after, wide(logits))
+        largest, sums = exponentials(changed)
+        # Its own type on each side: a copy of so large a weight would be the largest tensor here.
+        by_logits = back(changed).to(of_v.dtype)
+        mean = (wide(by_logits @ of_v) * states).sum(-1)
+        if "v.bias" in some:
+            mean += wide(by_logits @ some["v.bias"])
+        before, here = self._norm[part], largest + sums.log()
+        norm = torch.logaddexp(before, here)
+        self._norm[part] = norm
+        self._mean[part] = (
+            self._mean[part] * (before - norm).exp() + mean / sums * (here - norm).exp()
+        )
         place = self._tokens[part] - first
-        here = (place >= 0) & (place < logits.shape[-1])
-        self._own[part[here]] = along[here, place[here]]
-        largest = torch.maximum(self._largest[part], logits.max(-1).values)
-        smaller = (self._largest[part] - largest).exp()
-        weights = logits.sub_(largest[:, None]).exp_()
-        self._largest[part] = largest
-        self._total[part] = self._total[part] * smaller + weights.sum(-1)
-        self._moving[part] = self._moving[part] * smaller + along.mul_(weights).sum(-1)
+        inside = (place >= 0) & (place < len(weight))
+        self._own[part[inside]] = self._of_predicted(states[inside], place[inside], some)
+
+    def _of_predicted(self, states: Tensor, tokens: Tensor, some: Mapping[str, Tensor]) -> Tensor:
+        """(n,) how fast the logits of (n,) tokens move along v, each for its own state."""
+
+        def product(name: str, bias: str) -> Tensor:
+            found = (wide(some[name][tokens]) * states).sum(-1)
+            return found + some[bias][tokens] if bias in some else found
+
+        _, back = changed_by(self._after, product("weight", "bias"))
+        return back(product("v.weight", "v.bias"))
 
     def result(self) -> Tensor:
         """(N,)"""
-        return self._moving / self._total - self._own
+        return self._mean - self._own
 
 
 def fused_head(

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from adapt_axolotl.metagradient.gradients import gradients_of
-from adapt_axolotl.metagradient.losses import row_losses
+from adapt_axolotl.metagradient.losses import weighted_loss
 from adapt_axolotl.metagradient.task_batch import TaskBatch
 
 Group = Iterable[TaskBatch]
@@ -88,9 +88,9 @@ def _gradient(
     ]
     count = 0
     for batch in group:
-        sums, tokens = row_losses(model, batch)
-        count += int(tokens.sum())
-        for part, gradient in zip(total, gradients_of(sums.sum(), parameters), strict=True):
+        loss, _ = weighted_loss(model, batch, torch.ones_like(batch.task_of_row))
+        count += int(batch.tokens_of_rows().sum())
+        for part, gradient in zip(total, gradients_of(loss, parameters), strict=True):
             if gradient is not None:
                 part.add_(gradient)
     return total, count

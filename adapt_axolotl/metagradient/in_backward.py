@@ -36,7 +36,7 @@ from adapt_axolotl.metagradient.flat_parts import whole_shape
 from adapt_axolotl.metagradient.fused_head import changes_logits_otherwise, fused_head
 from adapt_axolotl.metagradient.gradients import gradients_of
 from adapt_axolotl.metagradient.left_out import left_out
-from adapt_axolotl.metagradient.losses import row_losses
+from adapt_axolotl.metagradient.losses import weighted_loss
 from adapt_axolotl.metagradient.owners import own_parameters, owners_of
 from adapt_axolotl.metagradient.ranks import Reduce, single_process
 from adapt_axolotl.metagradient.router_loss import has_router_loss, summed_loss, with_padding
@@ -406,7 +406,8 @@ def in_backward_scores(
                 total = summed_loss(model, batch)
             else:
                 # The logits of every position only where training has them too.
-                total = row_losses(model, batch, whole_logits=reader.reads_the_head)[0].sum()
+                ones = torch.ones_like(batch.task_of_row)
+                total, _ = weighted_loss(model, batch, ones, whole_logits=reader.reads_the_head)
             gradients_of(total, parameters)
             products.append(reader.collect(1.0, len(batch.task_of_row)))
     finally:

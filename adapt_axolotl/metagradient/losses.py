@@ -13,8 +13,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from adapt_axolotl.metagradient.head_in_chunks import wide
+from adapt_axolotl.metagradient.head_loss import (
+    as_they_are,
+    head_losses,
+    losses_written_over,
+    tokens_at_once,
+)
 from adapt_axolotl.metagradient.ranks import Reduce, single_process
-from adapt_axolotl.metagradient.supervised_head import CHUNK, supervised_token_losses
+from adapt_axolotl.metagradient.supervised_head import (
+    supervised_token_losses,
+    weighted_token_losses,
+)
 from adapt_axolotl.metagradient.task_batch import TaskBatch
 
 
@@ -26,21 +36,47 @@ def row_losses(
     Args:
         model: gives logits.
         batch: the rows.
-        whole_logits: apply the head to every position, as training does. Otherwise it sees
-            supervised positions only, in chunks where they are many: (N, V) or less instead of
-            (B, T, V).
+        whole_logits: apply the head to every position, as training does, and keep what a backward
+            needs. Otherwise it sees supervised positions only, in chunks where they are many, and
+            there is no backward (`weighted_loss` has one): (N, V) or less instead of (B, T, V).
 
     Returns:
         (R,) sum of each row's token losses, float32 (float64 for a float64 model), and
         (R,) int64 how many tokens that sum is over.
     """
-    learned = batch.learned()
-    losses = supervised_token_losses(
-        model, batch.inputs, learned, batch.labels[:, 1:][learned], whole_logits=whole_logits
-    )
-    rows = batch.row_of_token[:, 1:][learned]
-    sums = losses.new_zeros(len(batch.task_of_row)).index_add(0, rows, losses)
-    return sums, torch.bincount(rows, minlength=len(batch.task_of_row))
+    if whole_logits:
+        learned = batch.learned()
+        logits = model(**batch.inputs).logits[:, :-1][learned]
+        losses = cross_entropy(wide(logits), batch.labels[:, 1:][learned], reduction="none")
+    else:
+        losses = supervised_token_losses(model, batch)
+    return _sums(losses, batch), batch.tokens_of_rows()
+
+
+def weighted_loss(
+    model: nn.Module, batch: TaskBatch, weights: Tensor, *, whole_logits: bool = False
+) -> tuple[Tensor, Tensor]:
+    """One forward, for one backward.
+
+    Args:
+        model: gives logits.
+        batch: the rows.
+        weights: (R,) of each row's sum of token losses.
+        whole_logits: apply the head to every position, as training does.
+
+    Returns:
+        () the weighted sum, and
+        (R,) the sums as `row_losses` gives them, which have no gradient.
+    """
+    rows = batch.row_of_token[:, 1:][batch.learned()]
+    total, losses = weighted_token_losses(model, batch, weights[rows], whole_logits=whole_logits)
+    return total, _sums(losses, batch)
+
+
+def _sums(losses: Tensor, batch: TaskBatch) -> Tensor:
+    """(R,) of the (N,) losses of supervised tokens."""
+    rows = batch.row_of_token[:, 1:][batch.learned()]
+    return losses.new_zeros(len(batch.task_of_row)).index_add(0, rows, losses)
 
 
 @torch.no_grad()
@@ -52,16 +88,17 @@ def row_losses_of(states: Tensor, batch: TaskBatch, head: Any = None) -> tuple[T
         batch: the rows; its inputs are not read.
         head: the module that makes logits of `states`; it sees supervised positions, in chunks.
     """
-    vocabulary = states.shape[-1] if head is None else head.weight.shape[0]
     sequences, positions = batch.learned().nonzero(as_tuple=True)
     labels = batch.labels[sequences, positions + 1]
-    losses = torch.zeros(len(labels), device=states.device)
-    every = torch.arange(len(labels), device=states.device)
-    for part in every.split(max(1, CHUNK // vocabulary)):
-        predicted = states[sequences[part], positions[part]]
-        if head is not None:
-            predicted = head(predicted.to(head.weight.dtype))
-        losses[part] = cross_entropy(predicted.float(), labels[part], reduction="none")
+    if head is not None:
+        seen = states[sequences, positions].to(head.weight.dtype)
+        losses = head_losses(head, as_they_are, seen, labels)
+    else:
+        losses = torch.zeros(len(labels), device=states.device)
+        every = torch.arange(len(labels), device=states.device)
+        for part in every.split(tokens_at_once(states.shape[-1])):
+            logits = states[sequences[part], positions[part]]
+            losses[part], _ = losses_written_over(logits.float(), labels[part])
     rows = batch.row_of_token[sequences, positions + 1]
     count = len(batch.task_of_row)
     sums = losses.new_zeros(count).index_add(0, rows, losses)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from adapt_axolotl.metagradient.estimator import Estimator
 from adapt_axolotl.metagradient.gradients import gradients_of
-from adapt_axolotl.metagradient.losses import row_losses
+from adapt_axolotl.metagradient.losses import weighted_loss
 from adapt_axolotl.metagradient.ranks import Reduce, single_process
 from adapt_axolotl.metagradient.router_loss import summed_loss
 from adapt_axolotl.metagradient.scores import TaskScores
@@ -53,9 +53,7 @@ def per_task_scores(
         for task in tasks.nonzero().flatten().tolist():
             mine = batch.task_of_row == task
             part = _sequences(batch, mine)
-            total = (
-                summed_loss(model, part) if as_trained else row_losses(model, part)[0][mine].sum()
-            )
+            total = summed_loss(model, part) if as_trained else weighted_loss(model, part, mine)[0]
             gradients = gradients_of(total, parameters)
             products = [
                 inner_product(part, gradient)

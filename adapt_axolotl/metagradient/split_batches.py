@@ -21,7 +21,7 @@ from adapt_axolotl.metagradient.estimator import Estimator
 from adapt_axolotl.metagradient.flat_parts import any_flat
 from adapt_axolotl.metagradient.gradient_products import GradientProducts
 from adapt_axolotl.metagradient.gradients import gradients_aside
-from adapt_axolotl.metagradient.losses import row_losses
+from adapt_axolotl.metagradient.losses import weighted_loss
 from adapt_axolotl.metagradient.ranks import Reduce, single_process
 from adapt_axolotl.metagradient.rows_apart import rows_apart
 from adapt_axolotl.metagradient.scores import TaskScores, scores_from_rows
@@ -55,14 +55,14 @@ def split_batches_scores(
                 part = rows_apart(batch, mine) if mine.any() else batch
                 with gradients_aside(parameters) if by_backward else contextlib.nullcontext():
                     found.begin()
-                    sums, counts = row_losses(model, part)
-                    total = sums.sum() * float(mine.any())
+                    weights = mine.any().expand_as(part.task_of_row)
+                    total, _ = weighted_loss(model, part, weights)
                     if by_backward:
                         total.backward()
                     else:
                         torch.autograd.grad(total, list(parameters), allow_unused=True)
                     products.append(found.collect())
-                tokens.append(counts.sum() * int(mine.any()))
+                tokens.append(part.tokens_of_rows().sum() * int(mine.any()))
                 tasks.append(task)
     finally:
         found.remove()

@@ -20,7 +20,7 @@ from adapt_axolotl.integration.build import micro_batch_tokens
 from adapt_axolotl.integration.recipe_config import PlannedRun
 from adapt_axolotl.meta_step.learner import MetaSettings
 from adapt_axolotl.metagradient.finite_difference import FINITE_DIFFERENCE
-from adapt_axolotl.metagradient.supervised_head import CHUNK
+from adapt_axolotl.metagradient.head_loss import CHUNK
 
 # Of the estimate: what it was off by on a CPU (docs/cost.md), and room for what is not in it.
 MARGIN = 0.2

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from adapt_axolotl.integration.row_losses import RowLosses
-from adapt_axolotl.metagradient import losses
+from adapt_axolotl.metagradient import head_loss
 from adapt_axolotl.metagradient.losses import row_losses
 from adapt_axolotl.metagradient.ranks import Ranks
 from adapt_axolotl.metagradient.sharded import trained_parameters, whole
@@ -48,7 +48,7 @@ CASES = [(True, True), (False, True), (False, False)]  # tied; given up after a 
 
 def sharded(ranks: Ranks) -> dict[Any, list[list[torch.Tensor]]]:
     """Of each case what training finds that takes the losses, and that which does not."""
-    losses.CHUNK = 61 * 7  # some chunks, of unlike numbers
+    head_loss.CHUNK = 61 * 7  # some chunks, of unlike numbers
     found: dict[Any, list[list[torch.Tensor]]] = {case: [] for case in CASES}
     for tied, reshard in CASES:
         for take in (True, False):

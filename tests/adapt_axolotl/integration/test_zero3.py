@@ -152,7 +152,9 @@ def use_experts(ranks: Ranks) -> tuple[dict[str, Any], list[Any]]:
             if measures:
                 _measured(engine, number // 2, ranks)
             batch = padded(make_rows(3, number), [0, 1, 2])
-            engine.backward(row_losses(engine, batch)[0].sum(), scale_wrt_gas=False)
+            engine.backward(
+                row_losses(engine, batch, whole_logits=True)[0].sum(), scale_wrt_gas=False
+            )
             engine.step()
         found.append([held_here(parameter).clone() for parameter in engine.module.parameters()])
     return scores, found

@@ -108,7 +108,7 @@ def trained_split(wrapping: str, layout: str, ranks: Ranks) -> dict[str, Any]:
                     reader.part_backward(part, partial(weight_of, part, weight, wrapping)),
                 ):
                     rows = replace_rows(part.batch) if not part.rows else part.batch
-                    total = row_losses(model, rows)[0].sum()
+                    total = row_losses(model, rows, whole_logits=True)[0].sum()
                     (weight * total * float(bool(part.rows))).backward()
                     forwards += 1
         assert accelerator.gradient_state.sync_gradients
@@ -143,7 +143,7 @@ def products_and_tokens(number: int, layout: str) -> torch.Tensor:
     batch = micro_batch(number, layout)
     found = torch.zeros(NUM_TASKS, 2, dtype=torch.float64)
     for row, task in enumerate(batch.task_of_row.tolist()):
-        sums, tokens = row_losses(model, batch)
+        sums, tokens = row_losses(model, batch, whole_logits=True)
         gradients = torch.autograd.grad(sums[row], parameters)
         product = sum(float((a * b).sum()) for a, b in zip(v, gradients, strict=True))
         found[task] += torch.tensor([product, float(tokens[row])], dtype=torch.float64)
@@ -157,7 +157,9 @@ def test_one_process_scores_its_tasks_and_adds_up_their_gradients(layout: str) -
     parameters = trained_parameters(model)
     expected = sum(products_and_tokens(number, layout) for number in range(len(MICRO_BATCHES)))
     for number in range(len(MICRO_BATCHES)):
-        (0.25 * row_losses(model, micro_batch(number, layout))[0].sum()).backward()
+        (
+            0.25 * row_losses(model, micro_batch(number, layout), whole_logits=True)[0].sum()
+        ).backward()
     scores = found["scores"]
     assert relative_error(scores.inner_products[:4], expected[:4, 0] / expected[:4, 1]) < EXACT
     assert torch.isnan(scores.inner_products[4])

@@ -15,6 +15,7 @@ from torch.nn.functional import cross_entropy
 from transformers import CohereConfig, CohereForCausalLM, Gemma2Config, Gemma2ForCausalLM
 
 from adapt_axolotl.metagradient import fused_head as fused
+from adapt_axolotl.metagradient import head_loss
 from adapt_axolotl.metagradient.direction import direction
 from adapt_axolotl.metagradient.fused_head import FusedHead
 from adapt_axolotl.metagradient.in_backward import IN_BACKWARD, BypassedModule, InBackward
@@ -68,7 +69,7 @@ def test_the_share_of_the_head_is_its_gradients_product_with_v(
     if in_turns:
         monkeypatch.setattr(fused, "rows_in_turn", nine_words_at_a_time)
     # Several chunks, the last one smaller.
-    monkeypatch.setattr(fused, "LOGITS_AT_ONCE", 7 * 61)
+    monkeypatch.setattr(head_loss, "CHUNK", 7 * 61)
     torch.manual_seed(3)
     head = torch.nn.Linear(16, 61, bias=bias, dtype=torch.float64)
     batch = padded(make_rows(6, 1), TASKS)

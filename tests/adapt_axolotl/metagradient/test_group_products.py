@@ -24,7 +24,7 @@ def batches(seed: int) -> list[TaskBatch]:
 
 
 def mean_loss(model: torch.nn.Module, seed: int) -> torch.Tensor:
-    found = [row_losses(model, batch) for batch in batches(seed)]
+    found = [row_losses(model, batch, whole_logits=True) for batch in batches(seed)]
     return sum(sums.sum() for sums, _ in found) / sum(tokens.sum() for _, tokens in found)
 
 

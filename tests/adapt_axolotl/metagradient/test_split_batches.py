@@ -80,12 +80,12 @@ def test_scores_are_those_of_the_reference_and_the_gradient_is_that_of_the_whole
     assert torch.isfinite(found.standard_errors[:4]).all()
 
     for batch in batches:
-        row_losses(model, batch)[0].sum().backward()
+        row_losses(model, batch, whole_logits=True)[0].sum().backward()
     whole = [parameter.grad for parameter in parameters]
     model.zero_grad(set_to_none=True)
     for batch in batches:
         for part in split(batch):
-            row_losses(model, part)[0].sum().backward()
+            row_losses(model, part, whole_logits=True)[0].sum().backward()
     for parameter, gradient in zip(parameters, whole, strict=True):
         if gradient is not None:
             assert float((parameter.grad - gradient).abs().max()) <= 1e-9 * max(
@@ -139,7 +139,7 @@ def test_layers_that_run_again_in_the_backward_count_once(reentrant: bool) -> No
     found = []
     for part in split(batch):
         products.begin()
-        sums, tokens = row_losses(model, part)
+        sums, tokens = row_losses(model, part, whole_logits=True)
         (0.25 * sums.sum()).backward()
         found.append(products.collect() / 0.25 / tokens.sum())
     products.remove()
@@ -151,7 +151,7 @@ def test_hooks_hear_nothing_beside_a_part_and_leave_nothing() -> None:
     parameters = trained(model)
     batch = padded(make_rows(6, 1), TASKS)
     products = GradientProducts(parameters, random_v(parameters))
-    row_losses(model, batch)[0].sum().backward()
+    row_losses(model, batch, whole_logits=True)[0].sum().backward()
     products.begin()
     assert float(products.collect()) == 0
     products.remove()

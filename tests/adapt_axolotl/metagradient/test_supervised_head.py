@@ -6,16 +6,27 @@ from __future__ import annotations
 import pytest
 import torch
 
-from adapt_axolotl.metagradient import supervised_head
-from adapt_axolotl.metagradient.losses import row_losses
+from adapt_axolotl.metagradient import head_loss, supervised_head
+from adapt_axolotl.metagradient.losses import row_losses, weighted_loss
 from tests.support.models import FAMILIES, make_model, make_rows, packed, padded, trained
 
 TASKS = [0, 1, 2, 0, 3, 1]
 
 
-def gradients(model: torch.nn.Module, batch, *, whole_logits: bool):
-    sums, _ = row_losses(model, batch, whole_logits=whole_logits)
-    return sums, torch.autograd.grad(sums.sum(), trained(model))
+# Of each row's losses in the sum; of one row nothing counts.
+WEIGHTS = torch.tensor([1.0, 0.3, 2.0, 0.0, 1.5, 0.7])
+
+
+def plain_gradients(model: torch.nn.Module, batch):
+    """By autograd, through the logits of all positions."""
+    sums, _ = row_losses(model, batch, whole_logits=True)
+    return sums.detach(), torch.autograd.grad((WEIGHTS * sums).sum(), trained(model))
+
+
+def gradients(model: torch.nn.Module, batch):
+    total, sums = weighted_loss(model, batch, WEIGHTS[: len(batch.task_of_row)])
+    torch.testing.assert_close(sums, row_losses(model, batch)[0], rtol=1e-6, atol=1e-6)
+    return sums, torch.autograd.grad(total, trained(model))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -26,9 +37,9 @@ def test_losses_and_gradients_are_those_of_all_positions(
 ) -> None:
     model = make_model(family)
     batch = layout(make_rows(6, 1), TASKS)
-    expected, by_all = gradients(model, batch, whole_logits=True)
-    monkeypatch.setattr(supervised_head, "CHUNK", chunk)
-    found, by_some = gradients(model, batch, whole_logits=False)
+    expected, by_all = plain_gradients(model, batch)
+    monkeypatch.setattr(head_loss, "CHUNK", chunk)
+    found, by_some = gradients(model, batch)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
     for one, other in zip(by_some, by_all, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
@@ -38,14 +49,14 @@ def test_losses_and_gradients_are_those_of_all_positions(
 def test_the_head_sees_no_more_than_it_must(
     chunk: int, most: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervised_head, "CHUNK", chunk)
+    monkeypatch.setattr(head_loss, "CHUNK", chunk)
     model = make_model("qwen3")
     batch = padded(make_rows(6, 1), TASKS)
     seen: list[int] = []
     model.lm_head.register_forward_hook(
         lambda module, args, output: seen.append(output[..., 0].numel())
     )
-    gradients(model, batch, whole_logits=False)
+    gradients(model, batch)
     supervised = int(batch.tokens_of_rows().sum())
     assert supervised < batch.labels.numel()
     assert max(seen) == (most or supervised)
@@ -56,13 +67,13 @@ def test_logits_that_are_capped_after_the_head_come_in_chunks_too(
 ) -> None:
     model = make_model("gemma3", final_logit_softcapping=0.5)
     batch = padded(make_rows(6, 1), TASKS)
-    expected, by_all = gradients(model, batch, whole_logits=True)
-    monkeypatch.setattr(supervised_head, "CHUNK", 61 * 7)
+    expected, by_all = plain_gradients(model, batch)
+    monkeypatch.setattr(head_loss, "CHUNK", 61 * 7)
     seen: list[int] = []
     model.lm_head.register_forward_hook(
         lambda module, args, output: seen.append(output[..., 0].numel())
     )
-    found, by_some = gradients(model, batch, whole_logits=False)
+    found, by_some = gradients(model, batch)
     assert max(seen) == 7
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
     for one, other in zip(by_some, by_all, strict=True):
@@ -82,12 +93,12 @@ def test_a_model_that_changes_its_logits_in_another_way_is_noticed_and_said_once
 
     model.forward = capped
     batch = padded(make_rows(6, 1), TASKS)
-    expected, by_all = gradients(model, batch, whole_logits=True)
-    monkeypatch.setattr(supervised_head, "CHUNK", 61 * 7)
+    expected, by_all = plain_gradients(model, batch)
+    monkeypatch.setattr(head_loss, "CHUNK", 61 * 7)
     monkeypatch.setattr(supervised_head, "_said", set())
     with caplog.at_level("WARNING", logger="axolotl.adapt"):
         for _ in range(2):
-            found, by_some = gradients(model, batch, whole_logits=False)
+            found, by_some = gradients(model, batch)
     assert caplog.text.count("changes the logits after its head") == 1
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
     for one, other in zip(by_some, by_all, strict=True):
@@ -98,6 +109,6 @@ def test_a_batch_without_supervised_tokens_has_no_loss_and_no_error() -> None:
     model = make_model("llama")
     batch = padded(make_rows(2, 1), [0, 1])
     batch.labels.fill_(-100)
-    sums, found = gradients(model, batch, whole_logits=False)
+    sums, found = gradients(model, batch)
     assert sums.tolist() == [0.0, 0.0]
     assert all((one == 0).all() for one in found)

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from adapt_axolotl.meta_step.validation import validation_losses
-from adapt_axolotl.metagradient import supervised_head
+from adapt_axolotl.metagradient import head_loss
 from adapt_axolotl.metagradient.ranks import Ranks
 from benchmarks.fsdp_modules import shard
 from tests.support.launch import (
@@ -48,12 +48,12 @@ def measure_sharded(chunk: int, ranks: Ranks) -> list[list[float]]:
     model = make_model("llama")
     # Parameters that stay whole after a forward must not lead the next one another way.
     shard(model, reshard_after_forward=chunk > 1)
-    supervised_head.CHUNK = chunk  # in a process of its own
+    head_loss.CHUNK = chunk  # in a process of its own
     return measure(model, ranks)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("chunk", [supervised_head.CHUNK, 1])
+@pytest.mark.parametrize("chunk", [head_loss.CHUNK, 1])
 def test_processes_measure_sharded_parameters_in_step(chunk: int, tmp_path: Path) -> None:
     expected = measure(make_model("llama"), Ranks())
     for found in in_two_processes(partial(measure_sharded, chunk), tmp_path):

@@ -22,8 +22,8 @@ from adapt_axolotl.integration.compat import DictDefault
 from adapt_axolotl.meta_step.learner import MetaSettings
 from adapt_axolotl.meta_step.training_losses import CurveSettings
 from adapt_axolotl.metagradient.finite_difference import FINITE_DIFFERENCE
+from adapt_axolotl.metagradient.head_loss import CHUNK
 from adapt_axolotl.metagradient.in_backward import IN_BACKWARD
-from adapt_axolotl.metagradient.supervised_head import CHUNK
 
 SHAPE = StepShape(4, 1024, torch.bfloat16, fused_loss=True, checkpointing=True)
 # A billion weights in 16 bits, all trained; and 10 million adapters beside them.
