@@ -79,12 +79,11 @@ bench: env
 
 # About ten minutes; without an accelerator only gpu.py ends soon. Logs are kept in runs/gpu.
 gpu: env
+	: "$${ADAPT_TEST_DATA:?names the folder of data}"
 	$(BIN)/adapt-axolotl tiny data/tiny
-	mkdir -p runs/gpu
-	$(BIN)/python benchmarks/gpu_check.py data/tiny --out runs/gpu/check | tee runs/gpu/check.txt
-	$(BIN)/python benchmarks/gpu.py | tee runs/gpu/meta_step.txt
-	$(BIN)/python benchmarks/gpu_overhead.py data/tiny "$${ADAPT_TEST_DATA:?names the folder of data}/mixture" \
-		--out runs/gpu/overhead | tee runs/gpu/overhead.txt
+	$(BIN)/python benchmarks/gpu_check.py data/tiny --out runs/gpu/check
+	$(BIN)/python benchmarks/gpu.py
+	$(BIN)/python benchmarks/gpu_overhead.py data/tiny "$$ADAPT_TEST_DATA/mixture" --out runs/gpu/overhead
 
 # AXOLOTL_EXAMPLES is `examples` of Axolotl's source distribution (pip download --no-deps
 # --no-binary :all: axolotl==VERSION). About a quarter of an hour.

@@ -1,11 +1,12 @@
 """What works on an accelerator: short runs of `axolotl train`, each with other kernels.
 
     adapt-axolotl tiny data/tiny
-    python benchmarks/gpu_check.py data/tiny --out DIR [--at-once 8] [--only NAME,...]
+    python benchmarks/gpu_check.py data/tiny --out DIR [--at-once 8] [--only "NAME;..."]
 
 A small Qwen3 in bfloat16 with a mixture of the nine tasks of the tiny recipe. `estimator` is what
 measured, `error` what the run's own check against one backward a task found, over the largest score
-and with what it allows; `budget` whether the tokens add up to it. Runs keep their logs in DIR.
+and with what it allows; `left` how many tokens of the budget, less than a step's. Runs keep their
+logs in DIR.
 """
 
 from __future__ import annotations
@@ -120,8 +121,8 @@ def main() -> None:
         running = {name: run for name, run in running.items() if run.poll() is None}
         time.sleep(0.5)
     print(f"{SHAPE.name}, {BUDGET:,} supervised tokens, {DEVICE}")
-    print("| run | meta steps | estimator | error | budget | |")
-    print("| --- | ---: | --- | --- | --- | --- |")
+    print("| run | meta steps | estimator | error | left | |")
+    print("| --- | ---: | --- | --- | ---: | --- |")
     for name in arguments.only.split(";"):
         print(f"| {name} | {line_of(name, out)} |")
 
@@ -164,14 +165,13 @@ def line_of(name: str, out: Path) -> str:
     if not ledger.is_file():
         return f"| | | | {last_words(folder)[:300]}"
     report = json.loads(ledger.read_text(encoding="utf-8"))
-    kept = "kept" if report["used"] + report["left"] == BUDGET else "NOT KEPT"
     measured = [line["estimator"] for line in lines if line["estimator"]]
     said = (folder / "log.txt").read_text(encoding="utf-8")
     error = re.search(r"agrees with one backward a task to ([^)]*\))", said)
     obstacle = re.search(r"[^\n]*does not fit this model[^\n]*", said)
     return (
         f"{len(measured)} | {', '.join(sorted(set(measured)))} | {error[1] if error else ''} | "
-        f"{kept} | {obstacle[0][-300:] if obstacle else ''}"
+        f"{BUDGET - report['used']} | {obstacle[0][-300:] if obstacle else ''}"
     )
 
 

@@ -109,20 +109,14 @@ def config_of(
 
 
 def all_timed(configs: dict[str, dict[str, Any]], repeats: int) -> dict[str, list[Timed]]:
-    """All arms once, then all again; each prepares itself while another has the device."""
+    """All arms once, one after the other, then all again."""
     found: dict[str, list[Timed]] = {arm: [] for arm in configs}
-    folders = {arm: Path(config["output_dir"]) for arm, config in configs.items()}
-    turn = str(next(iter(folders.values())).parent / "turn")
     for _ in range(repeats):
-        runs = [start(config, folders[arm], ONE_AT_A_TIME=turn) for arm, config in configs.items()]
-        for run in runs:
-            run.wait()
-        for arm, folder in folders.items():
-            steps = folder / "steps.json"
-            if not steps.is_file():
+        for arm, config in configs.items():
+            folder = Path(config["output_dir"])
+            if start(config, folder).wait() != 0:
                 raise SystemExit(f"{folder / 'log.txt'}: {last_words(folder)}")
-            told = json.loads(steps.read_text(encoding="utf-8"))
-            steps.unlink()
+            told = json.loads((folder / "steps.json").read_text(encoding="utf-8"))
             ended = told["seconds"][WARM_UP:]
             seconds = (ended[-1] - ended[0]) / (len(ended) - 1)
             found[arm].append(Timed(seconds, told["peak_bytes"]))

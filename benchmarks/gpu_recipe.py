@@ -89,8 +89,10 @@ def recipe(model: Path, data: Path, folder: Path) -> dict[str, Any]:
 
 
 def start(config: dict[str, Any], folder: Path, **variables: str) -> subprocess.Popen[str]:
-    """`axolotl train` in a process of its own; what it prints goes to `folder/log.txt`."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """`axolotl train` in a process of its own; what it prints goes to `folder/log.txt`. What an
+    earlier run left in the folder goes."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     file = folder / "recipe.yml"
     file.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     command = [sys.executable, "-m", "axolotl.cli.main", "train", str(file)]

@@ -80,7 +80,8 @@ At the vocabularies of Qwen3 (151,936) and Gemma 3 (262,144) the logits of all t
 largest tensor of a training step, and a fused loss (Liger's, cut cross-entropy) never makes them.
 Nor does anything that measures for the mixture: the head sees supervised tokens, in chunks of 2^24
 logits (64 MiB in float32, of which one tensor is held; as much again where the model computes in 16
-bits, and more where it scales or caps its logits), whatever the vocabulary and the micro-batch.
+bits or caps its logits, three times as much again where the head has adapters or hooks), whatever
+the vocabulary and the micro-batch.
 Where the head is trained, v holds one gradient of it more than training does. `beyond the step` is
 over the training step with the fused loss; v itself, of the trained parameters' size, is in the row
 `v` and is held beside the two that use it.

@@ -27,13 +27,12 @@ from torch import Tensor, nn
 from adapt_axolotl.metagradient.head_in_chunks import Room, wide
 from adapt_axolotl.metagradient.head_loss import (
     CHUNK,
-    After,
-    changed_by,
     exponentials,
     tokens_at_once,
 )
+from adapt_axolotl.metagradient.logit_change import AS_THEY_ARE, LogitChange, change_of
 from adapt_axolotl.metagradient.sharded import rows_in_turn
-from adapt_axolotl.metagradient.supervised_head import after_the_head, head_of, head_sees
+from adapt_axolotl.metagradient.supervised_head import head_of, head_sees
 from adapt_axolotl.metagradient.task_batch import TaskBatch
 
 # Of a head that is sharded, numbers that are whole at once: 64 MiB in bfloat16.
@@ -53,7 +52,7 @@ class FusedHead:
         decoder: gives the states that the head would see; hooked until `remove`.
         head: owns the weight. Where it is sharded, it is so now.
         parts: its parameters' parts of v, by name; the weight's is among them.
-        after: what the model does to each of the head's logits.
+        change: what the model does to each of the head's logits.
     """
 
     def __init__(
@@ -61,13 +60,13 @@ class FusedHead:
         decoder: nn.Module,
         head: nn.Linear,
         parts: Mapping[str, Tensor],
-        after: After,
+        change: LogitChange,
     ) -> None:
         # Kept, because a forward may leave the head with whole parameters in their place.
         self._weights = dict(head.named_parameters())
         self._whole = not any(hasattr(one, "ds_id") for one in head.parameters())
         self._parts = dict(parts)
-        self._after = after
+        self._change = change
         self._states: Tensor | None = None
         self._handle = decoder.register_forward_hook(self._keep)
 
@@ -91,7 +90,7 @@ class FusedHead:
         sequences, positions = inside.nonzero(as_tuple=True)
         tokens = labels[sequences, positions + 1]
         rows = row_of_token[sequences, positions + 1]
-        shares = _Shares(tokens, states.dtype, self._after)
+        shares = _Shares(tokens, states.dtype, self._change)
         every = torch.arange(len(tokens), device=states.device)
         both = {**self._weights, **{f"v.{name}": part for name, part in self._parts.items()}}
         # float16 would lose small numbers of v.
@@ -120,13 +119,13 @@ class _Shares:
     Args:
         tokens: (N,) predicted.
         dtype: of the states.
-        after: what the model does to each of the head's logits.
+        change: what the model does to each of the head's logits.
     """
 
-    def __init__(self, tokens: Tensor, dtype: torch.dtype, after: After) -> None:
+    def __init__(self, tokens: Tensor, dtype: torch.dtype, change: LogitChange) -> None:
         summed = torch.promote_types(dtype, torch.float32)
         self._tokens = tokens
-        self._after = after
+        self._change = change
         # Of the logits so far, the logarithm of the sum of their exponentials; by the softmax of
         # these, how fast they move along v; and how fast the predicted one does.
         self._norm = torch.full(tokens.shape, -torch.inf, dtype=summed, device=tokens.device)
@@ -148,10 +147,13 @@ class _Shares:
         logits = torch.mm(states.to(weight.dtype), weight.T, out=room)
         if "bias" in some:
             logits.add_(some["bias"])
-        changed, back = changed_by(self._after, wide(logits))
+        changed = self._change.write_over(wide(logits))
+        slopes = self._change.slopes(changed)
         largest, sums = exponentials(changed)
+        if self._change != AS_THEY_ARE:
+            changed.mul_(slopes)
         # Its own type on each side: a copy of so large a weight would be the largest tensor here.
-        by_logits = back(changed).to(of_v.dtype)
+        by_logits = changed.to(of_v.dtype)
         mean = (wide(by_logits @ of_v) * states).sum(-1)
         if "v.bias" in some:
             mean += wide(by_logits @ some["v.bias"])
@@ -172,8 +174,8 @@ class _Shares:
             found = (wide(some[name][tokens]) * states).sum(-1)
             return found + some[bias][tokens] if bias in some else found
 
-        _, back = changed_by(self._after, product("weight", "bias"))
-        return back(product("v.weight", "v.bias"))
+        changed = self._change.write_over(product("weight", "bias"))
+        return product("v.weight", "v.bias") * self._change.slopes(changed)
 
     def result(self) -> Tensor:
         """(N,)"""
@@ -210,12 +212,12 @@ def fused_head(
         for key, parameter in owner.named_parameters(recurse=False)
         if id(parameter) in part_of
     }
-    return name, FusedHead(decoder, owner, parts, after_the_head(model))
+    return name, FusedHead(decoder, owner, parts, change_of(model))
 
 
 @torch.no_grad()
 def changes_logits_otherwise(model: nn.Module, batch: TaskBatch) -> bool:
-    """Whether the model does something to its head's logits that `after_the_head` does not know.
+    """Whether the model does something to its head's logits that `change_of` does not know.
     Told by states so large that a soft cap shows, whatever the real ones are."""
     head = head_of(model)
     assert head is not None
@@ -230,7 +232,7 @@ def changes_logits_otherwise(model: nn.Module, batch: TaskBatch) -> bool:
 
     with head_sees(head, enlarge):
         logits = model(**{name: value[:1] for name, value in batch.inputs.items()}).logits
-    ours = after_the_head(model)(wide(logits_of_head[0]))
+    ours = change_of(model)(wide(logits_of_head[0]))
     return not torch.allclose(ours, wide(logits), rtol=TOLERANCE, atol=TOLERANCE * LARGE / 10)
 
 

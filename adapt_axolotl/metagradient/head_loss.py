@@ -7,35 +7,29 @@ as fused losses do (Liger's fused linear cross-entropy). That is three matrix pr
 the head is frozen; a backward that makes the logits again takes one more.
 
 What the head's parameters get is added up over the chunks in the type in which the head computes,
-as autograd does (and Liger, where it is not told otherwise): in bfloat16 each chunk rounds by up
-to 2^-9 of the sum so far.
+as autograd does: in bfloat16 each chunk rounds by up to 2^-9 of the sum so far. Of 64 chunks that
+was .9 % of the gradient's length, of 128 1.4 to 2.2 %, of 512 (32,000 supervised tokens of a
+micro-batch, with a vocabulary of 262,144) 5 to 12 %.
 
 Dimensions: N tokens, n of a chunk, V vocabulary, H features.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from adapt_axolotl.metagradient.head_in_chunks import in_chunks, wide_type
+from adapt_axolotl.metagradient.logit_change import AS_THEY_ARE, LogitChange
 
-# Logits of a chunk, in float32: 64 MiB. One tensor of them is held, two of 16 bits beside it where
-# the head computes in these, more where the model changes them. Of a vocabulary of 262,144 it is 64
-# tokens; with fewer, a GPU would wait for the weight of the head.
+# Logits of a chunk, in float32: 64 MiB. One tensor of them is held, another where the model caps
+# them or the head computes in 16 bits (two of these), two more where autograd differentiates the
+# head. Of a vocabulary of 262,144 it is 64 tokens; with fewer, a GPU would wait for the weight of
+# the head.
 CHUNK = 2**24
-
-After = Callable[[Tensor], Tensor]
-"""What a model does to the logits of its head; where it is nothing, it gives back what it gets.
-What it makes is written over, so its gradient may not ask for that."""
-
-
-def as_they_are(logits: Tensor) -> Tensor:
-    """Where nothing is done to the logits."""
-    return logits
 
 
 def tokens_at_once(vocabulary: int) -> int:
@@ -45,7 +39,7 @@ def tokens_at_once(vocabulary: int) -> int:
 
 def weighted_head_loss(
     head: nn.Module | None,
-    after: After,
+    change: LogitChange,
     states: Tensor,
     labels: Tensor,
     weights: Tensor,
@@ -54,7 +48,7 @@ def weighted_head_loss(
 
     Args:
         head: makes logits of states.
-        after: what is done to these.
+        change: what is done to these.
         states: (N, H); without a head (N, V) logits, to which nothing is done.
         labels: (N,)
         weights: (N,) of the token losses in the sum.
@@ -63,17 +57,19 @@ def weighted_head_loss(
         () and (N,), float32, float64 where the states are it.
     """
     trained = () if head is None else (one for one in head.parameters() if one.requires_grad)
-    total, losses = _HeadLoss.apply(head, after, labels, weights, states, *trained)
+    total, losses = _HeadLoss.apply(head, change, labels, weights, states, *trained)
     return total, losses
 
 
 @torch.no_grad()
-def head_losses(head: nn.Module | None, after: After, states: Tensor, labels: Tensor) -> Tensor:
+def head_losses(
+    head: nn.Module | None, change: LogitChange, states: Tensor, labels: Tensor
+) -> Tensor:
     """(N,) the losses alone; arguments as above."""
     chunks = in_chunks(head, states, ())
     losses = torch.empty(len(labels), dtype=wide_type(states), device=states.device)
     for some in _slices(head, states):
-        losses[some] = losses_written_over(after(chunks.logits(some)), labels[some])[0]
+        losses[some] = losses_written_over(change.write_over(chunks.logits(some)), labels[some])[0]
     return losses
 
 
@@ -102,7 +98,7 @@ class _HeadLoss(torch.autograd.Function):
     def forward(
         ctx: Any,
         head: nn.Module | None,
-        after: After,
+        change: LogitChange,
         labels: Tensor,
         weights: Tensor,
         states: Tensor,
@@ -113,7 +109,7 @@ class _HeadLoss(torch.autograd.Function):
         weights = weights.to(losses)
         for some in _slices(head, states):
             losses[some], by_logits = _losses_and_gradient(
-                chunks.logits(some), labels[some], weights[some], after
+                chunks.logits(some), labels[some], weights[some], change
             )
             chunks.add(some, by_logits)
         ctx.gradients = chunks.gradients()
@@ -133,25 +129,14 @@ class _HeadLoss(torch.autograd.Function):
 
 
 def _losses_and_gradient(
-    logits: Tensor, labels: Tensor, weights: Tensor, after: After
+    logits: Tensor, labels: Tensor, weights: Tensor, change: LogitChange
 ) -> tuple[Tensor, Tensor]:
     """(n,) token losses and the gradient of their weighted sum by (n, V) wide logits, which are
     written over."""
-    changed, back = changed_by(after, logits)
+    changed = change.write_over(logits)
+    slopes = change.slopes(changed)
     losses, sums = losses_written_over(changed, labels)
     gradient = changed.mul_((weights / sums)[:, None])
     # Of the label softmax - 1, without the rounding of a softmax near 1.
     gradient.scatter_(1, labels[:, None], (weights * torch.expm1(-losses))[:, None])
-    return losses, back(gradient)
-
-
-def changed_by(after: After, logits: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """What `after` makes of wide logits, and how a gradient by it becomes one by them."""
-    with torch.enable_grad():
-        leaf = logits.detach().requires_grad_()
-        changed = after(leaf)
-
-    def back(gradient: Tensor) -> Tensor:
-        return gradient if changed is leaf else torch.autograd.grad(changed, leaf, gradient)[0]
-
-    return changed.detach(), back
+    return losses, gradient if change == AS_THEY_ARE else gradient.mul_(slopes)

@@ -15,11 +15,11 @@ from torch.nn.functional import cross_entropy
 
 from adapt_axolotl.metagradient.head_in_chunks import wide
 from adapt_axolotl.metagradient.head_loss import (
-    as_they_are,
     head_losses,
     losses_written_over,
     tokens_at_once,
 )
+from adapt_axolotl.metagradient.logit_change import AS_THEY_ARE
 from adapt_axolotl.metagradient.ranks import Reduce, single_process
 from adapt_axolotl.metagradient.supervised_head import (
     supervised_token_losses,
@@ -92,7 +92,7 @@ def row_losses_of(states: Tensor, batch: TaskBatch, head: Any = None) -> tuple[T
     labels = batch.labels[sequences, positions + 1]
     if head is not None:
         seen = states[sequences, positions].to(head.weight.dtype)
-        losses = head_losses(head, as_they_are, seen, labels)
+        losses = head_losses(head, AS_THEY_ARE, seen, labels)
     else:
         losses = torch.zeros(len(labels), device=states.device)
         every = torch.arange(len(labels), device=states.device)

@@ -21,12 +21,11 @@ import torch
 from torch import Tensor, nn
 
 from adapt_axolotl.metagradient.head_loss import (
-    After,
-    as_they_are,
     head_losses,
     tokens_at_once,
     weighted_head_loss,
 )
+from adapt_axolotl.metagradient.logit_change import AS_THEY_ARE, LogitChange, change_of
 from adapt_axolotl.metagradient.sharded import has_shards
 from adapt_axolotl.metagradient.task_batch import TaskBatch
 
@@ -47,7 +46,7 @@ def supervised_token_losses(model: nn.Module, batch: TaskBatch) -> Tensor:
     """
     with torch.no_grad():
         seen = _seen(model, batch, whole_logits=False)
-        return head_losses(seen.head, seen.after, seen.states, seen.labels)
+        return head_losses(seen.head, seen.change, seen.states, seen.labels)
 
 
 def weighted_token_losses(
@@ -65,7 +64,7 @@ def weighted_token_losses(
         () and (N,)
     """
     seen = _seen(model, batch, whole_logits=whole_logits)
-    return weighted_head_loss(seen.head, seen.after, seen.states, seen.labels, weights)
+    return weighted_head_loss(seen.head, seen.change, seen.states, seen.labels, weights)
 
 
 @dataclass(frozen=True)
@@ -74,13 +73,13 @@ class _Seen:
 
     Attributes:
         head: of the model; None where its logits are there.
-        after: what the model does to the head's logits.
+        change: what the model does to the head's logits.
         states: (N, H) what the head sees; (N, V) the model's logits.
         labels: (N,) what they predict.
     """
 
     head: Any
-    after: After
+    change: LogitChange
     states: Tensor
     labels: Tensor
 
@@ -92,20 +91,20 @@ def _seen(model: nn.Module, batch: TaskBatch, *, whole_logits: bool) -> _Seen:
     head = None if whole_logits else head_of(model)
     if head is None:
         logits = model(**batch.inputs).logits[:, :-1][predicts]
-        return _Seen(None, as_they_are, logits, labels)
+        return _Seen(None, AS_THEY_ARE, logits, labels)
     # FSDP2 and ZeRO-3 have the head's weight whole only while the model's own forward runs. Not
     # asked of the weight, which a forward may leave whole: all processes must go the same way.
     if not has_shards(model) and len(labels) > tokens_at_once(len(head.weight)):
-        after = after_the_head(model)
+        change = change_of(model)
         hidden, first = _hidden(model, head, batch.inputs, predicts)
         with torch.no_grad():
-            ours = after(head(hidden[:1]).float())
+            ours = change(head(hidden[:1]).float())
             known = torch.allclose(ours, first.float(), rtol=1e-2, atol=1e-3)
         if known:
-            return _Seen(head, after, hidden, labels)
+            return _Seen(head, change, hidden, labels)
         _say_once(model)
     with head_sees(head, lambda states: states[:, :-1][predicts]):
-        return _Seen(None, as_they_are, model(**batch.inputs).logits, labels)
+        return _Seen(None, AS_THEY_ARE, model(**batch.inputs).logits, labels)
 
 
 def head_of(model: nn.Module) -> Any:
@@ -113,22 +112,6 @@ def head_of(model: nn.Module) -> Any:
     find = getattr(model, "get_output_embeddings", None)
     head = None if find is None else find()
     return head if isinstance(getattr(head, "weight", None), Tensor) else None
-
-
-def after_the_head(model: nn.Module) -> After:
-    """What the model's config says that it does to the logits of its head: a scale (Cohere,
-    Granite), a soft cap (Gemma)."""
-    config: Any = getattr(model, "config", None)
-    config = config.get_text_config() if hasattr(config, "get_text_config") else config
-    scale = float(getattr(config, "logit_scale", None) or 1.0)
-    scale /= float(getattr(config, "logits_scaling", None) or 1.0)
-    cap = getattr(config, "final_logit_softcapping", None)
-
-    def after(logits: Tensor) -> Tensor:
-        logits = logits if scale == 1.0 else logits * scale
-        return logits if not cap else cap * torch.tanh(logits / cap)
-
-    return after
 
 
 @contextlib.contextmanager

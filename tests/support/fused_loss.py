@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.nn.functional import cross_entropy
 
-from adapt_axolotl.metagradient.fused_head import after_the_head
+from adapt_axolotl.metagradient.logit_change import change_of
 
 
 def go_around_the_head(model: Any) -> None:
@@ -21,7 +21,7 @@ def go_around_the_head(model: Any) -> None:
         head = getattr(model.lm_head, "modules_to_save", {"default": model.lm_head})["default"]
         logits = states @ head.weight.T
         logits = logits if head.bias is None else logits + head.bias
-        logits = after_the_head(model)(logits)
+        logits = change_of(model)(logits)
         wide = logits if logits.dtype == torch.float64 else logits.float()
         return cross_entropy(wide.flatten(0, 1), labels[:, 1:].flatten(), ignore_index=-100)
 

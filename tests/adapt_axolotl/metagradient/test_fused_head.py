@@ -19,6 +19,7 @@ from adapt_axolotl.metagradient import head_loss
 from adapt_axolotl.metagradient.direction import direction
 from adapt_axolotl.metagradient.fused_head import FusedHead
 from adapt_axolotl.metagradient.in_backward import IN_BACKWARD, BypassedModule, InBackward
+from adapt_axolotl.metagradient.logit_change import LogitChange
 from adapt_axolotl.metagradient.per_task import per_task_scores
 from adapt_axolotl.metagradient.scores import scores_from_rows
 from adapt_axolotl.metagradient.self_check import check_estimator
@@ -80,7 +81,7 @@ def test_the_share_of_the_head_is_its_gradients_product_with_v(
         return logits if cap is None else cap * torch.tanh(logits / cap)
 
     decoder = torch.nn.Identity()
-    reader = FusedHead(decoder, head, parts, after)
+    reader = FusedHead(decoder, head, parts, LogitChange(cap=cap))
     reader.begin()
     decoder((states,))
     found = reader.products(batch.labels, batch.row_of_token, 6)

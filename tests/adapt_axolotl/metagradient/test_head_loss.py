@@ -17,18 +17,21 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from adapt_axolotl.metagradient import head_in_chunks, head_loss
-from adapt_axolotl.metagradient.head_loss import as_they_are, head_losses, weighted_head_loss
+from adapt_axolotl.metagradient.head_loss import head_losses, weighted_head_loss
+from adapt_axolotl.metagradient.logit_change import AS_THEY_ARE, LogitChange
 from tests.support.models import relative_error
 
 TOKENS, WIDTH, VOCABULARY = 23, 16, 61
 
 
-def capped(logits: Tensor) -> Tensor:
-    """As Gemma and Granite together."""
-    return 1.5 * torch.tanh(0.5 * logits / 1.5)
-
-
-AFTER = {"nothing": as_they_are, "a scale and a soft cap": capped}
+# As Gemma and Granite together.
+CAPPED = LogitChange(scale=0.5, cap=1.5)
+CHANGES = {
+    "nothing": AS_THEY_ARE,
+    "a scale": LogitChange(scale=0.5),
+    "a soft cap": LogitChange(cap=1.5),
+    "both": CAPPED,
+}
 
 
 def linear(bias: bool = False) -> nn.Module:
@@ -104,14 +107,14 @@ def chunk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> in
     return int(request.param)
 
 
-@pytest.mark.parametrize("after", AFTER)
+@pytest.mark.parametrize("after", CHANGES)
 @pytest.mark.parametrize("name", HEADS)
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-6)])
 def test_gradients_are_those_of_all_logits_at_once(
     name: str, after: str, dtype: torch.dtype, tolerance: float
 ) -> None:
     made = make(name, dtype)
-    change = as_they_are if made[0] is None else AFTER[after]
+    change = AS_THEY_ARE if made[0] is None else CHANGES[after]
     expected, losses = at_once(made[0], change, *made[1:])
     found, ours = in_chunks(made[0], change, *made[1:])
     assert relative_error(ours, losses) < tolerance
@@ -126,7 +129,7 @@ def test_gradients_are_those_of_all_logits_at_once(
 @pytest.mark.parametrize("name", HEADS)
 def test_gradients_are_numerical_derivatives(name: str) -> None:
     head, states, labels, weights = make(name)
-    after = as_they_are if head is None else capped
+    after = AS_THEY_ARE if head is None else CAPPED
     inputs = inputs_of(head, states)
     total, _ = weighted_head_loss(head, after, states, labels, weights)
     found = torch.autograd.grad(total, inputs)
@@ -154,9 +157,9 @@ def test_in_bfloat16_gradients_are_near_those_of_float32(name: str, autocast: bo
             other.copy_(one)
             one.copy_(other.bfloat16())
             other.copy_(one)
-    expected, losses = at_once(exact, as_they_are, states, labels, weights)
+    expected, losses = at_once(exact, AS_THEY_ARE, states, labels, weights)
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
-        found, ours = in_chunks(rounded[0], as_they_are, *rounded[1:])
+        found, ours = in_chunks(rounded[0], AS_THEY_ARE, *rounded[1:])
     assert ours.dtype == torch.float32
     assert relative_error(ours, losses) < 2e-2
     for one, other, given in zip(found, expected, inputs_of(*rounded[:2]), strict=True):
@@ -168,7 +171,7 @@ def test_losses_far_apart_are_neither_infinite_nor_0() -> None:
     """By more than the exponential of float32 holds, and by less than 1 shows."""
     logits = torch.tensor([[0.0, 200.0, 3.0], [0.0, 9.0, -9.0]], requires_grad=True)
     labels, weights = torch.tensor([0, 1]), torch.ones(2)
-    (found,), losses = in_chunks(None, as_they_are, logits, labels, weights)
+    (found,), losses = in_chunks(None, AS_THEY_ARE, logits, labels, weights)
     expected = cross_entropy(logits.double(), labels, reduction="none")
     torch.testing.assert_close(losses.double(), expected, rtol=1e-3, atol=0.0)
     (exact,) = torch.autograd.grad(0.37 * expected.sum(), logits)
@@ -183,7 +186,7 @@ def test_hooks_on_parameters_hear_one_gradient_in_the_backward(name: str) -> Non
     trained = inputs_of(head, states)[1:]
     for one in trained:
         one.register_hook(lambda gradient: heard.append(gradient.clone()))
-    total, _ = weighted_head_loss(head, as_they_are, states, labels, weights)
+    total, _ = weighted_head_loss(head, AS_THEY_ARE, states, labels, weights)
     assert not heard
     found = torch.autograd.grad(0.37 * total, trained)
     assert len(heard) == len(trained)
@@ -193,7 +196,7 @@ def test_hooks_on_parameters_hear_one_gradient_in_the_backward(name: str) -> Non
 
 def test_a_second_backward_is_refused() -> None:
     head, states, labels, weights = make("linear")
-    total, _ = weighted_head_loss(head, as_they_are, states, labels, weights)
+    total, _ = weighted_head_loss(head, AS_THEY_ARE, states, labels, weights)
     total.backward(retain_graph=True)
     with pytest.raises(AssertionError, match="second backward"):
         total.backward()
@@ -203,7 +206,7 @@ def test_without_tokens_there_is_a_loss_of_0_with_a_gradient() -> None:
     for name in HEADS:
         head, states, labels, weights = make(name)
         none = states.detach()[:0].requires_grad_()
-        found, _ = in_chunks(head, as_they_are, none, labels[:0], weights[:0])
+        found, _ = in_chunks(head, AS_THEY_ARE, none, labels[:0], weights[:0])
         assert all((one == 0).all() for one in found)
 
 

@@ -37,4 +37,8 @@ def test_only_the_devices_of_the_tensors_are_forked(monkeypatch: pytest.MonkeyPa
     model: list[Any] = [On("cuda:3"), On("cuda:3"), On("cpu")]
     random_streams_kept(model)
     random_streams_kept([torch.zeros(1)])
-    assert forked == [({torch.device("cuda:3")}, "cuda"), (set(), "cuda")]
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 2)
+    random_streams_kept([torch.zeros(1)])  # offloaded
+    only, none, current = {torch.device("cuda:3")}, set[Any](), {torch.device("cuda:2")}
+    assert forked == [(only, "cuda"), (none, "cuda"), (current, "cuda")]

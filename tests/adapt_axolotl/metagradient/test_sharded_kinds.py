@@ -18,7 +18,7 @@ from peft import LoraConfig, get_peft_model
 from torch.distributed.fsdp import MixedPrecisionPolicy
 
 from adapt_axolotl.meta_step.reader import BackwardReader
-from adapt_axolotl.metagradient import fused_head
+from adapt_axolotl.metagradient import fused_head, head_loss
 from adapt_axolotl.metagradient.direction import direction
 from adapt_axolotl.metagradient.in_backward import IN_BACKWARD
 from adapt_axolotl.metagradient.left_out import left_out
@@ -179,7 +179,7 @@ def read_training(model: Any, fused: bool, parameters: Any, v: Any, ranks: Ranks
 
 def all_kinds(ranks: Ranks) -> dict[str, Any]:
     fused_head.WEIGHTS_AT_ONCE = 32 * 7  # several turns, the last ones smaller
-    fused_head.LOGITS_AT_ONCE = 7 * 5
+    head_loss.CHUNK = 7 * 5
     return {name: read(name, ranks) for name in KINDS}
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor
 
 from adapt_axolotl.metagradient import head_loss, supervised_head
+from adapt_axolotl.metagradient.head_in_chunks import PlainHead
 from adapt_axolotl.metagradient.losses import row_losses, weighted_loss
 from tests.support.models import FAMILIES, make_model, make_rows, packed, padded, trained
 
@@ -45,17 +47,30 @@ def test_losses_and_gradients_are_those_of_all_positions(
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(("chunk", "most"), [(10**9, None), (61 * 7, 7)])
+@pytest.mark.parametrize(
+    ("chunk", "most", "hooked"), [(10**9, None, True), (61 * 7, 7, True), (61 * 7, 7, False)]
+)
 def test_the_head_sees_no_more_than_it_must(
-    chunk: int, most: int | None, monkeypatch: pytest.MonkeyPatch
+    chunk: int, most: int | None, hooked: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A plain head multiplies by itself, around hooks, where it has none."""
     monkeypatch.setattr(head_loss, "CHUNK", chunk)
     model = make_model("qwen3")
     batch = padded(make_rows(6, 1), TASKS)
     seen: list[int] = []
-    model.lm_head.register_forward_hook(
-        lambda module, args, output: seen.append(output[..., 0].numel())
-    )
+    if hooked:
+        model.lm_head.register_forward_hook(
+            lambda module, args, output: seen.append(output[..., 0].numel())
+        )
+    else:
+        logits = PlainHead.logits
+
+        def counted(self: PlainHead, some: slice) -> Tensor:
+            found = logits(self, some)
+            seen.append(len(found))
+            return found
+
+        monkeypatch.setattr(PlainHead, "logits", counted)
     gradients(model, batch)
     supervised = int(batch.tokens_of_rows().sum())
     assert supervised < batch.labels.numel()

@@ -7,11 +7,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import torch
 import vocabulary_memory
 from allocated_bytes import peak_bytes
 from vocabulary_memory import FusedBench
 
 from adapt_axolotl.metagradient import head_loss
+from adapt_axolotl.metagradient.head_loss import weighted_head_loss
+from adapt_axolotl.metagradient.logit_change import AS_THEY_ARE, LogitChange
 
 VOCABULARY, WIDTH, TOKENS = 16_384, 16, 1024
 CHUNK = 32 * VOCABULARY
@@ -51,3 +54,20 @@ def test_measuring_holds_chunks_beyond_a_training_step_with_a_fused_loss(kind: s
     plain = FusedBench(VOCABULARY, kind, fused=False)
     plain.step()
     assert peak_bytes(plain.step) > 2 * all_logits
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize(
+    ("change", "chunks"),
+    [(AS_THEY_ARE, 1), (LogitChange(scale=2.0), 1), (LogitChange(cap=30.0), 2)],
+)
+def test_a_soft_cap_takes_one_chunk_more(change: LogitChange, chunks: int) -> None:
+    head = torch.nn.Linear(WIDTH, VOCABULARY, bias=False).requires_grad_(False)
+    states = torch.randn(TOKENS, WIDTH, requires_grad=True)
+    labels, weights = torch.zeros(TOKENS, dtype=torch.int64), torch.ones(TOKENS)
+
+    def work() -> None:
+        weighted_head_loss(head, change, states, labels, weights)[0].backward()
+
+    work()
+    assert peak_bytes(work) < (chunks + 0.25) * 4 * CHUNK
