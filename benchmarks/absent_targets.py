@@ -1,7 +1,7 @@
 """A target that no task trains on: weights for a second run by what tasks did to it in a first one.
 
     python benchmarks/absent_targets.py DIR/study --seeds 1 2 3 4 5
-    python benchmarks/absent_targets.py --table
+    python benchmarks/absent_tables.py
 
 Sixteen tasks of the study train a Qwen3 of a million parameters from scratch; `TARGETS` are left
 out of all training. Two of them are inflections in Latin script, as four of the training tasks are;
@@ -10,13 +10,13 @@ navigates (`scan`).
 
 1. `uniform`: a first run. At `CHECKPOINTS` moments `ROWS` rows of each task and target tell what a
    step on the task does to the target, as `adapt-axolotl effects` does it.
-2. `weights TARGET`: a second run with the same seed and the weights of `mixture/next_weights.py`.
+2. `weights TARGET`: a second run with the same seed and the weights of `next_weights.py`.
    Where these are all 1 it would be the first one again, and is not run.
 3. `permuted TARGET`: the same weights, given to other tasks.
 4. `kin KIND`: four times the share for the tasks whose names begin so, as those of targets do.
 
 Appends a line a run to docs/measured/absent_targets.jsonl and passes over those that stand there.
-`--table` prints what docs/learned_signal.md has.
+`absent_tables.py` prints what docs/learned_signal.md has of them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy import stats
+from next_weights import next_weights
+from study_calibration import by_temperature
 from study_data import BIN, StudyRows, read, tokenizer_of
 from study_model import make_model, make_optimizer, tested, train_to_the_end
 
@@ -39,7 +40,6 @@ from adapt_axolotl.meta_step.rows import MeasuringRows
 from adapt_axolotl.metagradient.group_products import group_products
 from adapt_axolotl.metagradient.step_sizes import adam_step_sizes
 from adapt_axolotl.mixture.effects import of_group_products
-from adapt_axolotl.mixture.next_weights import next_weights
 from adapt_axolotl.run.plan import RunPlan
 from adapt_axolotl.run.state import AdaptRun
 from adapt_axolotl.sampling.batches import BlockShape
@@ -104,11 +104,11 @@ class AbsentTargets:
         rows = self._training.measuring()
         train_to_the_end(run, model, optimizer, rows, LEARNING_RATE, after_step=look)
         losses, exact = tested(model, self._test)
-        tested_tasks = self._test.pools.tasks
         line = {
             "tokens": run.ledger.used,
-            "losses": {t: rounded(one) for t, one in zip(tested_tasks, losses, strict=True)},
-            "exact": {t: rounded(one) for t, one in zip(tested_tasks, exact, strict=True)},
+            "losses": by_task(self._test, losses),
+            "exact": by_task(self._test, exact),
+            **self.beyond_losses(model),
         }
         if weights is None:
             return line | {
@@ -121,6 +121,21 @@ class AbsentTargets:
             }
         named = zip(self.tasks, weights, strict=True)
         return line | {"weights": {task: rounded(one) for task, one in named}}
+
+    def beyond_losses(self, model: torch.nn.Module) -> Line:
+        """What a loss hides where a model is sure of what is wrong. Of the test rows: `right`, the
+        share of tokens that are the likeliest after the right ones; `calibrated`, the loss with
+        logits divided by the temperature that is best on the target's validation rows."""
+        cooled, _ = by_temperature(model, self._validation)
+        losses, right = by_temperature(model, self._test)
+        every = self._test.pools.tasks
+        best = dict(zip(TARGETS, cooled.argmin(axis=1), strict=True))
+        return {
+            "right": by_task(self._test, right),
+            "calibrated": {
+                target: rounded(losses[every.index(target), best[target]]) for target in TARGETS
+            },
+        }
 
     def _effects(
         self, model: torch.nn.Module, optimizer: torch.optim.Optimizer, turn: int, seed: int
@@ -149,6 +164,10 @@ class AbsentTargets:
         arrays = (found.products, found.target_tokens, found.task_tokens)
         tokens = int(found.target_tokens.sum() + found.task_tokens.sum())
         return of_group_products(*(one.numpy() for one in arrays)).values, tokens
+
+
+def by_task(rows: StudyRows, values: np.ndarray) -> dict[str, float]:
+    return {task: rounded(one) for task, one in zip(rows.pools.tasks, values, strict=True)}
 
 
 def rounded(number: float) -> float:
@@ -187,71 +206,20 @@ def arm_weights(arm: str, target: str, first: Line, tasks: tuple[str, ...]) -> n
     return weights[order] if arm == "permuted" else weights
 
 
-def table(known: list[Line]) -> str:
-    """Over the uniform run of the same seed; mean and 95 % interval over seeds (t)."""
-    first = {line["seed"]: line for line in known if line["arm"] == "uniform"}
-    seeds = sorted(seed for seed in first if seed < 100)
-    rows = [
-        "| target | arm | seeds moved | its loss | over uniform | below in | exact match, over "
-        "uniform | mean of the trained tasks, over uniform |",
-        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
-    ]
-    for target in TARGETS:
-        for arm in ARMS:
-            ours = {
-                line["seed"]: line
-                for line in known
-                if line["arm"] == arm
-                and line["target"] in asked(arm, [target])
-                and line["seed"] in seeds
-            }
-            if not ours:
-                continue
-            losses = [line["losses"][target] for line in ours.values()]
-            over = [line["losses"][target] - first[s]["losses"][target] for s, line in ours.items()]
-            exact = [line["exact"][target] - first[s]["exact"][target] for s, line in ours.items()]
-            rest = [trained(line) - trained(first[s]) for s, line in ours.items()]
-            cells = [
-                "" if arm == "uniform" else text
-                for text in (
-                    spread(over),
-                    f"{sum(one < 0 for one in over)} of {len(over)}",
-                    spread(exact),
-                    spread(rest),
-                )
-            ]
-            rows.append(
-                f"| {target} | {arm} | {len(ours)} | {np.mean(losses):.3f} | {' | '.join(cells)} |"
-            )
-    return "\n".join(rows)
-
-
 def trained(line: Line) -> float:
     """Mean loss of the tasks that were trained on."""
     return float(np.mean([loss for task, loss in line["losses"].items() if task not in TARGETS]))
-
-
-def spread(values: list[float]) -> str:
-    mean = f"{np.mean(values):+.3f}"
-    if len(values) < 2:
-        return mean
-    error = np.std(values, ddof=1) / len(values) ** 0.5 * stats.t.ppf(0.975, len(values) - 1)
-    return f"{mean} ± {error:.3f}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("folder", type=Path, nargs="?")
+    parser.add_argument("folder", type=Path)
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3, 4, 5])
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
     parser.add_argument("--targets", nargs="+", choices=TARGETS, default=list(TARGETS))
-    parser.add_argument("--table", action="store_true")
     arguments = parser.parse_args()
-    if arguments.table:
-        print(table(lines()))
-        return
     torch.set_num_threads(1)
     runs = AbsentTargets(arguments.folder)
     for arm in arguments.arms:

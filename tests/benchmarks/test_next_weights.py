@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from adapt_axolotl.mixture.next_weights import FACTOR, LEAST_CHECKPOINTS, MOST, next_weights
+from benchmarks.next_weights import FACTOR, LEAST_CHECKPOINTS, MOST, next_weights
 
 EVEN = np.full(8, 1 / 8)
 
