@@ -6,8 +6,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-
-from benchmarks.next_weights import FACTOR, LEAST_CHECKPOINTS, MOST, next_weights
+from next_weights import FACTOR, LEAST_CHECKPOINTS, MOST, next_weights
 
 EVEN = np.full(8, 1 / 8)
 
