@@ -119,6 +119,7 @@ check: env
 	$(BIN)/python docs/estimators.py --check
 	$(BIN)/python benchmarks/signal_tables.py --check
 	$(BIN)/python benchmarks/rows_tables.py --check
+	$(BIN)/python benchmarks/absent_tables.py --check
 	$(BIN)/python benchmarks/study_page.py --check
 
 # A file's tests stay in one process, so that they share what they trained. Files in their own order:
