@@ -19,6 +19,7 @@ from adapt_axolotl.meta_step.row_groups import GROUPS, RowGroups
 from adapt_axolotl.meta_step.rows import MeasuringRows
 from adapt_axolotl.metagradient.group_products import group_products
 from adapt_axolotl.metagradient.task_batch import TaskBatch
+from adapt_axolotl.mixture.checkpoint_signs import across_checkpoints
 from adapt_axolotl.mixture.effects import Effects, of_group_products, summed
 from adapt_axolotl.records.effects import MeasuredEffects, write_effects
 from adapt_axolotl.records.page_file import write_page
@@ -72,13 +73,17 @@ def measure_effects(run: Path, targets: Sequence[str], rows: int) -> None:
     seen = [sum(one["tokens"]) for one in ledgers]
     parts = stretches(seen, ledger["used"])
     tokens = np.array([ledger["tasks"][names[k]]["tokens"] for k in measured], dtype=float)
+    shares = tokens / tokens.sum()
+    values = np.stack([one.values for one in found])
+    told = [across_checkpoints(values[:, :, j], shares) for j in range(len(named))]
     write_effects(
         run,
         MeasuredEffects(
             tasks=[names[k] for k in measured],
             targets=named,
             effects=summed(found, parts),
-            shares=tokens / tokens.sum(),
+            chances=[None if one is None else one.chance for one in told],
+            shares=shares,
             left_out=[names[k] for k in trained if k not in measured],
             rows=rows,
             checkpoints=list(

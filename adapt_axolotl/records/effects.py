@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from adapt_axolotl.mixture.checkpoint_signs import LEAST_CHECKPOINTS
 from adapt_axolotl.mixture.effects import FALSE_SHARE, Effects
 from adapt_common.files import write_atomically
 from adapt_common.run_records import RECORDS
@@ -42,6 +43,8 @@ class MeasuredEffects:
         tasks: K names.
         targets: J names.
         effects: (K, J) in `UNIT`.
+        chances: J, that tasks differ so alike from checkpoint to checkpoint by chance
+            (`AcrossCheckpoints`); None of too few checkpoints.
         shares: (K,) of the tokens trained on, that add up to 1.
         left_out: tasks with too few rows.
         rows: of each task and target at each checkpoint, at most.
@@ -51,6 +54,7 @@ class MeasuredEffects:
     tasks: Sequence[str]
     targets: Sequence[str]
     effects: Effects
+    chances: Sequence[float | None]
     shares: np.ndarray
     left_out: Sequence[str]
     rows: int
@@ -77,6 +81,7 @@ def write_effects(run: Path, measured: MeasuredEffects, ledger: Mapping[str, Any
                 "error": float(mixture.errors[0, j]),
                 "fall_of_all_steps": float(ledger["steps"] * mixture.values[0, j]),
                 "measured_fall": _fall(ledger["tasks"][target]),
+                "chance_over_checkpoints": measured.chances[j],
             }
             for j, target in enumerate(measured.targets)
         },
@@ -173,5 +178,25 @@ def summary(content: Mapping[str, Any]) -> str:
         f"{len(content['checkpoints'])} checkpoints on {content['rows']} rows of each task and "
         "target. What steps undo of each other, and what their noise costs, is left out: compare "
         "tasks, and do not add up. All "
-        f"steps together, and in brackets how far the loss fell: {falls}.{left_out}"
+        f"steps together, and in brackets how far the loss fell: {falls}. "
+        f"{_over_checkpoints(content)}{left_out}"
+    )
+
+
+def _over_checkpoints(content: Mapping[str, Any]) -> str:
+    """Whether what tasks do to a target is of the run, or of its moments."""
+    # Records of before it was asked have none.
+    chances = {
+        target: one.get("chance_over_checkpoints") for target, one in content["mixture"].items()
+    }
+    known = {target: chance for target, chance in chances.items() if chance is not None}
+    if not known:
+        return (
+            f"With {LEAST_CHECKPOINTS} checkpoints or more it would also say whether tasks differ "
+            "alike at all of them."
+        )
+    said = ", ".join(f"{target} {chance:.2f}" for target, chance in known.items())
+    return (
+        "How often tasks would differ so alike from checkpoint to checkpoint by chance, which the "
+        f"errors do not tell: {said}; above {FALSE_SHARE:g} another run may say otherwise."
     )

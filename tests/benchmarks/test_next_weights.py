@@ -6,7 +6,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from next_weights import FACTOR, LEAST_CHECKPOINTS, MOST, next_weights
+from next_weights import FACTOR, MOST, next_weights
 
 EVEN = np.full(8, 1 / 8)
 
@@ -68,8 +68,3 @@ def test_checkpoints_that_say_nothing_change_nothing() -> None:
     flat = np.full((10, 8), 0.2)
     assert (next_weights(flat, EVEN).weights == 1).all()
     assert next_weights(flat, EVEN).chance == 1
-
-
-def test_too_few_checkpoints_are_a_mistake_of_the_caller() -> None:
-    with pytest.raises(AssertionError, match="too few checkpoints"):
-        next_weights(np.ones((LEAST_CHECKPOINTS - 1, 8)), EVEN)

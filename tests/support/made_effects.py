@@ -32,6 +32,7 @@ def made_effects(run: Path) -> None:
             tasks=["a", "b", "c"],
             targets=["b", "c"],
             effects=Effects(VALUES, scattered(size), scattered(size)),
+            chances=[0.004, 0.31],
             shares=np.array([0.5, 0.2, 0.3]),
             left_out=["tiny"],
             rows=64,

@@ -50,6 +50,15 @@ def test_the_summary_sets_the_sum_beside_what_the_loss_did(run: Path) -> None:
     assert f"fell: b {steps * 0.076:.2f} (0.50), c {steps * 0.1:.2f} (0.50)." in said
     assert "3 checkpoints on 64 rows" in said
     assert "tiny" in said
+    assert "by chance, which the errors do not tell: b 0.00, c 0.31; above 0.05" in said
+
+
+def test_too_few_checkpoints_are_told(run: Path) -> None:
+    content = read_effects(run)
+    assert content is not None
+    for one in content["mixture"].values():
+        one["chance_over_checkpoints"] = None
+    assert "With 6 checkpoints or more it would also say whether tasks differ" in summary(content)
 
 
 def test_show_page_and_card_tell_it(run: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from adapt_axolotl.commands.effects import measure_effects
+from adapt_axolotl.mixture.checkpoint_signs import LEAST_CHECKPOINTS
 from tests.support.launch import TASKS, recipe, train
 
 pytestmark = pytest.mark.slow
@@ -22,7 +23,7 @@ def run(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     learned = {"start_after": "5%", "targets": ["constant", "reverse"]}
     adapt = {"learned": learned, "token_budget": 2500}
     train(
-        recipe(tiny, folder, adapt=adapt, save_strategy="steps", save_steps=6, save_total_limit=9),
+        recipe(tiny, folder, adapt=adapt, save_strategy="steps", save_steps=3, save_total_limit=9),
         folder,
     )
     return folder
@@ -51,6 +52,9 @@ def test_effects_of_a_finished_run(run: Path) -> None:
     assert list(found["tasks"]) == list(TASKS)
     assert list(found["mixture"]) == ["constant", "reverse"]
     assert sum(one["share"] for one in found["checkpoints"]) == pytest.approx(1)
+    assert len(found["checkpoints"]) >= LEAST_CHECKPOINTS
+    # Its own rows help it most at each checkpoint.
+    assert found["mixture"]["constant"]["chance_over_checkpoints"] < 0.05
     # What one word always answers is learned from its own rows first of all.
     constant = {task: of["constant"] for task, of in found["tasks"].items()}
     assert constant["constant"]["told"]
