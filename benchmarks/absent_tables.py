@@ -15,6 +15,8 @@ from next_weights import next_weights
 from scipy import stats
 from signal_tables import PAGE, put
 
+from adapt_axolotl.mixture.checkpoint_signs import across_checkpoints
+
 START, END = (
     "<!-- absent targets: written by benchmarks/absent_tables.py -->",
     "<!-- end of absent targets -->",
@@ -43,19 +45,14 @@ def told(known: list[Line]) -> str:
         even = np.full(effects[0].shape[1], 1 / effects[0].shape[1])
         found = [next_weights(one, even) for one in effects]
         chances = ", ".join(f"{one.chance:.3f}" for one in found)
-        alike = [np.corrcoef(a, b)[0, 1] for a, b in combinations(map(mean_effect, effects), 2)]
+        over = [across_checkpoints(one, even) for one in effects]
+        means = [one.mean for one in over if one is not None]
+        alike = [np.corrcoef(a, b)[0, 1] for a, b in combinations(means, 2)]
         rows.append(
             f"| {target} | {sum(one.kept > 0 for one in found)} of {len(found)} | {chances} | "
             f"{np.mean(alike):.2f} |"
         )
     return "\n".join(rows)
-
-
-def mean_effect(effects: np.ndarray) -> np.ndarray:
-    """(K,) over checkpoints, in deviations over the tasks. effects: (M, K)."""
-    above = effects - effects.mean(axis=1, keepdims=True)
-    mean: np.ndarray = (above / np.sqrt((above**2).mean(axis=1, keepdims=True))).mean(axis=0)
-    return mean
 
 
 def arms(known: list[Line]) -> str:

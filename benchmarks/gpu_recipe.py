@@ -7,12 +7,12 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
+from chat_entries import entries
 from meta_steps import Shape
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -41,23 +41,6 @@ def write_model(shape: Shape, tokenizer: Path, folder: Path) -> Path:
     }
     file.write_text(json.dumps(config, indent=2), encoding="utf-8")
     return folder
-
-
-def entries(data: Path, tasks: Sequence[str], split: str) -> list[dict[str, Any]]:
-    """Of `datasets` or `test_datasets`, for `data/TASK/SPLIT.jsonl` in chat format."""
-    return [
-        {
-            "path": str(data / task / f"{split}.jsonl"),
-            "task": task,
-            "ds_type": "json",
-            "type": "chat_template",
-            "field_messages": "messages",
-            "roles_to_train": ["assistant"],
-            "train_on_eos": "turn",
-            "split": "train",
-        }
-        for task in tasks
-    ]
 
 
 def recipe(model: Path, data: Path, folder: Path) -> dict[str, Any]:

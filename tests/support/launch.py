@@ -19,6 +19,7 @@ from typing import Any
 import torch
 import yaml
 
+from benchmarks.chat_entries import entries
 from tests.support import fork_server
 
 TASKS = ("constant", "copy", "yes_no", "reverse", "noise")
@@ -40,26 +41,14 @@ def recipe(tiny: Path, folder: Path, **changes: Any) -> dict[str, Any]:
         **changes.pop("adapt", {}),
     }
 
-    def entry(task: str, split: str) -> dict[str, Any]:
-        return {
-            "path": str(tiny / "data" / task / f"{split}.jsonl"),
-            "task": task,
-            "ds_type": "json",
-            "type": "chat_template",
-            "field_messages": "messages",
-            "roles_to_train": ["assistant"],
-            "train_on_eos": "turn",
-            "split": "train",
-        }
-
     return {
         "base_model": str(tiny / "model"),
         "reinit_weights": True,
         "plugins": ["adapt_axolotl.AdaptPlugin"],
         "trainer_cls": "adapt_axolotl.trainer.AdaptTrainer",
         "adapt": adapt,
-        "datasets": [entry(task, "train") for task in TASKS],
-        "test_datasets": [entry(task, "validation") for task in TASKS],
+        "datasets": entries(tiny / "data", TASKS, "train"),
+        "test_datasets": entries(tiny / "data", TASKS, "validation"),
         "dataset_prepared_path": str(tiny / "prepared"),
         "output_dir": str(folder),
         "sequence_len": 64,
